@@ -1,0 +1,1 @@
+//! Learn who is out there and what they say.

@@ -1,0 +1,1 @@
+//! Keep time by hashing, and record what happened when.

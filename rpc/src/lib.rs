@@ -1,0 +1,1 @@
+//! Answer questions about the chain: JSON-RPC, subscriptions, REST. Requests in, responses out; HTTP itself is the shell's.

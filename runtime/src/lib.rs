@@ -1,0 +1,1 @@
+//! Execute transactions against accounts: banks that fork, fees, programs.

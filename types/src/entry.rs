@@ -1,0 +1,1 @@
+//! Entries, the records of Proof of History, and their batches on the wire.

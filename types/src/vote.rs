@@ -1,0 +1,1 @@
+//! Votes as they travel: vote transactions and what they say.

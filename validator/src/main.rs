@@ -1,0 +1,2 @@
+//! The sundog command.
+fn main() {}

@@ -1,0 +1,5 @@
+//! Golden vectors of the reference, one module per family.
+
+mod vectors;
+
+mod votes;

@@ -1,0 +1,138 @@
+//! The Merkle tree over the shreds of an FEC set (reference 3.6).
+
+use super::{View, variant::PROOF_ENTRY_SIZE};
+use crate::Hash;
+use sha2::{Digest as _, Sha256};
+
+const LEAF: &[u8] = b"\x00SOLANA_MERKLE_SHREDS_LEAF";
+const NODE: &[u8] = b"\x01SOLANA_MERKLE_SHREDS_NODE";
+
+fn hash(parts: &[&[u8]]) -> Hash {
+    let mut hasher = Sha256::new();
+    for part in parts {
+        hasher.update(part);
+    }
+    Hash::new_from_array(hasher.finalize().into())
+}
+
+fn node(left: &[u8], right: &[u8]) -> Hash {
+    hash(&[NODE, &left[..PROOF_ENTRY_SIZE], &right[..PROOF_ENTRY_SIZE]])
+}
+
+/// The leaf of a shred.
+#[must_use]
+pub fn leaf(shred: View<'_>) -> Hash {
+    hash(&[LEAF, &shred.bytes()[shred.variant().leaf_range()]])
+}
+
+/// The root that a shred's proof leads to. `None`: its place does not exist in a tree so low.
+#[must_use]
+pub fn root_of(shred: View<'_>) -> Option<Hash> {
+    let mut place = shred.leaf_index()?;
+    if place >> shred.variant().proof_entries() != 0 {
+        return None;
+    }
+    let mut top = leaf(shred);
+    for sibling in shred.bytes()[shred.variant().proof_range()].chunks_exact(PROOF_ENTRY_SIZE) {
+        top = if place.is_multiple_of(2) {
+            node(top.as_ref(), sibling)
+        } else {
+            node(sibling, top.as_ref())
+        };
+        place >>= 1;
+    }
+    Some(top)
+}
+
+/// All nodes of a tree, level by level, leaves first.
+pub(super) struct Tree {
+    nodes: Vec<Hash>,
+    leaves: usize,
+}
+
+impl Tree {
+    /// Builds a tree. The last node of an odd level is its own sibling.
+    ///
+    /// # Panics
+    /// Without leaves.
+    pub(super) fn new(leaves: Vec<Hash>) -> Self {
+        assert!(!leaves.is_empty(), "a tree has leaves");
+        let count = leaves.len();
+        let mut nodes = leaves;
+        let mut level = 0..count;
+        while level.len() > 1 {
+            let end = level.end;
+            for left in level.step_by(2) {
+                let right = (left + 1).min(end - 1);
+                nodes.push(node(nodes[left].as_ref(), nodes[right].as_ref()));
+            }
+            level = end..nodes.len();
+        }
+        Self {
+            nodes,
+            leaves: count,
+        }
+    }
+
+    pub(super) fn root(&self) -> Hash {
+        self.nodes[self.nodes.len() - 1]
+    }
+
+    /// Writes the proof of a leaf.
+    ///
+    /// # Panics
+    /// If `into` has not the length of a proof in this tree.
+    pub(super) fn write_proof(&self, leaf: usize, into: &mut [u8]) {
+        let (mut place, mut width, mut base) = (leaf, self.leaves, 0);
+        let mut entries = into.chunks_exact_mut(PROOF_ENTRY_SIZE);
+        while width > 1 {
+            let sibling = base + (place ^ 1).min(width - 1);
+            let entry = entries
+                .next()
+                .expect("a proof is as long as its tree is high");
+            entry.copy_from_slice(&self.nodes[sibling].as_ref()[..PROOF_ENTRY_SIZE]);
+            base += width;
+            width = width.div_ceil(2);
+            place >>= 1;
+        }
+        assert!(
+            entries.next().is_none(),
+            "a proof is as long as its tree is high"
+        );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn climb(tree: &Tree, leaf: usize, proof: &[u8]) -> Hash {
+        let mut top = tree.nodes[leaf];
+        for (level, sibling) in proof.chunks_exact(PROOF_ENTRY_SIZE).enumerate() {
+            top = if (leaf >> level).is_multiple_of(2) {
+                node(top.as_ref(), sibling)
+            } else {
+                node(sibling, top.as_ref())
+            };
+        }
+        top
+    }
+
+    #[test]
+    fn every_leaf_of_a_tree_of_any_size_proves_the_root() {
+        for count in 1..=70_usize {
+            let leaves = (0..count).map(|i| hash(&[&i.to_le_bytes()])).collect();
+            let tree = Tree::new(leaves);
+            let height = count.next_power_of_two().trailing_zeros() as usize;
+            for leaf in 0..count {
+                let mut proof = vec![0; height * PROOF_ENTRY_SIZE];
+                tree.write_proof(leaf, &mut proof);
+                assert_eq!(
+                    climb(&tree, leaf, &proof),
+                    tree.root(),
+                    "leaf {leaf} of {count}"
+                );
+            }
+        }
+    }
+}

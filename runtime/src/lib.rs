@@ -1,1 +1,3 @@
 //! Execute transactions against accounts: banks that fork, fees, programs.
+
+pub mod genesis;

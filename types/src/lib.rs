@@ -30,6 +30,7 @@ pub mod shred;
 pub mod sign;
 pub mod stakes;
 pub mod store;
+pub mod transaction;
 pub mod vote;
 
 pub use machine::{Effects, Machine, Now};

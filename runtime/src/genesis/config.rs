@@ -6,7 +6,7 @@ use solana_account::Account;
 use solana_epoch_schedule::{EpochSchedule, MINIMUM_SLOTS_PER_EPOCH};
 use solana_rent::Rent;
 use std::{collections::BTreeMap, time::Duration};
-use sundog_types::{Hash, Pubkey};
+use sundog_types::{Hash, Pubkey, shred::shred_version};
 
 /// The most bytes a genesis may have: three times that of a localnet with every program in it, and
 /// little enough to hold in memory twice.
@@ -169,6 +169,12 @@ impl GenesisConfig {
     #[must_use]
     pub fn hash(&self) -> Hash {
         Hash::new_from_array(Sha256::digest(self.encode()).into())
+    }
+
+    /// The shred version that the genesis alone gives, without hard forks (reference 3.11).
+    #[must_use]
+    pub fn shred_version(&self) -> u16 {
+        shred_version(&self.hash(), &[])
     }
 
     /// Ticks in a slot.

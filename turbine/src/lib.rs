@@ -2,8 +2,14 @@
 
 pub mod metrics;
 pub mod ping;
+pub mod recover;
 pub mod repair_wire;
 pub mod serve;
+pub mod shredder;
+pub mod tree;
 
 pub use metrics::{DropReason, Metrics, Refusal};
+pub use recover::{Codec, RecoverError, codec_supported};
 pub use serve::{ServedKind, ShredSource};
+pub use shredder::{FecSet, Shredder, ShredderError};
+pub use tree::{ClusterNodes, Hop, Place, TreeRng, WeightedShuffle};

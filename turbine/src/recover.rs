@@ -1,0 +1,198 @@
+//! Brings back the missing shreds of an FEC set from any 32 of its 64 (reference 3.5).
+
+use bytes::BytesMut;
+use reed_solomon_erasure::galois_8::ReedSolomon;
+use std::fmt;
+use sundog_types::{
+    ShredIndex,
+    shred::{
+        CodeHeader, CommonHeader, Kind, SHREDS_PER_KIND, Shred, Signed, Variant, VerifiedRoot,
+        seal::{self, Part, SHREDS_PER_SET, SealError},
+        variant::CODE_SHRED_SIZE,
+    },
+};
+
+/// Whether this machine can run the codec: it is compiled for processors with AVX2, older ones would stop at an illegal
+/// instruction. Ask before the first [`Codec`].
+#[must_use]
+pub fn codec_supported() -> bool {
+    #[cfg(target_arch = "x86_64")]
+    return std::arch::is_x86_feature_detected!("avx2");
+    #[cfg(not(target_arch = "x86_64"))]
+    true
+}
+
+/// Why a set cannot be made whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RecoverError {
+    /// Fewer than 32 different shreds.
+    #[error("{0} shreds of a set are not enough, 32 are; wait for more or ask for them")]
+    TooFew(usize),
+    /// Without a code shred the first code index is not known.
+    #[error("no code shred of the set is known; wait for one")]
+    NoCode,
+    /// The shreds are of different sets, or of different versions of one.
+    #[error("shred {0:?} {1} is of another set than the first; gather sets by their root")]
+    Mixed(Kind, ShredIndex),
+    /// Not a set of 32 data and 32 code shreds.
+    #[error("the set does not have 32 data and 32 code shreds; ask for the missing ones")]
+    Config,
+    /// The parity does not belong to the shreds under the signed root: whatever honest nodes bring back, it is not
+    /// what the leader signed.
+    #[error("the parity is not that of the signed tree; the leader is at fault, mark its slot")]
+    NotOfTree(#[source] SealError),
+}
+
+/// The Reed-Solomon code of 32 and 32. It remembers the matrices of recent losses, so keep one and use it again.
+pub struct Codec(ReedSolomon);
+
+impl fmt::Debug for Codec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Codec(32, 32)")
+    }
+}
+
+impl Default for Codec {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// What the shreds of a set have in common.
+struct Common {
+    verified: VerifiedRoot,
+    /// Headers and variant of its first shred, of the data kind.
+    header: CommonHeader,
+    first_code: u32,
+    /// Chained root.
+    chain: [u8; 32],
+    /// The retransmitter's signature of a received shred; empty if not resigned.
+    retransmitter: Vec<u8>,
+}
+
+impl Codec {
+    /// Sets the code up.
+    #[must_use]
+    pub fn new() -> Self {
+        Self(ReedSolomon::new(SHREDS_PER_KIND, SHREDS_PER_KIND).expect("32 and 32 are valid"))
+    }
+
+    /// Computes the parity of 32 data shards into 32 code shards of the same length.
+    ///
+    /// # Panics
+    /// If these are not 32 and 32 of one length.
+    pub fn encode(&self, data: &[&[u8]], code: &mut [&mut [u8]]) {
+        self.0
+            .encode_sep(data, code)
+            .expect("32 and 32 shards of one length");
+    }
+
+    /// All missing shreds of a set, data first, from any 32 different ones of which one is code. All given shreds
+    /// must have the same root. The tree over the whole set must have that root, too.
+    ///
+    /// # Errors
+    /// See [`RecoverError`].
+    pub fn recover(&self, shreds: &[Shred<Signed>]) -> Result<Vec<Shred<Signed>>, RecoverError> {
+        let mut known = [const { None::<&Shred<Signed>> }; SHREDS_PER_SET];
+        for shred in shreds {
+            let place = known
+                .get_mut(shred.leaf_index())
+                .ok_or(RecoverError::Config)?;
+            *place = Some(shred);
+        }
+        let count = known.iter().flatten().count();
+        if count < SHREDS_PER_KIND {
+            return Err(RecoverError::TooFew(count));
+        }
+        let common = Common::of(shreds)?;
+        let shard_size = common.header.variant.shard_range().len();
+        let mut shards = vec![0; shard_size * SHREDS_PER_SET];
+        let mut slices = Vec::with_capacity(SHREDS_PER_SET);
+        for (shard, shred) in shards.chunks_exact_mut(shard_size).zip(&known) {
+            if let Some(shred) = shred {
+                shard.copy_from_slice(shred.erasure_shard());
+            }
+            slices.push((shard, shred.is_some()));
+        }
+        self.0
+            .reconstruct(&mut slices)
+            .expect("at least 32 of 64 shards of one length");
+        let missing = known.iter().filter(|shred| shred.is_none()).count();
+        let mut buffer = BytesMut::zeroed(missing * CODE_SHRED_SIZE);
+        let mut parts = Vec::with_capacity(SHREDS_PER_SET);
+        for (place, shred) in known.iter().enumerate() {
+            parts.push(match shred {
+                Some(shred) => Part::Known(shred),
+                None => Part::Fresh(common.rebuild(place, slices[place].0, &mut buffer)),
+            });
+        }
+        let rebuilt = seal::adopt(parts, &common.verified).map_err(RecoverError::NotOfTree)?;
+        Ok(rebuilt)
+    }
+}
+
+impl Common {
+    fn of(shreds: &[Shred<Signed>]) -> Result<Self, RecoverError> {
+        let first = shreds.first().ok_or(RecoverError::TooFew(0))?;
+        let code = shreds.iter().find(|shred| shred.kind() == Kind::Code);
+        let code = code.ok_or(RecoverError::NoCode)?;
+        let (verified, resigned) = (first.verified_root(), first.resigned());
+        for shred in shreds {
+            if shred.verified_root() != verified || shred.version() != first.version() {
+                return Err(RecoverError::Mixed(shred.kind(), shred.index()));
+            }
+            let standard = shred.variant() == Variant::standard(shred.kind(), resigned);
+            let counts = [shred.num_data(), shred.num_code()].map(usize::from);
+            if !standard || shred.kind() == Kind::Code && counts != [SHREDS_PER_KIND; 2] {
+                return Err(RecoverError::Config);
+            }
+        }
+        Ok(Self {
+            verified,
+            header: CommonHeader {
+                variant: Variant::standard(Kind::Data, resigned),
+                slot: first.slot(),
+                index: ShredIndex::new(first.fec_set_index().get()),
+                version: first.version(),
+                fec_set_index: first.fec_set_index(),
+            },
+            first_code: code.index().get() - u32::from(code.position()),
+            chain: first.chained_merkle_root().to_bytes(),
+            retransmitter: first
+                .retransmitter_signature()
+                .map(|s| s.as_ref().to_vec())
+                .unwrap_or_default(),
+        })
+    }
+
+    /// A whole shred but for signature and proof, cut off the buffer.
+    fn rebuild(&self, place: usize, shard: &[u8], buffer: &mut BytesMut) -> BytesMut {
+        let data = self.header.variant;
+        let variant = if place < SHREDS_PER_KIND {
+            data
+        } else {
+            data.other_kind()
+        };
+        let mut payload = buffer.split_to(variant.size());
+        if let Some(position) = place.checked_sub(SHREDS_PER_KIND) {
+            let index = ShredIndex::new(self.first_code + position as u32);
+            CommonHeader {
+                variant,
+                index,
+                ..self.header
+            }
+            .write(&mut payload);
+            let count = SHREDS_PER_KIND as u16;
+            CodeHeader {
+                num_data: count,
+                num_code: count,
+                position: position as u16,
+            }
+            .write(&mut payload);
+        }
+        payload[variant.shard_range()].copy_from_slice(shard);
+        payload[variant.root_range()].copy_from_slice(&self.chain);
+        payload[variant.retransmitter_range()].copy_from_slice(&self.retransmitter);
+        payload
+    }
+}

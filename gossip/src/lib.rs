@@ -1,1 +1,53 @@
 //! Learn who is out there and what they say.
+//!
+//! # Design
+//!
+//! ```text
+//!  datagram --check()--> Checked --> Gossip::handle
+//!             (pool)                   |  ping     who has proven where it listens
+//!                                      |  table    newest value of each label, of each node
+//!                                      |  push     news to a few peers, who pass it on
+//!                                      |  pull     filters of what we have; answers to those of others
+//!                                      v
+//!                         Send | Peers (registry) | Vote | AnotherInstance
+//! ```
+//!
+//! Nodes say things about themselves (where they listen, what they vote for, which slots they have) as
+//! signed values. A value is filed under its label; of two with one label the newer stays. News is pushed to
+//! a few peers at once and what pushes miss is pulled: a node sends a Bloom filter of the hashes it has
+//! and is sent what the filter lacks. Formats and rules are those of the reference (section 6), byte for
+//! byte.
+//!
+//! # Invariants
+//! - Only [`check()`] makes a [`Checked`]: bounds and signatures of whatever the machine sees hold.
+//! - An address that has not answered a ping is never sent more than it sent; and the contact info that
+//!   names it is not in the table.
+//! - Our own values come from us alone: nothing from outside enters the table in our name.
+//! - Table, ping cache, waiting room, active set and memories of hashes are bounded; the bounds are named
+//!   constants, and evictions and drops are counted.
+//! - Same inputs, same seed: same effects.
+//!
+//! # What this crate does not know
+//! Sockets and threads; what a vote means (it only passes it on); which shreds prove a duplicate slot; where
+//! stakes come from.
+
+pub mod bloom;
+pub mod check;
+pub mod config;
+mod ingest;
+pub mod machine;
+pub mod metrics;
+pub mod ping;
+mod publish;
+pub mod pull;
+pub mod push;
+pub mod recent;
+pub mod registry;
+pub mod table;
+pub mod wire;
+
+pub use check::{Checked, check};
+pub use config::{Contact, GossipConfig};
+pub use machine::{Effect, Gossip, Input};
+pub use metrics::{DropReason, Metrics};
+pub use wire::value::{CrdsData, CrdsValue};

@@ -1,0 +1,208 @@
+//! The one place where bytes of the gossip socket become trusted: decode, check bounds, verify signatures.
+//!
+//! Pure and stateless, so that it runs on a pool of threads.
+
+use crate::{
+    metrics::DropReason,
+    wire::{
+        Protocol,
+        codec::DecodeError,
+        kinds::{LowestSlot, RestartLastVotedForkSlots, SlotOffsets, SnapshotHashes},
+        retired::RetiredKind,
+        slots::{Bitmap, CompressedSlots, SLOTS_PER_PART},
+        value::{CrdsData, CrdsValue},
+    },
+};
+use solana_transaction::versioned::VersionedTransaction;
+
+/// Wallclocks and slots from the wire are below this.
+pub const BOUND: u64 = 1_000_000_000_000_000;
+
+/// Places for votes that are accepted of one origin; a publisher uses fewer.
+pub const VOTE_PLACES: u8 = 32;
+
+/// Places for epoch slots of one origin.
+pub const EPOCH_SLOTS_PLACES: u8 = 255;
+
+/// Places for chunks of duplicate proofs of one origin.
+pub const DUPLICATE_PLACES: u16 = 512;
+
+/// Bytes of slot offsets in a [`RestartLastVotedForkSlots`].
+pub const RESTART_OFFSET_BYTES: usize = 824;
+
+/// A message whose bounds and signatures hold. Only [`check`] makes it.
+#[derive(Clone, Debug)]
+pub struct Checked {
+    pub(crate) message: Protocol,
+}
+
+impl Checked {
+    /// The message.
+    #[must_use]
+    pub const fn message(&self) -> &Protocol {
+        &self.message
+    }
+}
+
+/// A bound or an inner rule that a decoded message breaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SanitiseError {
+    /// A number is too large.
+    #[error("a number is out of bounds; drop the datagram")]
+    OutOfBounds,
+    /// Parts do not belong together.
+    #[error("parts of the message contradict each other; drop the datagram")]
+    Invalid,
+}
+
+impl From<DecodeError> for DropReason {
+    fn from(_: DecodeError) -> Self {
+        Self::Undecodable
+    }
+}
+
+impl From<SanitiseError> for DropReason {
+    fn from(_: SanitiseError) -> Self {
+        Self::OutOfBounds
+    }
+}
+
+/// Decodes a datagram, checks bounds, drops values of retired kinds, and verifies every signature left.
+///
+/// # Errors
+/// [`DropReason::Undecodable`], [`DropReason::OutOfBounds`], [`DropReason::NothingLeft`] or
+/// [`DropReason::BadSignature`].
+pub fn check(bytes: &[u8]) -> Result<Checked, DropReason> {
+    let mut message = Protocol::decode(bytes)?;
+    sanitise(&message)?;
+    if let Protocol::PullResponse(_, values) | Protocol::PushMessage(_, values) = &mut message {
+        values.retain(|value| !matches!(value.data(), CrdsData::Retired(_)));
+        if values.is_empty() {
+            return Err(DropReason::NothingLeft);
+        }
+    }
+    if signatures_hold(&message) {
+        Ok(Checked { message })
+    } else {
+        Err(DropReason::BadSignature)
+    }
+}
+
+fn signatures_hold(message: &Protocol) -> bool {
+    match message {
+        Protocol::PullRequest(_, caller) => caller.verify(),
+        Protocol::PullResponse(_, values) | Protocol::PushMessage(_, values) => {
+            values.iter().all(CrdsValue::verify)
+        }
+        Protocol::PruneMessage(_, prune) => prune.verify(),
+        Protocol::PingMessage(ping) => ping.signature.verify(ping.from.as_ref(), &ping.token),
+        Protocol::PongMessage(pong) => pong
+            .signature
+            .verify(pong.from.as_ref(), pong.hash.as_ref()),
+    }
+}
+
+fn sanitise(message: &Protocol) -> Result<(), SanitiseError> {
+    match message {
+        Protocol::PullRequest(filter, caller) => {
+            require(!filter.bloom.bits().is_empty())?;
+            let contact = match caller.data() {
+                CrdsData::ContactInfo(_) => true,
+                CrdsData::Retired(value) => value.kind == RetiredKind::LegacyContactInfo,
+                _ => false,
+            };
+            require(contact)?;
+            sanitise_data(caller.data())
+        }
+        Protocol::PullResponse(_, values) | Protocol::PushMessage(_, values) => values
+            .iter()
+            .try_for_each(|value| sanitise_data(value.data())),
+        Protocol::PruneMessage(from, prune) => {
+            require(*from == prune.pubkey)?;
+            bounded(prune.wallclock)
+        }
+        Protocol::PingMessage(_) | Protocol::PongMessage(_) => Ok(()),
+    }
+}
+
+/// Checks the bounds of one value's content (reference 6.2 to 6.5).
+///
+/// # Errors
+/// [`SanitiseError`] naming what is broken.
+pub fn sanitise_data(data: &CrdsData) -> Result<(), SanitiseError> {
+    bounded(data.wallclock())?;
+    match data {
+        CrdsData::Vote(index, vote) => {
+            place(*index < VOTE_PLACES)?;
+let transaction = VersionedTransaction::from(vote.transaction.clone());
+            transaction.sanitize().map_err(|_| SanitiseError::Invalid)
+        }
+        CrdsData::LowestSlot(index, value) => {
+            place(*index == 0)?;
+            lowest_slot(value)
+        }
+        CrdsData::EpochSlots(index, value) => {
+            place(*index < EPOCH_SLOTS_PLACES)?;
+            value.parts.iter().try_for_each(epoch_slots_part)
+        }
+        CrdsData::DuplicateShred(index, value) => {
+            place(*index < DUPLICATE_PLACES)?;
+            place(value.chunk_index < value.num_chunks)
+        }
+        CrdsData::SnapshotHashes(value) => snapshot_hashes(value),
+        CrdsData::RestartLastVotedForkSlots(value) => restart_slots(value),
+        CrdsData::Retired(value) => bounded(value.highest_slot),
+        CrdsData::ContactInfo(_) | CrdsData::RestartHeaviestFork(_) => Ok(()),
+    }
+}
+
+fn lowest_slot(value: &LowestSlot) -> Result<(), SanitiseError> {
+    bounded(value.lowest)?;
+    require(value.root == 0 && value.slots.is_empty() && value.stash.is_empty())
+}
+
+fn epoch_slots_part(part: &CompressedSlots) -> Result<(), SanitiseError> {
+    bounded(part.first_slot)?;
+    place(part.count < SLOTS_PER_PART)?;
+    match &part.bitmap {
+        Bitmap::Deflated(_) => Ok(()),
+        Bitmap::Plain(bits) => place(bits.len() % 8 == 0),
+    }
+}
+
+fn snapshot_hashes(value: &SnapshotHashes) -> Result<(), SanitiseError> {
+    bounded(value.full.0)?;
+    value.incremental.iter().try_for_each(|(slot, _)| {
+        bounded(*slot)?;
+        require(*slot > value.full.0)
+    })
+}
+
+fn restart_slots(value: &RestartLastVotedForkSlots) -> Result<(), SanitiseError> {
+    bounded(value.last_voted_slot)?;
+    let length = match &value.offsets {
+        SlotOffsets::Runs(runs) => runs.len(),
+        SlotOffsets::Raw(bits) => bits.blocks().len(),
+    };
+    place(length <= RESTART_OFFSET_BYTES)
+}
+
+fn bounded(number: u64) -> Result<(), SanitiseError> {
+    place(number < BOUND)
+}
+
+const fn place(inside: bool) -> Result<(), SanitiseError> {
+    if inside {
+        Ok(())
+    } else {
+        Err(SanitiseError::OutOfBounds)
+    }
+}
+
+const fn require(holds: bool) -> Result<(), SanitiseError> {
+    if holds {
+        Ok(())
+    } else {
+        Err(SanitiseError::Invalid)
+    }
+}

@@ -1,0 +1,418 @@
+//! The gossip machine: what comes in, what goes out, and when.
+
+use crate::{
+    check::Checked,
+    config::{ConfigError, GossipConfig, YOUNG_FOR},
+    metrics::Metrics,
+    ping::{Pings, Place},
+    publish::Publisher,
+    pull::{Entrypoint, Pull, choose_peer},
+    push::{Fresh, Parcel, Push, StakeGate},
+    recent::{Recent, before},
+    registry::{AddressSpace, Outdated, Registry},
+    table::{Stakes, Table},
+    wire::{
+        Carrier, Ping, Protocol, pack,
+        value::{CrdsData, CrdsValue},
+    },
+};
+use bytes::Bytes;
+use rand::{Rng as _, SeedableRng as _};
+use rand_chacha::ChaCha8Rng;
+use solana_transaction::versioned::VersionedTransaction;
+use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
+use sundog_types::{
+    Effects, Machine, Now, Pubkey, Slot,
+    machine::earliest,
+    peer::{Addresses, Peer},
+    sign::Sign,
+};
+
+/// What may happen to gossip.
+#[derive(Clone, Debug)]
+pub enum Input {
+    /// A datagram that passed [`crate::check()`].
+    Packet {
+        /// Where it came from.
+        from: SocketAddr,
+        /// What it is.
+        packet: Checked,
+    },
+    /// We voted: the transaction (a legacy one) and the newest slot it votes for.
+    PublishVote {
+        /// The vote transaction.
+        transaction: VersionedTransaction,
+        /// The newest slot voted for.
+        slot: Slot,
+    },
+    /// Something else to say. Its origin and wallclock are filled in.
+    Publish(Box<CrdsData>),
+    /// We listen elsewhere from now on.
+    Addresses(Box<Addresses>),
+    /// Stake by node identity in the current epoch, in lamports.
+    Stakes(Arc<BTreeMap<Pubkey, u64>>),
+}
+
+/// What gossip asks of the world.
+#[derive(Clone, Debug)]
+pub enum Effect {
+    /// Send a datagram from the gossip socket.
+    Send {
+        /// To whom.
+        to: SocketAddr,
+        /// What.
+        bytes: Bytes,
+    },
+    /// The peers, ourselves included, by identity; at most one list in a round.
+    Peers(Arc<Vec<Peer>>),
+    /// A vote was heard. The transaction's own signatures are not verified.
+    Vote {
+        /// The node that published it.
+        from: Pubkey,
+        /// The vote transaction.
+        transaction: VersionedTransaction,
+    },
+    /// Another instance of this node started after us. Two must not vote at once: stop this one.
+    AnotherInstance {
+        /// When it started, in microseconds since the Unix epoch.
+        outset_us: u64,
+        /// Where it listens.
+        gossip: Option<SocketAddr>,
+    },
+}
+
+/// Contact infos that wait for their address to answer a ping. Full: the oldest is forgotten; it comes
+/// again with the next push or pull.
+pub const WAITING_MAX: usize = 1_024;
+
+/// How long they wait.
+const WAITING_LASTS: Duration = Duration::from_secs(5);
+
+/// How often what fell silent is looked for.
+const EXPIRE_EVERY: Duration = Duration::from_secs(1);
+
+/// Learns who is out there and what they say, and says what we have to say.
+pub struct Gossip {
+    pub(crate) config: GossipConfig,
+    pub(crate) signer: Arc<dyn Sign>,
+    pub(crate) me: Pubkey,
+    pub(crate) space: AddressSpace,
+    pub(crate) shred_version: u16,
+    pub(crate) rng: ChaCha8Rng,
+    pub(crate) table: Table,
+    pub(crate) registry: Registry,
+    pub(crate) pings: Pings,
+    pub(crate) push: Push,
+    pub(crate) pull: Pull,
+    pub(crate) publisher: Publisher,
+    pub(crate) entrypoints: Vec<Entrypoint>,
+    pub(crate) waiting: Recent<Place, CrdsValue>,
+    pub(crate) gate: StakeGate,
+    pub(crate) metrics: Metrics,
+    started: Now,
+    due: Due,
+}
+
+/// When each recurring thing is due next.
+#[derive(Clone, Copy, Debug)]
+struct Due {
+    round: Now,
+    refresh: Now,
+    pull: Now,
+    expire: Now,
+    /// Something taken in waits to be passed on.
+    push: Option<Now>,
+}
+
+impl Gossip {
+    /// A machine that knows nobody. It speaks at the first [`Machine::handle_timeout`], which is due at
+    /// once.
+    ///
+    /// # Errors
+    /// [`ConfigError`] when settings contradict each other.
+    pub fn new(
+        config: GossipConfig,
+        signer: Arc<dyn Sign>,
+        seed: [u8; 32],
+        now: Now,
+    ) -> Result<Self, ConfigError> {
+        let config = config.validate()?;
+        let mut rng = ChaCha8Rng::from_seed(seed);
+        let me = signer.identity();
+        let space = if config.allow_private {
+            AddressSpace::Private
+        } else {
+            AddressSpace::Public
+        };
+        let own = config.contact.addresses.gossip;
+        let others = config
+            .entrypoints
+            .iter()
+            .filter(|address| Some(**address) != own);
+        let pings_rng = ChaCha8Rng::from_seed(rng.r#gen());
+        Ok(Self {
+            space,
+            shred_version: config.shred_version,
+            table: Table::new(me, config.limits),
+            registry: Registry::new(space, now),
+            pings: Pings::new(signer.clone(), pings_rng, now),
+            push: Push::new(config.fanout),
+            pull: Pull::new(config.pull_items_min, now),
+            publisher: Publisher::new(&config, signer.clone()),
+            entrypoints: others
+                .map(|address| Entrypoint::new(*address, now))
+                .collect(),
+            waiting: Recent::new(WAITING_MAX),
+            gate: StakeGate::new(Stakes::default()),
+            metrics: Metrics::default(),
+            started: now,
+            due: Due {
+                round: now,
+                refresh: now,
+                pull: now,
+                expire: now,
+                push: None,
+            },
+            config,
+            signer,
+            me,
+            rng,
+        })
+    }
+
+    /// The peers as of the last round, ourselves included, by identity.
+    #[must_use]
+    pub const fn peers(&self) -> &Arc<Vec<Peer>> {
+        self.registry.peers()
+    }
+
+    /// The counters.
+    #[must_use]
+    pub const fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+
+    /// The counters, to count drops that [`crate::check()`] reports.
+    pub const fn metrics_mut(&mut self) -> &mut Metrics {
+        &mut self.metrics
+    }
+
+    /// What everybody says.
+    #[must_use]
+    pub const fn table(&self) -> &Table {
+        &self.table
+    }
+
+    /// The chain we are on; 0 while none is adopted.
+    #[must_use]
+    pub const fn shred_version(&self) -> u16 {
+        self.shred_version
+    }
+
+    pub(crate) fn send(&mut self, to: SocketAddr, bytes: Bytes, out: &mut Effects<Effect>) {
+        self.metrics.sent += 1;
+        self.metrics.sent_bytes += bytes.len() as u64;
+        out.push(Effect::Send { to, bytes });
+    }
+
+    pub(crate) fn send_ping(&mut self, to: SocketAddr, ping: Ping, out: &mut Effects<Effect>) {
+        self.metrics.pings_out += 1;
+        self.send(to, Protocol::PingMessage(ping).encode().into(), out);
+    }
+
+    /// Sees to it that what is new in the table is passed on within `delay`.
+    pub(crate) fn push_within(&mut self, now: Now, delay: Duration) {
+        self.due.push = earliest(self.due.push, Some(now.after(delay)));
+    }
+
+    /// Signs and files something we say, to be pushed at once.
+    pub(crate) fn publish(&mut self, now: Now, data: CrdsData) {
+        let before = self
+            .table
+            .get(&self.publisher.label(&data))
+            .map(|filed| filed.value.wallclock());
+        let value = self.publisher.sign(now, data, before);
+        self.table.offer(now, value);
+        self.push_within(now, Duration::ZERO);
+    }
+
+    fn flush_push(&mut self, now: Now, out: &mut Effects<Effect>) {
+        self.due.push = None;
+        if self.push.is_done(&self.table) {
+            return;
+        }
+        let places = self.push.places(now, &self.table, &self.pings);
+        let fresh = Fresh {
+            unix_ms: now.unix_ms,
+            gate: self.gate.clone(),
+        };
+        for parcel in self.push.collect(&self.table, &fresh, &places) {
+            self.send_parcel(&parcel, out);
+        }
+    }
+
+    pub(crate) fn send_parcel(&mut self, (to, values): &Parcel, out: &mut Effects<Effect>) {
+        self.metrics.pushed_out += values.len() as u64;
+        for datagram in pack(Carrier::Push, &self.me, values) {
+            self.send(*to, datagram, out);
+        }
+    }
+
+    fn round(&mut self, now: Now, out: &mut Effects<Effect>) {
+        self.due.round = now.after(self.config.round_every);
+        if now.reached(self.due.refresh) {
+            self.due.refresh = now.after(self.config.refresh_every);
+            let contact = self.publisher.contact(self.shred_version);
+            self.publish(now, contact);
+            self.push
+                .rotate(&self.me, self.registry.peers(), &mut self.rng);
+            self.registry.outdate(Outdated::Seen);
+        }
+        if now.reached(self.due.expire) {
+            self.due.expire = now.after(EXPIRE_EVERY);
+            self.expire(now);
+        }
+        self.ask_entrypoints(now, out);
+        if now.reached(self.due.pull) {
+            let young = now.since(self.started) < YOUNG_FOR;
+            let every = if young {
+                self.config.pull_every_young
+            } else {
+                self.config.pull_every
+            };
+            self.due.pull = now.after(every);
+            self.ask_peers(now, out);
+        }
+        self.flush_push(now, out);
+        if let Some(peers) = self.registry.refresh(now, &self.table, self.shred_version) {
+            out.push(Effect::Peers(peers));
+        }
+    }
+
+    fn expire(&mut self, now: Now) {
+        let expired = self.table.expire(now);
+        self.metrics.expired += expired as u64;
+        self.metrics.evicted = self.table.evicted();
+        if expired > 0 {
+            self.registry.outdate(Outdated::Peers);
+        }
+        self.pings.forget_old(now);
+        self.pull.forget_old(now);
+        self.waiting.forget_before(before(now, WAITING_LASTS));
+        for entrypoint in &mut self.entrypoints {
+            let identity = entrypoint.identity;
+            if identity.is_some_and(|node| self.table.contact(&node).is_none()) {
+                entrypoint.forget();
+            }
+        }
+    }
+
+    fn ask_entrypoints(&mut self, now: Now, out: &mut Effects<Effect>) {
+        for index in 0..self.entrypoints.len() {
+            let address = self.entrypoints[index].address;
+            if self.space.allows(&address) && self.entrypoints[index].ask(now) {
+                self.send_pull(now, address, out);
+            }
+        }
+    }
+
+    /// Asks one address for whatever one filter covers.
+    pub(crate) fn send_pull(&mut self, now: Now, to: SocketAddr, out: &mut Effects<Effect>) {
+        for bytes in self.pull_requests(now).into_iter().take(1) {
+            self.metrics.pull_requests_out += 1;
+            self.send(to, bytes, out);
+        }
+    }
+
+    fn ask_peers(&mut self, now: Now, out: &mut Effects<Effect>) {
+        for bytes in self.pull_requests(now) {
+            let peers = self.registry.peers().clone();
+            let Some(peer) = choose_peer(now, &self.me, &peers, &mut self.rng) else {
+                return;
+            };
+            let Some(address) = peer.addresses.gossip else {
+                continue;
+            };
+            let standing = self.pings.meet(now, (peer.identity, address));
+            if let Some(ping) = standing.ping {
+                self.send_ping(address, ping, out);
+            }
+            if standing.proven {
+                self.metrics.pull_requests_out += 1;
+                self.send(address, bytes, out);
+            }
+        }
+    }
+
+    /// The requests of one round. While we are young our contact info is signed anew for them, because
+    /// nobody tells us what is newer than it.
+    fn pull_requests(&mut self, now: Now) -> Vec<Bytes> {
+        let contact = self.publisher.contact(self.shred_version);
+        let filed = self
+            .table
+            .get(&self.publisher.label(&contact))
+            .map(|filed| filed.value.clone());
+        let young = now.since(self.started) < YOUNG_FOR;
+        let caller = match filed {
+            Some(value) if !young => value,
+            filed => self
+                .publisher
+                .sign(now, contact, filed.map(|value| value.wallclock())),
+        };
+        let filters = self
+            .pull
+            .filters(&self.table, caller.bytes().len(), &mut self.rng);
+        let request = |filter| Protocol::PullRequest(filter, Box::new(caller.clone()));
+        filters
+            .into_iter()
+            .map(|filter| request(filter).encode().into())
+            .collect()
+    }
+
+    fn set_stakes(&mut self, stakes: Stakes) {
+        self.pull
+            .set_staked(stakes.values().filter(|stake| **stake > 0).count());
+        self.gate = StakeGate::new(stakes.clone());
+        self.table.set_stakes(stakes);
+        self.registry.outdate(Outdated::Peers);
+    }
+}
+
+impl Machine for Gossip {
+    type Input = Input;
+    type Effect = Effect;
+
+    fn handle(&mut self, now: Now, input: Input, out: &mut Effects<Effect>) {
+        match input {
+            Input::Packet { from, packet } => {
+                self.metrics.packets += 1;
+                self.take_message(now, from, packet.message, out);
+            }
+            Input::PublishVote { transaction, slot } => {
+                if let Some(vote) = self.publisher.vote(transaction, slot) {
+                    self.publish(now, vote);
+                }
+            }
+            Input::Publish(data) => self.publish(now, *data),
+            Input::Addresses(addresses) => {
+                self.publisher.move_to(&addresses);
+                let contact = self.publisher.contact(self.shred_version);
+                self.publish(now, contact);
+                self.registry.outdate(Outdated::Peers);
+            }
+            Input::Stakes(stakes) => self.set_stakes(stakes),
+        }
+    }
+
+    fn handle_timeout(&mut self, now: Now, out: &mut Effects<Effect>) {
+        if now.reached(self.due.round) {
+            self.round(now, out);
+        } else if self.due.push.is_some_and(|due| now.reached(due)) {
+            self.flush_push(now, out);
+        }
+    }
+
+    fn poll_timeout(&self) -> Option<Now> {
+        earliest(Some(self.due.round), self.due.push)
+    }
+}

@@ -1,0 +1,107 @@
+//! The peers that the rest of the node works with.
+
+use crate::{table::Table, wire::contact::usable};
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+};
+use sundog_types::{Now, Pubkey, peer::Peer};
+
+/// Which addresses are talked to at all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AddressSpace {
+    /// Only addresses that can be reached from everywhere.
+    Public,
+    /// Also loopback and private ones: a cluster on one machine or in one house.
+    Private,
+}
+
+impl AddressSpace {
+    /// Whether something may be sent there.
+    #[must_use]
+    pub fn allows(self, address: &SocketAddr) -> bool {
+        let local = match address.ip() {
+            IpAddr::V4(ip) => ip.is_loopback() || ip.is_private(),
+            IpAddr::V6(ip) => ip.is_loopback(),
+        };
+        usable(address) && (self == Self::Private || !local)
+    }
+}
+
+/// How much of the list of peers is out of date.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Outdated {
+    /// Nothing.
+    No,
+    /// Only when nodes were last seen.
+    Seen,
+    /// Who is there, or where, or with what stake.
+    Peers,
+}
+
+/// The list of peers, ourselves included, by identity.
+pub struct Registry {
+    peers: Arc<Vec<Peer>>,
+    space: AddressSpace,
+    outdated: Outdated,
+    refreshed: Now,
+}
+
+/// When only times of last sight changed, the list is renewed this seldom.
+const SEEN_EVERY: std::time::Duration = std::time::Duration::from_secs(1);
+
+impl Registry {
+    /// An empty list.
+    #[must_use]
+    pub fn new(space: AddressSpace, now: Now) -> Self {
+        Self {
+            peers: Arc::default(),
+            space,
+            outdated: Outdated::Peers,
+            refreshed: now,
+        }
+    }
+
+    /// Notes that the list is out of date.
+    pub fn outdate(&mut self, how: Outdated) {
+        self.outdated = self.outdated.max(how);
+    }
+
+    /// The list as of the last [`Self::refresh`].
+    #[must_use]
+    pub const fn peers(&self) -> &Arc<Vec<Peer>> {
+        &self.peers
+    }
+
+    /// Makes the list anew from the table if it is time; the new list.
+    pub fn refresh(
+        &mut self,
+        now: Now,
+        table: &Table,
+        shred_version: u16,
+    ) -> Option<Arc<Vec<Peer>>> {
+        let due = match self.outdated {
+            Outdated::No => false,
+            Outdated::Seen => now.since(self.refreshed) >= SEEN_EVERY,
+            Outdated::Peers => true,
+        };
+        if !due {
+            return None;
+        }
+        self.outdated = Outdated::No;
+        self.refreshed = now;
+        let peer = |node: &Pubkey| {
+            let info = table.contact(node)?;
+            (info.shred_version == shred_version).then(|| Peer {
+                identity: *node,
+                addresses: info.sockets_if(|address| self.space.allows(address)),
+                stake: table.stake(node),
+                last_seen: table.seen(node).unwrap_or(now),
+                shred_version,
+                version: info.version,
+            })
+        };
+        self.peers = Arc::new(table.origins().filter_map(peer).collect());
+        Some(self.peers.clone())
+    }
+}

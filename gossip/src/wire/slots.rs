@@ -1,0 +1,155 @@
+//! The slots that a node has, packed as bitmaps (reference 6.4).
+
+use super::{
+    bits::BitVec,
+    codec::{DecodeError, Reader, Writer},
+};
+use flate2::{Compression, read::DeflateDecoder, write::DeflateEncoder};
+use std::io::{Read as _, Write as _};
+use sundog_types::Pubkey;
+
+/// Slots one bitmap may describe: 2,048 bytes of bits; a part must describe fewer.
+pub const SLOTS_PER_PART: u64 = 2_048 * 8;
+
+/// The bitmap of a part.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Bitmap {
+    /// Raw DEFLATE of the bitmap's bytes.
+    Deflated(Vec<u8>),
+    /// The bits themselves.
+    Plain(BitVec<u8>),
+}
+
+/// Bit `k` of the bitmap says that the node has slot `first_slot + k`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CompressedSlots {
+    /// The slot of bit 0.
+    pub first_slot: u64,
+    /// How many slots are described.
+    pub count: u64,
+    /// The bits.
+    pub bitmap: Bitmap,
+}
+
+impl CompressedSlots {
+    /// Packs ascending slots that span fewer than [`SLOTS_PER_PART`]; deflated if that is shorter.
+    /// `None` when there are no slots, or they do not fit.
+    #[must_use]
+    pub fn pack(slots: &[u64]) -> Option<Self> {
+        let (first_slot, last) = (*slots.first()?, *slots.last()?);
+        let count = last.checked_sub(first_slot)?.checked_add(1)?;
+        if count >= SLOTS_PER_PART {
+            return None;
+        }
+        let mut bytes = vec![0u8; usize::try_from(count.div_ceil(8)).ok()?];
+        for slot in slots {
+            let place = usize::try_from(slot.checked_sub(first_slot)?).ok()?;
+            *bytes.get_mut(place / 8)? |= 1 << (place % 8);
+        }
+        let mut encoder = DeflateEncoder::new(Vec::new(), Compression::best());
+        encoder.write_all(&bytes).expect("a vector takes all bytes");
+        let deflated = encoder.finish().expect("a vector takes all bytes");
+        let bitmap = if deflated.len() < bytes.len() {
+            Bitmap::Deflated(deflated)
+        } else {
+            Bitmap::Plain(BitVec::from_blocks(bytes))
+        };
+        Some(Self {
+            first_slot,
+            count,
+            bitmap,
+        })
+    }
+
+    /// The slots described, ascending. Bits beyond `count` do not count; a bitmap that does not inflate
+    /// has no slots.
+    #[must_use]
+    pub fn slots(&self) -> Vec<u64> {
+        let count = self.count.min(SLOTS_PER_PART);
+        let inflated;
+        let bits = match &self.bitmap {
+            Bitmap::Plain(bits) => bits,
+            Bitmap::Deflated(bytes) => {
+                let mut plain = Vec::new();
+                let limited = DeflateDecoder::new(bytes.as_slice()).take(SLOTS_PER_PART / 8);
+                if { limited }.read_to_end(&mut plain).is_err() {
+                    return Vec::new();
+                }
+                inflated = BitVec::from_blocks(plain);
+                &inflated
+            }
+        };
+        let places = bits.ones().take_while(|place| *place < count);
+        places
+            .filter_map(|place| self.first_slot.checked_add(place))
+            .collect()
+    }
+
+    fn read(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        let tag = reader.u32()?;
+        let (first_slot, count) = match tag {
+            0 | 1 => (reader.u64()?, reader.u64()?),
+            other => return Err(DecodeError::Tag(other)),
+        };
+        let bitmap = match tag {
+            0 => Bitmap::Deflated(reader.byte_vec()?.to_vec()),
+            _ => Bitmap::Plain(BitVec::read(reader)?),
+        };
+        Ok(Self {
+            first_slot,
+            count,
+            bitmap,
+        })
+    }
+
+    fn write(&self, writer: &mut Writer) {
+        writer.u32(u32::from(matches!(self.bitmap, Bitmap::Plain(_))));
+        writer.u64(self.first_slot);
+        writer.u64(self.count);
+        match &self.bitmap {
+            Bitmap::Deflated(bytes) => writer.byte_vec(bytes),
+            Bitmap::Plain(bits) => bits.write(writer),
+        }
+    }
+}
+
+/// Slots that a node has whole, to be weighed by repair and by the propagation check.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EpochSlots {
+    /// The node.
+    pub from: Pubkey,
+    /// Bitmaps, each with its first slot.
+    pub parts: Vec<CompressedSlots>,
+    /// When it said so, in milliseconds since the Unix epoch.
+    pub wallclock: u64,
+}
+
+impl EpochSlots {
+    /// All slots of all parts, in the order of the parts.
+    #[must_use]
+    pub fn slots(&self) -> Vec<u64> {
+        self.parts.iter().flat_map(CompressedSlots::slots).collect()
+    }
+
+    /// Reads it.
+    ///
+    /// # Errors
+    /// [`DecodeError`] when the bytes are not this value.
+    pub fn read(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        Ok(Self {
+            from: reader.pubkey()?,
+            parts: reader.vec(CompressedSlots::read)?,
+            wallclock: reader.u64()?,
+        })
+    }
+
+    /// Writes it.
+    pub fn write(&self, writer: &mut Writer) {
+        writer.bytes(self.from);
+        writer.count(self.parts.len());
+        for part in &self.parts {
+            part.write(writer);
+        }
+        writer.u64(self.wallclock);
+    }
+}

@@ -68,10 +68,11 @@ pub struct Shredder {
     codec: Codec,
 }
 
-/// What all sets of a batch share.
-struct Batch {
+/// The flag bytes of a set's data shreds: one for all of them, and what its last one has besides.
+#[derive(Clone, Copy)]
+struct Flags {
     tick: u8,
-    last_in_slot: bool,
+    end: u8,
 }
 
 impl Shredder {
@@ -171,11 +172,19 @@ impl Shredder {
         };
         let (mut plain, resigned) = batch.split_at(batch.len() - resigned_bytes);
         let tick = reference_tick.min(REFERENCE_TICK_MASK);
-        let shared = Batch { tick, last_in_slot };
+        let ends_batch = if last_in_slot {
+            LAST_IN_SLOT
+        } else {
+            DATA_COMPLETE
+        };
         let mut made = Vec::with_capacity(sets);
         for number in 1..=sets {
             let is_last = number == sets;
             let variant = Variant::standard(Kind::Data, is_last && last_in_slot);
+            let flags = Flags {
+                tick,
+                end: if is_last { ends_batch } else { 0 },
+            };
             let body = if variant.resigned() {
                 resigned
             } else {
@@ -183,7 +192,7 @@ impl Shredder {
                 plain = tail;
                 head
             };
-            made.push(self.make_set(body, variant, (&shared, is_last), signer));
+            made.push(self.make_set(body, variant, flags, signer));
         }
         Ok(made)
     }
@@ -192,23 +201,21 @@ impl Shredder {
         &mut self,
         body: &[u8],
         variant: Variant,
-        (batch, ends_batch): (&Batch, bool),
+        flags: Flags,
         signer: &dyn Sign,
     ) -> FecSet {
         let mut payloads = BytesMut::zeroed(SHREDS_PER_KIND * (DATA_SHRED_SIZE + CODE_SHRED_SIZE));
         let (data, code) = payloads.split_at_mut(SHREDS_PER_KIND * DATA_SHRED_SIZE);
-        let end_flags = match (ends_batch, batch.last_in_slot) {
-            (false, _) => 0,
-            (true, false) => DATA_COMPLETE,
-            (true, true) => LAST_IN_SLOT,
-        };
         for place in 0..SHREDS_PER_KIND {
             let payload = &mut data[place * DATA_SHRED_SIZE..][..DATA_SHRED_SIZE];
             let start = body.len().min(place * variant.capacity());
             let piece = &body[start..body.len().min(start + variant.capacity())];
-            let is_end = place == SHREDS_PER_KIND - 1;
-            let flags = batch.tick | if is_end { end_flags } else { 0 };
-            self.write_data_shred(payload, variant, (place as u32, flags), piece);
+            let end = if place == SHREDS_PER_KIND - 1 {
+                flags.end
+            } else {
+                0
+            };
+            self.write_data_shred(payload, variant, (place as u32, flags.tick | end), piece);
         }
         for position in 0..SHREDS_PER_KIND {
             let payload = &mut code[position * CODE_SHRED_SIZE..][..CODE_SHRED_SIZE];

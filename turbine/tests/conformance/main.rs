@@ -1,0 +1,5 @@
+//! Shreds, recovery and the tree against what Agave 3.1.12 made, one module per family.
+
+mod shreds;
+mod tree;
+mod vectors;

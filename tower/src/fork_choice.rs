@@ -177,8 +177,9 @@ impl ForkChoice {
     }
 
     fn is_best_child(&self, key: &BlockKey) -> bool {
-        let rank = self.weight_rank(key);
-        rank.is_some() && self.siblings(key).all(|sibling| self.weight_rank(sibling) < rank)
+        // Below an invalid block the newcomer is as good as any: the tip moves with it, out of sight.
+        let rank = (self.blocks[key].stake_subtree, Reverse(*key));
+        self.siblings(key).filter_map(|sibling| self.weight_rank(sibling)).all(|other| other < rank)
     }
 
     fn is_deepest_child(&self, key: &BlockKey) -> bool {

@@ -94,7 +94,7 @@ pub fn check(question: &Question<'_>) -> Switch {
         if under_last.is_empty() {
             return true;
         }
-        let shared = under_block.intersection(&under_last).next_back();
+        let shared = under_block.iter().rev().find(|slot| under_last.contains(slot));
         shared.is_some_and(|shared| under_candidate.contains(shared))
     };
     let mut counted = BTreeSet::new();

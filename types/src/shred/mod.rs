@@ -10,6 +10,7 @@
 
 mod drop;
 mod error;
+mod fields;
 pub mod filter;
 mod gates;
 pub mod merkle;
@@ -27,13 +28,13 @@ pub use version::shred_version;
 pub use wire::{CodeHeader, CommonHeader, DataHeader, View};
 
 use crate::{
-    FecSetIndex, Hash, Pubkey, ShredIndex, Signature, Slot,
+    FecSetIndex, Hash, Pubkey, Signature, Slot,
     sign::{Sign, SignRole},
 };
 use bytes::{Bytes, BytesMut};
 use std::sync::OnceLock;
 use variant::DATA_HEADERS;
-use wire::{DATA_COMPLETE, LAST_IN_SLOT, REFERENCE_TICK_MASK};
+use wire::{DATA_COMPLETE, LAST_IN_SLOT};
 
 /// Most code shreds in a set (reference 3.8).
 const MAX_CODE_PER_SET: u16 = 256;
@@ -315,186 +316,150 @@ impl Shred<Signed> {
     }
 }
 
-impl<S: sealed::State> Shred<S> {
-    /// Its fields.
-    #[must_use]
-    pub fn view(&self) -> View<'_> {
-        View::known(&self.payload, self.state.variant())
+#[cfg(test)]
+mod tests {
+    use super::{
+        seal::tests::{leader, unsigned},
+        *,
+    };
+    use proptest::prelude::*;
+
+    fn set(resigned: bool) -> Vec<Shred<Signed>> {
+        seal::sign(unsigned(resigned, 7), &leader(1)).expect("a whole set")
     }
 
-    /// Its bytes, without a nonce.
-    #[must_use]
-    pub fn payload(&self) -> &Bytes {
-        &self.payload
-    }
-
-    /// Gives up the type for the bytes.
-    #[must_use]
-    pub fn into_payload(self) -> Bytes {
-        self.payload
-    }
-
-    /// Kind, proof length, and whether it is resigned.
-    #[must_use]
-    pub fn variant(&self) -> Variant {
-        self.state.variant()
-    }
-
-    /// Data or code.
-    #[must_use]
-    pub fn kind(&self) -> Kind {
-        self.variant().kind()
-    }
-
-    /// Slot, index and kind.
-    #[must_use]
-    pub fn id(&self) -> ShredId {
-        self.view().id()
-    }
-
-    /// Its slot.
-    #[must_use]
-    pub fn slot(&self) -> Slot {
-        self.view().slot()
-    }
-
-    /// Its number among the shreds of its kind in the slot.
-    #[must_use]
-    pub fn index(&self) -> ShredIndex {
-        self.view().index()
-    }
-
-    /// The chain it belongs to.
-    #[must_use]
-    pub fn version(&self) -> u16 {
-        self.view().version()
-    }
-
-    /// The set it belongs to.
-    #[must_use]
-    pub fn fec_set_index(&self) -> FecSetIndex {
-        self.view().fec_set_index()
-    }
-
-    /// The leader's signature of the set's root.
-    #[must_use]
-    pub fn signature(&self) -> Signature {
-        self.view().signature()
-    }
-
-    /// The slot that this one builds on, in a data shred.
-    #[must_use]
-    pub fn parent(&self) -> Option<Slot> {
-        self.view().parent()
-    }
-
-    /// Flags and reference tick of a data shred; 0 in a code shred.
-    #[must_use]
-    pub fn flags(&self) -> u8 {
-        self.view().flags()
-    }
-
-    /// Whether an entry batch ends here.
-    #[must_use]
-    pub fn data_complete(&self) -> bool {
-        self.flags() & DATA_COMPLETE != 0
-    }
-
-    /// Whether the block ends here.
-    #[must_use]
-    pub fn last_in_slot(&self) -> bool {
-        self.flags() & LAST_IN_SLOT == LAST_IN_SLOT
-    }
-
-    /// Ticks of the slot when the batch was shredded, at most 63.
-    #[must_use]
-    pub fn reference_tick(&self) -> u8 {
-        self.flags() & REFERENCE_TICK_MASK
-    }
-
-    /// The piece of the entry batch that it carries; empty for a code shred.
-    #[must_use]
-    pub fn data(&self) -> &[u8] {
-        match self.kind() {
-            Kind::Data => &self.payload[DATA_HEADERS..self.view().data_end()],
-            Kind::Code => &[],
+    /// What a node does with a datagram: no panic, and nothing passes that the leader did not sign.
+    fn take(datagram: &[u8]) -> Result<Shred<Signed>, ShredError> {
+        if let Ok(view) = View::read(datagram) {
+            let gates = Gates::since_genesis(crate::Epoch::new(1));
+            let context = FilterContext {
+                root: Slot::ZERO,
+                max_slot: Slot::new(100),
+                shred_version: view.version(),
+                gates,
+            };
+            let _ = filter(view, &context);
         }
+        let shred = Shred::raw(Bytes::copy_from_slice(datagram)).parse()?;
+        let _ = (
+            shred.data(),
+            shred.proof(),
+            shred.erasure_shard(),
+            shred.parent(),
+            shred.id(),
+        );
+        let _ = (
+            shred.leaf_index(),
+            shred.retransmitter_signature(),
+            shred.data_bytes(),
+        );
+        shred.verify(&leader(1).identity(), signature_holds)
     }
 
-    /// Like [`Shred::data`], sharing the bytes.
-    #[must_use]
-    pub fn data_bytes(&self) -> Bytes {
-        match self.kind() {
-            Kind::Data => self.payload.slice(DATA_HEADERS..self.view().data_end()),
-            Kind::Code => Bytes::new(),
+    #[test]
+    fn a_verified_root_spares_the_rest_of_its_set_the_check() {
+        let shreds = set(false);
+        let root = shreds[40].verified_root();
+        for shred in &shreds {
+            let parsed = Shred::raw(shred.payload().clone()).parse().expect("parses");
+            assert_eq!(
+                parsed.trust(&root).expect("same root").merkle_root(),
+                root.root()
+            );
         }
+        let other = seal::sign(unsigned(false, 8), &leader(1)).expect("a whole set");
+        let parsed = Shred::raw(other[0].payload().clone())
+            .parse()
+            .expect("parses");
+        assert!(parsed.trust(&root).is_err());
     }
 
-    /// What of it takes part in the erasure code.
-    #[must_use]
-    pub fn erasure_shard(&self) -> &[u8] {
-        &self.payload[self.variant().shard_range()]
+    #[test]
+    fn a_shred_signed_by_another_is_refused_by_name() {
+        let shred = set(false).swap_remove(0);
+        let parsed = Shred::raw(shred.into_payload()).parse().expect("parses");
+        let other = leader(2).identity();
+        let error = parsed
+            .verify(&other, signature_holds)
+            .expect_err("another leader");
+        assert_eq!(DropReason::from(error), DropReason::BadSignature);
     }
 
-    /// Data shreds of its set, in a code shred.
-    #[must_use]
-    pub fn num_data(&self) -> u16 {
-        self.view().num_data()
+    #[test]
+    fn parsing_shares_the_datagrams_bytes() {
+        let mut datagram = set(false)[3].payload().to_vec();
+        datagram.extend([1, 2, 3, 4]);
+        let datagram = Bytes::from(datagram);
+        let shred = Shred::raw(datagram.clone()).parse().expect("parses");
+        assert_eq!(shred.payload().as_ptr(), datagram.as_ptr());
+        assert_eq!(shred.payload().len(), variant::DATA_SHRED_SIZE);
     }
 
-    /// Code shreds of its set, in a code shred.
-    #[must_use]
-    pub fn num_code(&self) -> u16 {
-        self.view().num_code()
+    #[test]
+    fn a_retransmitters_signature_changes_no_other_holder() {
+        let shred = set(true).swap_remove(0);
+        let resigned = shred.clone().resign(&leader(5));
+        assert_eq!(shred.retransmitter_signature(), Some(Signature::default()));
+        let signature = resigned.retransmitter_signature().expect("resigned");
+        let root = shred.merkle_root();
+        assert!(signature_holds(
+            &leader(5).identity(),
+            root.as_ref(),
+            &signature
+        ));
+        assert!(!resigned.differs_from(&shred));
+        assert!(take(resigned.payload()).is_ok());
     }
 
-    /// Its number among the code shreds of its set.
-    #[must_use]
-    pub fn position(&self) -> u16 {
-        self.view().position()
+    #[test]
+    fn reasons_have_distinct_names_and_their_place() {
+        let names = DropReason::ALL.iter().map(|reason| reason.name());
+        assert_eq!(
+            names.collect::<std::collections::BTreeSet<_>>().len(),
+            DropReason::COUNT
+        );
+        assert!(
+            DropReason::ALL
+                .iter()
+                .enumerate()
+                .all(|(place, reason)| reason.index() == place)
+        );
     }
 
-    /// Its place among the leaves of its set: data first, then code.
-    ///
-    /// # Panics
-    /// Never: parsing refuses a shred before its set.
-    #[must_use]
-    pub fn leaf_index(&self) -> usize {
-        self.view()
-            .leaf_index()
-            .expect("parsing refuses a shred before its set")
-    }
+    proptest! {
+        #[test]
+        fn random_bytes_are_refused(bytes in prop::collection::vec(any::<u8>(), 0..1_300)) {
+            prop_assert!(take(&bytes).is_err());
+        }
 
-    /// The Merkle root of the FEC set before.
-    #[must_use]
-    pub fn chained_merkle_root(&self) -> Hash {
-        self.view().chained_root()
-    }
+        #[test]
+        fn random_bodies_under_a_valid_variant_are_refused(
+            mut bytes in prop::collection::vec(any::<u8>(), 1_228..1_300),
+            family in prop::sample::select(vec![0x60_u8, 0x70, 0x90, 0xb0]),
+            proof in 0..16_u8,
+        ) {
+            bytes[64] = family | proof;
+            prop_assert!(take(&bytes).is_err());
+        }
 
-    /// The Merkle proof: 20 bytes for each level, the leaf's first.
-    #[must_use]
-    pub fn proof(&self) -> &[u8] {
-        &self.payload[self.variant().proof_range()]
-    }
+        #[test]
+        fn a_cut_shred_is_refused(place in 0..64_usize, resigned: bool, keep in 0..1_203_usize) {
+            let set = set(resigned);
+            prop_assert!(take(&set[place].payload()[..keep]).is_err());
+        }
 
-    /// Whether it ends with a retransmitter's signature.
-    #[must_use]
-    pub fn resigned(&self) -> bool {
-        self.variant().resigned()
-    }
-
-    /// The signature of the node that passed it on; zero as the leader made it.
-    #[must_use]
-    pub fn retransmitter_signature(&self) -> Option<Signature> {
-        let bytes = &self.payload[self.variant().retransmitter_range()];
-        <[u8; 64]>::try_from(bytes).ok().map(Signature::from)
-    }
-
-    /// Whether two shreds differ in more than who passed them on (reference 3.14).
-    #[must_use]
-    pub fn differs_from<T: sealed::State>(&self, other: &Shred<T>) -> bool {
-        let (ours, theirs) = (self.variant(), other.variant());
-        self.payload[..ours.retransmitter_range().start]
-            != other.payload[..theirs.retransmitter_range().start]
+        #[test]
+        fn a_changed_bit_is_noticed(
+            place in 0..64_usize,
+            resigned: bool,
+            bit in 0..1_228_usize * 8,
+        ) {
+            let set = set(resigned);
+            let mut bytes = set[place].payload().to_vec();
+            let byte = bit / 8 % bytes.len();
+            bytes[byte] ^= 1 << (bit % 8);
+            let free = set[place].variant().retransmitter_range();
+            prop_assert_eq!(take(&bytes).is_ok(), free.contains(&byte));
+        }
     }
 }

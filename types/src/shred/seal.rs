@@ -123,3 +123,102 @@ fn fill(
     }
     Ok(sealed)
 }
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+    use crate::{
+        FecSetIndex, ShredIndex, Slot,
+        shred::{CodeHeader, CommonHeader, DataHeader, Kind, Variant},
+        sign::Identity,
+    };
+    use solana_keypair::Keypair;
+
+    /// A key made of one byte.
+    pub fn leader(byte: u8) -> Identity {
+        Identity::new(Keypair::new_from_array([byte; 32]))
+    }
+
+    /// The unsigned shreds of set 32 in slot 9, each body full of `fill`.
+    pub fn unsigned(resigned: bool, fill: u8) -> Vec<BytesMut> {
+        let shred = |place: usize| {
+            let (kind, position) = match place.checked_sub(SHREDS_PER_KIND) {
+                None => (Kind::Data, place),
+                Some(position) => (Kind::Code, position),
+            };
+            let variant = Variant::standard(kind, resigned);
+            let mut bytes = BytesMut::zeroed(variant.size());
+            bytes[variant.headers()..variant.root_range().start].fill(fill);
+            let common = CommonHeader {
+                variant,
+                slot: Slot::new(9),
+                index: ShredIndex::new(32 + position as u32),
+                version: 3,
+                fec_set_index: FecSetIndex::new(32),
+            };
+            common.write(&mut bytes);
+            let end = (variant.headers() + variant.capacity()) as u16;
+            match kind {
+                Kind::Data => DataHeader {
+                    parent_offset: 2,
+                    flags: 5,
+                    end,
+                }
+                .write(&mut bytes),
+                Kind::Code => CodeHeader {
+                    num_data: 32,
+                    num_code: 32,
+                    position: position as u16,
+                }
+                .write(&mut bytes),
+            }
+            bytes
+        };
+        (0..SHREDS_PER_SET).map(shred).collect()
+    }
+
+    #[test]
+    fn a_set_that_misses_a_shred_is_not_signed() {
+        let mut shreds = unsigned(false, 1);
+        shreds.pop();
+        assert_eq!(
+            sign(shreds, &leader(1)).err(),
+            Some(SealError::Incomplete(63))
+        );
+    }
+
+    #[test]
+    fn a_shred_at_anothers_place_is_not_signed() {
+        let mut shreds = unsigned(false, 1);
+        shreds.swap(4, 5);
+        assert_eq!(
+            sign(shreds, &leader(1)).err(),
+            Some(SealError::Misplaced(4))
+        );
+    }
+
+    #[test]
+    fn a_set_is_adopted_under_its_own_root_only() {
+        let ours = sign(unsigned(true, 1), &leader(1)).expect("whole");
+        let root = ours[0].verified_root();
+        let parts = |fill| {
+            let fresh = unsigned(true, fill).into_iter().map(Part::Fresh);
+            fresh
+                .zip(&ours)
+                .map(|(fresh, known)| match known.leaf_index() {
+                    0..10 => Part::Known(known),
+                    _ => fresh,
+                })
+        };
+        let adopted = adopt(parts(1).collect(), &root).expect("the same set");
+        assert_eq!(adopted.len(), 54);
+        assert!(
+            adopted
+                .iter()
+                .zip(&ours[10..])
+                .all(|(a, b)| a.payload() == b.payload())
+        );
+        let refused = adopt(parts(2).collect(), &root).err();
+        assert!(matches!(refused, Some(SealError::Root { signed, .. }) if signed == root.root()));
+    }
+}

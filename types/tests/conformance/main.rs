@@ -2,4 +2,5 @@
 
 mod vectors;
 
+mod shred_version;
 mod votes;

@@ -111,3 +111,140 @@ fn count(rest: &mut &[u8], item_bytes_min: usize) -> Option<usize> {
     let count = usize::try_from(u64::from_le_bytes(*take(rest)?)).ok()?;
     (count <= rest.len() / item_bytes_min).then_some(count)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Pubkey, Signature};
+    use proptest::{collection::vec, prelude::*};
+    use rand::{Rng as _, SeedableRng as _};
+    use rand_chacha::ChaCha8Rng;
+    use solana_message::{
+        Message, MessageHeader, VersionedMessage, compiled_instruction::CompiledInstruction, v0,
+    };
+
+    fn message() -> impl Strategy<Value = VersionedMessage> {
+        let keys = vec(any::<[u8; 32]>().prop_map(Pubkey::from), 0..140);
+        let instruction = (
+            any::<u8>(),
+            vec(any::<u8>(), 0..4),
+            vec(any::<u8>(), 0..200),
+        )
+            .prop_map(|(program_id_index, accounts, data)| CompiledInstruction {
+                program_id_index,
+                accounts,
+                data,
+            });
+        let lookup = (
+            any::<[u8; 32]>(),
+            vec(any::<u8>(), 0..3),
+            vec(any::<u8>(), 0..3),
+        );
+        let lookups = vec(lookup, 0..3);
+        (
+            0..0x80u8,
+            keys,
+            vec(instruction, 0..4),
+            proptest::option::of(lookups),
+        )
+            .prop_map(|(signers, account_keys, instructions, lookups)| {
+                let header = MessageHeader {
+                    num_required_signatures: signers,
+                    num_readonly_signed_accounts: 1,
+                    num_readonly_unsigned_accounts: 2,
+                };
+                let recent_blockhash = Hash::new_from_array([signers; 32]);
+                let Some(lookups) = lookups else {
+                    return VersionedMessage::Legacy(Message {
+                        header,
+                        account_keys,
+                        recent_blockhash,
+                        instructions,
+                    });
+                };
+                let lookups = lookups.into_iter();
+                let address_table_lookups = lookups
+                    .map(|(key, writable_indexes, readonly_indexes)| {
+                        v0::MessageAddressTableLookup {
+                            account_key: Pubkey::from(key),
+                            writable_indexes,
+                            readonly_indexes,
+                        }
+                    })
+                    .collect();
+                VersionedMessage::V0(v0::Message {
+                    header,
+                    account_keys,
+                    recent_blockhash,
+                    instructions,
+                    address_table_lookups,
+                })
+            })
+    }
+
+    fn entries() -> impl Strategy<Value = Vec<Entry>> {
+        let signatures = vec(
+            any::<u8>().prop_map(|byte| Signature::from([byte; 64])),
+            0..130,
+        );
+        let transaction =
+            (signatures, message()).prop_map(|(signatures, message)| VersionedTransaction {
+                signatures,
+                message,
+            });
+        let entry = (any::<u64>(), any::<[u8; 32]>(), vec(transaction, 0..3)).prop_map(
+            |(num_hashes, hash, transactions)| Entry {
+                num_hashes,
+                hash: Hash::new_from_array(hash),
+                transactions,
+            },
+        );
+        vec(entry, 0..4)
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        #[test]
+        fn a_batch_decodes_to_what_was_encoded(entries in entries()) {
+            let bytes = encode_batch(&entries);
+            prop_assert_eq!(decode_batch(&bytes), Ok(entries));
+        }
+
+        #[test]
+        fn a_shortened_batch_is_refused(entries in entries(), cut in any::<prop::sample::Index>()) {
+            let bytes = encode_batch(&entries);
+            let length = cut.index(bytes.len()).max(1);
+            prop_assert!(decode_batch(&bytes[..length]).is_err());
+        }
+
+        #[test]
+        fn an_altered_batch_is_refused_or_encodes_to_its_own_bytes(
+            entries in entries(), place in any::<prop::sample::Index>(), byte in any::<u8>(),
+        ) {
+            let mut bytes = encode_batch(&entries);
+            let place = place.index(bytes.len());
+            bytes[place] = byte;
+            if let Ok(decoded) = decode_batch(&bytes) {
+                prop_assert!(bytes.starts_with(&encode_batch(&decoded)));
+            }
+        }
+    }
+
+    #[test]
+    fn random_bytes_neither_panic_nor_reserve_what_they_claim() {
+        let mut rng = ChaCha8Rng::seed_from_u64(1);
+        for _ in 0..20_000 {
+            let mut bytes = vec![0; rng.gen_range(0..300)];
+            rng.fill(bytes.as_mut_slice());
+            if bytes.len() > 2 && rng.r#gen() {
+                // Small counts reach further into the decoder than random ones.
+                let end = bytes.len().min(8);
+                bytes[1..end].fill(0);
+            }
+            if let Ok(entries) = decode_batch(&bytes) {
+                assert!(entries.capacity() <= bytes.len());
+            }
+        }
+    }
+}

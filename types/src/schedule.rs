@@ -224,3 +224,86 @@ impl Leaders {
         None
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::stakes::VoteStake;
+
+    fn key(byte: u8) -> Pubkey {
+        Pubkey::from([byte; 32])
+    }
+
+    fn stakes(all: &[(u8, u8, u64)]) -> EpochStakes {
+        let accounts = all.iter().map(|(account, node, stake)| {
+            let vote = VoteStake {
+                node: key(*node),
+                authorized_voter: key(*node),
+                stake: *stake,
+            };
+            (key(*account), vote)
+        });
+        EpochStakes {
+            by_vote_account: accounts.collect(),
+        }
+    }
+
+    fn schedule(epoch: u64, slots: u64) -> Arc<LeaderSchedule> {
+        let stakes = stakes(&[(11, 1, 10), (12, 2, 10), (13, 1, 5), (14, 3, 0)]);
+        Arc::new(LeaderSchedule::new(Epoch::new(epoch), slots, &stakes))
+    }
+
+    #[test]
+    fn a_leader_keeps_the_lead_for_four_slots() {
+        let schedule = schedule(0, 64);
+        for index in 0..64 {
+            assert_eq!(schedule.leader_at(index), schedule.leader_at(index / 4 * 4));
+        }
+    }
+
+    #[test]
+    fn the_slots_of_all_nodes_are_all_slots() {
+        let schedule = schedule(7, 65);
+        let mut slots = [1, 2, 3].map(|node| schedule.slots_of(&key(node))).concat();
+        slots.sort_unstable();
+        assert_eq!(slots, (0..65).collect::<Vec<_>>());
+        assert!(schedule.slots_of(&key(3)).is_empty(), "no stake, no slot");
+        assert_eq!(schedule.get(65), None);
+    }
+
+    #[test]
+    fn without_stake_nobody_leads() {
+        let schedule = LeaderSchedule::new(Epoch::ZERO, 64, &stakes(&[(14, 3, 0)]));
+        assert!(schedule.is_empty());
+        assert_eq!(schedule.get(0), None);
+    }
+
+    #[test]
+    fn the_next_slot_of_a_node_is_found_across_epochs() {
+        let mut leaders = Leaders::new(EpochSchedule::custom(32, 32, false));
+        for epoch in 0..4 {
+            leaders.insert(schedule(epoch, 32));
+        }
+        for from in 0..128 {
+            for within in [0, 1, 3, 40, 128] {
+                let slow = (from..(from + within).min(128))
+                    .map(Slot::new)
+                    .find(|slot| leaders.leader(*slot) == Some(key(2)));
+                let found = leaders.next_slot_of(&key(2), Slot::new(from), within);
+                assert_eq!(found, slow, "from {from} within {within}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_full_set_of_schedules_forgets_the_oldest_epoch() {
+        let mut leaders = Leaders::new(EpochSchedule::custom(32, 32, false));
+        for epoch in 0..=SCHEDULES_MAX as u64 {
+            leaders.insert(schedule(epoch, 32));
+        }
+        assert!(leaders.schedule(Epoch::ZERO).is_none());
+        assert!(leaders.schedule(Epoch::new(1)).is_some());
+        assert_eq!(leaders.leader(Slot::new(0)), None);
+        assert!(leaders.leader(Slot::new(32)).is_some());
+    }
+}

@@ -2,5 +2,7 @@
 
 mod vectors;
 
+mod entries;
+mod leader_schedule;
 mod shred_version;
 mod votes;

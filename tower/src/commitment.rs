@@ -1,0 +1,266 @@
+//! How far the cluster stands behind a block.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use sundog_types::{Hash, Pubkey, Slot, stakes::EpochStakes};
+
+/// Votes remembered per voter. A vote confirms its block within a few slots or not at all; a voter that
+/// floods pushes out only its own older votes.
+pub const MAX_VOTES_PER_VOTER: usize = 64;
+
+/// Share of stake that settles which version of a block is the real one, exclusive (reference 8.8).
+const DUPLICATE: f64 = 0.52;
+
+/// Share of stake that confirms a block, exclusive (reference 8.9).
+const OPTIMISTIC: f64 = 2.0 / 3.0;
+
+/// How much of the stake voted for a block. Ordered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Level {
+    /// 52 % or less.
+    Low,
+    /// More than 52 %: no other version of it can get there.
+    Duplicate,
+    /// More than two thirds: confirmed.
+    Optimistic,
+}
+
+/// What became of a vote.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Counted {
+    /// It counts.
+    New,
+    /// The voter's vote for this block is counted already.
+    Known,
+    /// The voter has no stake in this epoch.
+    Unstaked,
+    /// The voter has [`MAX_VOTES_PER_VOTER`] newer votes, or the slot is below the root.
+    Stale,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Tally {
+    voters: BTreeSet<Pubkey>,
+    stake: u64,
+}
+
+/// Counts votes for exact blocks.
+#[derive(Clone, Debug, Default)]
+pub struct Commitment {
+    root: Slot,
+    electorate: Arc<EpochStakes>,
+    total: u64,
+    tallies: BTreeMap<(Slot, Hash), Tally>,
+    by_voter: BTreeMap<Pubkey, BTreeSet<(Slot, Hash)>>,
+}
+
+impl Commitment {
+    /// Nothing counted yet above `root`.
+    #[must_use]
+    pub fn new(root: Slot) -> Self {
+        Self { root, ..Self::default() }
+    }
+
+    /// Who counts, and for how much. Votes that were counted are weighed again; `false` if nothing changed.
+    pub fn set_electorate(&mut self, electorate: &Arc<EpochStakes>) -> bool {
+        if Arc::ptr_eq(&self.electorate, electorate) || self.electorate == *electorate {
+            return false;
+        }
+        self.electorate = Arc::clone(electorate);
+        self.total = electorate.total();
+        self.by_voter.retain(|voter, _| electorate.of_vote_account(voter) > 0);
+        for tally in self.tallies.values_mut() {
+            tally.voters.retain(|voter| electorate.of_vote_account(voter) > 0);
+            tally.stake = tally.voters.iter().map(|v| electorate.of_vote_account(v)).sum();
+        }
+        self.tallies.retain(|_, tally| !tally.voters.is_empty());
+        true
+    }
+
+    /// Who counts.
+    #[must_use]
+    pub fn electorate(&self) -> &EpochStakes {
+        &self.electorate
+    }
+
+    /// Counts a vote.
+    pub fn count(&mut self, voter: Pubkey, slot: Slot, hash: Hash) -> Counted {
+        let stake = self.electorate.of_vote_account(&voter);
+        if stake == 0 {
+            return Counted::Unstaked;
+        }
+        if slot < self.root {
+            return Counted::Stale;
+        }
+        let key = (slot, hash);
+        let votes = self.by_voter.entry(voter).or_default();
+        if votes.contains(&key) {
+            return Counted::Known;
+        }
+        if votes.len() >= MAX_VOTES_PER_VOTER {
+            if votes.first().is_some_and(|oldest| key < *oldest) {
+                return Counted::Stale;
+            }
+            if let Some(oldest) = votes.pop_first() {
+                Self::withdraw(&mut self.tallies, oldest, &voter, stake);
+            }
+        }
+        votes.insert(key);
+        let tally = self.tallies.entry(key).or_default();
+        tally.voters.insert(voter);
+        tally.stake = tally.stake.saturating_add(stake);
+        Counted::New
+    }
+
+    fn withdraw(
+        tallies: &mut BTreeMap<(Slot, Hash), Tally>,
+        key: (Slot, Hash),
+        voter: &Pubkey,
+        stake: u64,
+    ) {
+        let Some(tally) = tallies.get_mut(&key) else { return };
+        if tally.voters.remove(voter) {
+            tally.stake = tally.stake.saturating_sub(stake);
+        }
+        if tally.voters.is_empty() {
+            tallies.remove(&key);
+        }
+    }
+
+    /// How much of the stake voted for exactly this block.
+    #[must_use]
+    pub fn level(&self, slot: Slot, hash: Hash) -> Level {
+        let stake = self.tallies.get(&(slot, hash)).map_or(0, |tally| tally.stake);
+        let above = |share: f64| stake > (self.total as f64 * share) as u64;
+        match (above(OPTIMISTIC), above(DUPLICATE)) {
+            (true, _) => Level::Optimistic,
+            (false, true) => Level::Duplicate,
+            (false, false) => Level::Low,
+        }
+    }
+
+    /// The version of a slot's block that more than 52 % voted for.
+    #[must_use]
+    pub fn settled(&self, slot: Slot) -> Option<Hash> {
+        let versions = (slot, Hash::default())..=(slot, Hash::new_from_array([u8::MAX; 32]));
+        let mut hashes = self.tallies.range(versions).map(|((_, hash), _)| *hash);
+        hashes.find(|&hash| self.level(slot, hash) >= Level::Duplicate)
+    }
+
+    /// Forgets votes below `root`.
+    pub fn set_root(&mut self, root: Slot) {
+        self.root = root;
+        let first = (root, Hash::default());
+        self.tallies = self.tallies.split_off(&first);
+        for votes in self.by_voter.values_mut() {
+            *votes = votes.split_off(&first);
+        }
+        self.by_voter.retain(|_, votes| !votes.is_empty());
+    }
+
+    /// How many votes are remembered.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.by_voter.values().map(BTreeSet::len).sum()
+    }
+
+    /// Whether no vote is remembered.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.by_voter.is_empty()
+    }
+}
+
+/// The newest slot that more than two thirds of `total` stake have at or below their root.
+#[must_use]
+pub fn supermajority_root(roots: impl IntoIterator<Item = (u64, Slot)>, total: u64) -> Option<Slot> {
+    let mut roots: Vec<(Slot, u64)> = roots.into_iter().map(|(stake, slot)| (slot, stake)).collect();
+    roots.sort_unstable();
+    let mut behind = 0_u64;
+    for (slot, stake) in roots.into_iter().rev() {
+        behind = behind.saturating_add(stake);
+        if behind > (total as f64 * OPTIMISTIC) as u64 {
+            return Some(slot);
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use sundog_types::stakes::VoteStake;
+
+    fn key(number: u8) -> Pubkey {
+        Pubkey::new_from_array([number; 32])
+    }
+
+    fn electorate(stakes: &[u64]) -> Arc<EpochStakes> {
+        let voters = (1_u8..).zip(stakes).map(|(number, &stake)| {
+            (key(number), VoteStake { node: key(number), authorized_voter: key(number), stake })
+        });
+        Arc::new(EpochStakes { by_vote_account: voters.collect() })
+    }
+
+    fn commitment(stakes: &[u64]) -> Commitment {
+        let mut commitment = Commitment::new(Slot::new(0));
+        commitment.set_electorate(&electorate(stakes));
+        commitment
+    }
+
+    const HASH: Hash = Hash::new_from_array([5; 32]);
+
+    #[test]
+    fn two_thirds_exactly_do_not_confirm() {
+        let mut commitment = commitment(&[1_000, 1_000, 1_000]);
+        for voter in 1..=2 {
+            commitment.count(key(voter), Slot::new(4), HASH);
+        }
+        assert_eq!(commitment.level(Slot::new(4), HASH), Level::Duplicate);
+        assert_eq!(commitment.settled(Slot::new(4)), Some(HASH));
+        commitment.count(key(3), Slot::new(4), HASH);
+        assert_eq!(commitment.level(Slot::new(4), HASH), Level::Optimistic);
+    }
+
+    #[test]
+    fn a_vote_counts_once_and_only_with_stake() {
+        let mut commitment = commitment(&[10]);
+        assert_eq!(commitment.count(key(1), Slot::new(4), HASH), Counted::New);
+        assert_eq!(commitment.count(key(1), Slot::new(4), HASH), Counted::Known);
+        assert_eq!(commitment.count(key(2), Slot::new(4), HASH), Counted::Unstaked);
+        commitment.set_root(Slot::new(9));
+        assert_eq!(commitment.count(key(1), Slot::new(4), HASH), Counted::Stale);
+        assert!(commitment.is_empty());
+    }
+
+    #[test]
+    fn a_flooding_voter_pushes_out_only_its_own_votes() {
+        let mut commitment = commitment(&[10, 10, 1]);
+        for voter in 1..=2 {
+            commitment.count(key(voter), Slot::new(4), HASH);
+        }
+        assert_eq!(commitment.level(Slot::new(4), HASH), Level::Optimistic);
+        for slot in 1_000..9_000 {
+            commitment.count(key(3), Slot::new(slot), HASH);
+        }
+        assert_eq!(commitment.len(), 2 + MAX_VOTES_PER_VOTER);
+        assert_eq!(commitment.level(Slot::new(4), HASH), Level::Optimistic);
+        assert_eq!(commitment.count(key(3), Slot::new(5), HASH), Counted::Stale);
+    }
+
+    #[test]
+    fn a_new_electorate_weighs_old_votes_again() {
+        let mut commitment = commitment(&[10, 10]);
+        commitment.count(key(1), Slot::new(4), HASH);
+        assert_eq!(commitment.level(Slot::new(4), HASH), Level::Low);
+        assert!(commitment.set_electorate(&electorate(&[30, 10])));
+        assert_eq!(commitment.level(Slot::new(4), HASH), Level::Optimistic);
+    }
+
+    #[test]
+    fn the_supermajority_root_is_the_newest_that_two_thirds_passed() {
+        let roots = [(1_000, Slot::new(9)), (600, Slot::new(7)), (400, Slot::new(8))];
+        assert_eq!(supermajority_root(roots, 2_000), Some(Slot::new(8)));
+        assert_eq!(supermajority_root(roots[..1].to_vec(), 2_000), None);
+    }
+}

@@ -1,0 +1,220 @@
+//! What comes in: blocks, marks and votes, each bounded and checked for what a bug or a liar could do.
+
+use super::{Consensus, MAX_MARKED_SLOTS};
+use crate::block::{Block, Effect, VoterState};
+use crate::commitment::{Counted, Level};
+use crate::consensus::kept::Kept;
+use crate::fork_choice::BlockKey;
+use crate::lockouts::Lockouts;
+use crate::metrics::DropReason;
+use crate::tower::Tower;
+use std::collections::{BTreeMap, BTreeSet};
+use sundog_types::{Effects, Hash, Now, Pubkey, Slot, vote::VoteOnWire};
+
+impl Consensus {
+    pub(super) fn frozen(&mut self, now: Now, block: Block, out: &mut Effects<Effect>) {
+        if let Err(why) = self.admit(&block) {
+            return self.metrics.drop(why);
+        }
+        let key = (block.slot, block.hash);
+        let parent = self.forks.get_mut(block.parent).expect("admitted");
+        let parent_key = (block.parent, parent.hash);
+        let kept = Kept::new(&block, parent, self.vote_account);
+        parent.intervals = Vec::new();
+        self.forks.insert(block.slot, block.parent, kept);
+        self.choice.add(key, parent_key);
+        self.metrics.blocks += 1;
+        if block.slot >= self.electorate_of {
+            self.electorate_of = block.slot;
+            if self.commitment.set_electorate(&block.epoch_stakes) {
+                let electorate = &block.epoch_stakes.by_vote_account;
+                self.heard.retain(|voter, _| electorate.contains_key(voter));
+                let stakes: BTreeSet<Pubkey> = block.votes.iter().map(|v| v.vote_account).collect();
+                self.choice.retain_voters(|voter| stakes.contains(voter));
+            }
+        }
+        if self.duplicates.contains(&block.slot) {
+            self.choice.mark_invalid(&key);
+        }
+        self.count_landed(&block, out);
+        self.weigh(key, out);
+        self.adopt(&block);
+        self.note_roots(&block);
+        self.settle(out);
+        self.decide(now, out);
+        self.watch_last_vote(now);
+    }
+
+    /// Whether a block has a place in the tree; makes one if the tree is full.
+    fn admit(&mut self, block: &Block) -> Result<(), DropReason> {
+        if block.slot <= self.forks.root() {
+            return Err(DropReason::BelowRoot);
+        }
+        if let Some(known) = self.forks.get(block.slot) {
+            let same = known.hash == block.hash;
+            return Err(if same { DropReason::Known } else { DropReason::OtherVersion });
+        }
+        let parent = self.forks.get(block.parent).filter(|parent| parent.hash == block.parent_hash);
+        if parent.is_none() || block.parent >= block.slot {
+            return Err(DropReason::UnknownParent);
+        }
+        if self.forks.len() < self.config.max_blocks {
+            return Ok(());
+        }
+        let needed = [
+            block.parent,
+            self.choice.best_overall().0,
+            self.reset.0,
+            self.last_vote().unwrap_or(self.forks.root()),
+        ];
+        let mut leaves = self.forks.leaves().map(|(slot, _)| slot);
+        let leaf = leaves.find(|slot| !needed.contains(slot)).ok_or(DropReason::TreeFull)?;
+        drop(leaves);
+        let kept = self.forks.remove_leaf(leaf).ok_or(DropReason::TreeFull)?;
+        self.choice.remove_leaf(&(leaf, kept.hash));
+        self.metrics.evicted += 1;
+        Ok(())
+    }
+
+    /// Counts the newest vote of every account in the block: for the fork choice and as confirmation. On
+    /// chain a vote carries no hash any more; it was checked against the block's own ancestors.
+    fn count_landed(&mut self, block: &Block, out: &mut Effects<Effect>) {
+        let voters = || block.votes.iter().filter(|voter| voter.stake > 0);
+        let newest = |voter: &VoterState| {
+            let slot = Slot::new(voter.lockouts.last()?.0);
+            Some((voter.vote_account, self.key_of(slot)?))
+        };
+        let votes: Vec<(Pubkey, BlockKey)> = voters()
+            .filter_map(newest)
+            .filter(|(_, key)| self.forks.is_ancestor(key.0, block.slot))
+            .collect();
+        let stakes: BTreeMap<Pubkey, u64> = voters().map(|v| (v.vote_account, v.stake)).collect();
+        self.choice.vote(votes.iter().copied(), |voter, _| stakes.get(voter).copied().unwrap_or(0));
+        for (voter, key) in votes {
+            if self.commitment.count(voter, key.0, key.1) == Counted::New {
+                self.weigh(key, out);
+            }
+        }
+    }
+
+    /// Takes over the account's tower if it is newer than the own one: after the file was lost, or another
+    /// instance voted.
+    fn adopt(&mut self, block: &Block) {
+        let Some(own) = block.votes.iter().find(|v| Some(v.vote_account) == self.vote_account)
+        else {
+            return;
+        };
+        let mut stack = Lockouts::from_parts(&own.lockouts, own.root);
+        let newer = stack.last_voted() > self.tower.lockouts().last_voted();
+        if own.stake == 0 || self.pending.is_some() || !newer {
+            return;
+        }
+        let floor = self.tower.lockouts().root().max(Some(self.forks.root()));
+        stack.raise_root(floor.expect("the tree has a root"));
+        self.durable_root = stack.root();
+        let last_slot = stack.last_voted().unwrap_or_default();
+        let hash = self.key_of(last_slot).map_or_else(Hash::default, |(_, hash)| hash);
+        let last_vote = VoteOnWire {
+            vote_account: own.vote_account,
+            slots: stack.to_parts(),
+            root: stack.root().map(Slot::get),
+            hash,
+            block_id: Hash::default(),
+            timestamp: Some(own.last_timestamp),
+            switch: false,
+        };
+        let timestamp = own.last_timestamp.max(self.tower.last_timestamp());
+        // Without the hash it could not be sent again; but it has landed, so it need not be.
+        let last_vote = Some(last_vote).filter(|_| hash != Hash::default());
+        self.tower = Tower::restore(stack, last_vote, timestamp);
+        self.metrics.adopted += 1;
+    }
+
+    pub(super) fn dead(&mut self, slot: Slot, out: &mut Effects<Effect>) {
+        if slot <= self.forks.root() {
+            return self.metrics.drop(DropReason::BelowRoot);
+        }
+        if self.forks.contains(slot) || !mark(&mut self.dead, slot) {
+            return self.metrics.drop(DropReason::Known);
+        }
+        if let Some(hash) = self.commitment.settled(slot) {
+            self.tell_other_version((slot, hash), out);
+        }
+    }
+
+    pub(super) fn duplicate(&mut self, now: Now, slot: Slot, out: &mut Effects<Effect>) {
+        if slot <= self.forks.root() {
+            return self.metrics.drop(DropReason::BelowRoot);
+        }
+        if !mark(&mut self.duplicates, slot) {
+            return self.metrics.drop(DropReason::Known);
+        }
+        if let Some(key) = self.key_of(slot) {
+            self.choice.mark_invalid(&key);
+            self.decide(now, out);
+        }
+    }
+
+    pub(super) fn vote_seen(
+        &mut self,
+        now: Now,
+        voter: Pubkey,
+        key: BlockKey,
+        out: &mut Effects<Effect>,
+    ) {
+        match self.commitment.count(voter, key.0, key.1) {
+            Counted::New => self.metrics.votes_heard += 1,
+            Counted::Known => return self.metrics.drop(DropReason::Known),
+            Counted::Unstaked => return self.metrics.drop(DropReason::Unstaked),
+            Counted::Stale => return self.metrics.drop(DropReason::Stale),
+        }
+        let newest = self.heard.entry(voter).or_insert(key);
+        *newest = key.max(*newest);
+        if self.weigh(key, out) {
+            self.decide(now, out);
+        }
+    }
+
+    /// Draws the consequences of a new vote for a block, or of the block itself: which version is the real
+    /// one, and whether it is confirmed. Whether the fork choice changed is told.
+    pub(super) fn weigh(&mut self, key: BlockKey, out: &mut Effects<Effect>) -> bool {
+        let (slot, hash) = key;
+        let level = self.commitment.level(slot, hash);
+        if level < Level::Duplicate || slot <= self.forks.root() {
+            return false;
+        }
+        match self.key_of(slot) {
+            Some(own) if own == key => {}
+            Some(_) => {
+                self.tell_other_version(key, out);
+                return false;
+            }
+            None => {
+                if self.dead.contains(&slot) {
+                    self.tell_other_version(key, out);
+                }
+                return false;
+            }
+        }
+        if level == Level::Optimistic && slot > self.confirmed {
+            self.confirmed = slot;
+            out.push(Effect::Confirmed { slot, hash });
+        }
+        !self.choice.mark_valid(&key).is_empty()
+    }
+
+    fn tell_other_version(&mut self, (slot, hash): BlockKey, out: &mut Effects<Effect>) {
+        if mark(&mut self.told_versions, slot) {
+            out.push(Effect::OtherVersion { slot, hash });
+        }
+    }
+}
+
+/// Remembers a slot; `false` if it is known. Full: the oldest goes.
+fn mark(slots: &mut BTreeSet<Slot>, slot: Slot) -> bool {
+    let new = slots.insert(slot);
+    if slots.len() > MAX_MARKED_SLOTS {
+        slots.pop_first();
+    }
+    new
+}

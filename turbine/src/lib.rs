@@ -1,13 +1,64 @@
 //! Spread blocks as shreds down a tree, and gather them again: shreds, FEC sets, the tree, retransmission, repair.
+//!
+//! # Design
+//!
+//! ```text
+//!  leader:    batch -> Shredder -> FecSet --Own--> +---------+ --Send--> root of the shred's tree
+//!  network:   shred ------------------------Shred> |         | --Send--> children in the tree
+//!             answer, ping -------RepairResponse-> | Turbine | --SendRepair--> requests, pongs
+//!             request, pong -------RepairRequest-> |         | --SendServed--> shreds, pings
+//!  pool:      signatures ---------------Verified-> |         | --Verify--> pool
+//!  node:      Epoch, Peers, Root, Tip, Wanted ---> +---------+ --Store, Data, Complete, Dead, Duplicate--> node
+//!
+//!  inside:    filter -> checks (one signature for each FEC set) -> gather (sets -> slots -> ordered batches)
+//!                                                                  |    ^
+//!                                                     spread (tree)+    + recover (any 32 of 64)
+//!                                                     repair: what gather lacks, asked for when overdue
+//!                                                     serve: what the ledger holds, for whoever ponged
+//! ```
+//!
+//! [`Turbine`] is one machine. What arrives is refused as cheaply as possible: header fields, then what is held
+//! already, then the Merkle root, and only then a signature, once for each FEC set, on the pool.
+//!
+//! **Repair** looks at every slot that is being gathered, the nearest to the root first. A missing shred is asked for
+//! when the ticks that were over when its neighbours were made have passed, and 250 ms more; all of a slot is overdue
+//! when the clock is some slots ahead. A parent of which nothing is here is searched for with orphan requests, up to
+//! eleven ancestors at a time: so a node far behind finds the whole chain, then fetches it from the root upwards.
+//!
+//! **Two versions** of an FEC set are both passed on, so that everybody learns of them; the first is kept, the slot
+//! is reported once as [`Effect::Duplicate`], and given up if it was not complete. A third version is dropped.
+//!
+//! # Invariants
+//! - Batches of a slot leave in order, from index 0, without gaps, and `Complete` comes after the last.
+//! - Nothing unsigned is kept, stored or passed on; a shred is passed on at most once.
+//! - An address that has not ponged gets a ping at most, and that is shorter than its request.
+//! - All that is held is bounded, and what is farthest from the root makes room for what is nearer.
+//!
+//! # What this crate does not know
+//! Sockets, clocks, the signature pool, the ledger's tables (it reads them through [`ShredSource`]), entries, banks,
+//! votes. It does not check the signature of the node that passed a resigned shred on: it overwrites it, as all do.
 
+pub mod block;
+pub mod checks;
+pub mod effect;
+pub mod gather;
+pub mod machine;
 pub mod metrics;
 pub mod ping;
 pub mod recover;
+pub mod repair;
 pub mod repair_wire;
 pub mod serve;
+mod set;
 pub mod shredder;
+pub mod spread;
 pub mod tree;
 
+pub use block::Status;
+pub use effect::{
+    DeadReason, DuplicateReason, Effect, EpochInfo, Input, RepairKind, SendKind, VerifyItem,
+};
+pub use machine::{ConfigError, Turbine, TurbineConfig};
 pub use metrics::{DropReason, Metrics, Refusal};
 pub use recover::{Codec, RecoverError, codec_supported};
 pub use serve::{ServedKind, ShredSource};

@@ -1,0 +1,260 @@
+//! What Turbine is told and what it asks for.
+
+use crate::{metrics::Refusal, serve::ServedKind, shredder::FecSet};
+use bytes::Bytes;
+use std::{net::SocketAddr, sync::Arc};
+use sundog_types::{
+    Epoch, Hash, Pubkey, ShredIndex, Signature, Slot,
+    peer::{Addresses, Peer},
+    schedule::LeaderSchedule,
+    shred::{Gates, Shred, Signed, signature_holds},
+    stakes::EpochStakes,
+};
+
+/// Who leads and who is staked in an epoch.
+#[derive(Clone, Debug)]
+pub struct EpochInfo {
+    /// The epoch.
+    pub epoch: Epoch,
+    /// Its first slot.
+    pub first_slot: Slot,
+    /// How many slots it has.
+    pub slots: u64,
+    /// Its leader schedule.
+    pub leaders: Arc<LeaderSchedule>,
+    /// Its stakes: the weights of the trees.
+    pub stakes: Arc<EpochStakes>,
+    /// The changes of the rules that hold in it.
+    pub gates: Gates,
+}
+
+/// What may happen to Turbine.
+#[derive(Debug)]
+pub enum Input {
+    /// A datagram that came by Turbine, over QUIC or UDP. `peer`: who sent it, where the connection proves that.
+    Shred {
+        /// The datagram.
+        bytes: Bytes,
+        /// Its sender. Nothing depends on it: shreds are judged by their leader's signature.
+        peer: Option<Pubkey>,
+    },
+    /// A datagram on the repair socket: a shred and a nonce, or a ping.
+    RepairResponse {
+        /// Where it came from.
+        from: SocketAddr,
+        /// The datagram.
+        bytes: Bytes,
+    },
+    /// A datagram on the `serve_repair` socket.
+    RepairRequest {
+        /// Where it came from.
+        from: SocketAddr,
+        /// The datagram.
+        bytes: Bytes,
+    },
+    /// The answer to [`Effect::Verify`], one truth for each item.
+    Verified {
+        /// Of the effect.
+        id: u64,
+        /// Whether each item holds.
+        valid: Vec<bool>,
+    },
+    /// Own shreds as leader: gathered and stored like others, sent to the roots of their trees.
+    Own {
+        /// A whole set.
+        set: FecSet,
+    },
+    /// Shreds out of the ledger after a restart. They were verified before they were stored; they are gathered, but
+    /// neither retransmitted nor stored again.
+    Stored {
+        /// Their bytes.
+        shreds: Vec<Bytes>,
+    },
+    /// An epoch became known, or changed.
+    Epoch(EpochInfo),
+    /// The registry changed.
+    Peers(Arc<Vec<Peer>>),
+    /// The root moved. It and what is below leave the memory.
+    Root(Slot),
+    /// The slot that should be running by the clock.
+    Tip(Slot),
+    /// Slots that matter, most important first: parents that replay lacks, slots that were voted for.
+    Wanted(Vec<Slot>),
+    /// Forget what is gathered of a slot and fetch it afresh: another version of it was confirmed.
+    Forget(Slot),
+}
+
+/// A leader's signature to check.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct VerifyItem {
+    /// Whose signature it should be.
+    pub leader: Pubkey,
+    /// What should be signed: the root of an FEC set.
+    pub root: Hash,
+    /// The signature.
+    pub signature: Signature,
+}
+
+impl VerifyItem {
+    /// Whether the leader signed the root: strict Ed25519, some 50 microseconds.
+    #[must_use]
+    pub fn check(&self) -> bool {
+        signature_holds(&self.leader, self.root.as_ref(), &self.signature)
+    }
+}
+
+/// Why a shred is sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SendKind {
+    /// From the leader to the root of the tree.
+    Broadcast,
+    /// Received and passed on.
+    Retransmit,
+    /// Recovered and passed on.
+    RetransmitRecovered,
+}
+
+/// What a repair requester sends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RepairKind {
+    /// For one shred.
+    Window,
+    /// For the highest shred of a slot.
+    Highest,
+    /// For a slot and its ancestors.
+    Orphan,
+    /// The answer to a server's ping.
+    Pong,
+}
+
+/// Why a slot is given up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DeadReason {
+    /// Its leader signed two versions of an FEC set.
+    ForkedSet,
+    /// A shred says that it is the last, but later ones are there.
+    LastTooEarly,
+}
+
+/// How two shreds of a leader contradict each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DuplicateReason {
+    /// One FEC set, two Merkle roots.
+    ForkedSet,
+    /// One is the last of the slot, the other lies beyond it.
+    BeyondLast,
+}
+
+/// What Turbine asks for.
+#[derive(Debug)]
+pub enum Effect {
+    /// Check signatures and come back with [`Input::Verified`].
+    Verify {
+        /// Comes back with the answer.
+        id: u64,
+        /// What to check.
+        items: Vec<VerifyItem>,
+    },
+    /// Send a shred to a peer's TVU: by QUIC if it has `tvu_quic`, else by UDP to `tvu`.
+    Send {
+        /// The receiver.
+        to: Pubkey,
+        /// Where it listens.
+        addresses: Addresses,
+        /// The datagram.
+        shred: Bytes,
+        /// Why.
+        kind: SendKind,
+        /// The receiver's place in the tree: 0 for the root.
+        layer: u8,
+    },
+    /// Send from the repair socket.
+    SendRepair {
+        /// Where to.
+        to: SocketAddr,
+        /// The datagram.
+        bytes: Bytes,
+        /// What it is.
+        kind: RepairKind,
+    },
+    /// Send from the `serve_repair` socket.
+    SendServed {
+        /// Where to.
+        to: SocketAddr,
+        /// The datagram.
+        bytes: Bytes,
+        /// What it is.
+        kind: ServedKind,
+    },
+    /// Keep these: data shreds received, recovered or made, and code shreds received or made.
+    Store {
+        /// The shreds.
+        shreds: Vec<Shred<Signed>>,
+    },
+    /// The first data shred of a slot is here.
+    SlotStarted {
+        /// The slot.
+        slot: Slot,
+        /// What it builds on.
+        parent: Slot,
+    },
+    /// An entry batch. Batches of a slot come in order, from index 0, without gaps.
+    Data {
+        /// The slot.
+        slot: Slot,
+        /// What it builds on.
+        parent: Slot,
+        /// The encoded entries. No bytes: no entries.
+        batch: Bytes,
+        /// Of the first shred of the batch.
+        first_index: ShredIndex,
+        /// Whether the block ends with it.
+        last_in_slot: bool,
+    },
+    /// All data shreds of a slot are here, and all of its [`Effect::Data`] came before.
+    Complete {
+        /// The slot.
+        slot: Slot,
+        /// What it builds on.
+        parent: Slot,
+        /// Its data shreds.
+        shreds: u32,
+        /// How many of them came by erasure decoding.
+        recovered: u32,
+        /// How many of them came by repair.
+        repaired: u32,
+        /// The Merkle root of its last FEC set. `None`: the last 32 data shreds do not share one (reference 3.16).
+        block_id: Option<Hash>,
+    },
+    /// A slot can not become a good block. Nothing more comes of it.
+    Dead {
+        /// The slot.
+        slot: Slot,
+        /// Why.
+        why: DeadReason,
+    },
+    /// A slot's leader contradicted itself. Once for each slot.
+    Duplicate {
+        /// The slot.
+        slot: Slot,
+        /// The shred that was here first.
+        first: Bytes,
+        /// The one that contradicts it.
+        second: Bytes,
+        /// How.
+        why: DuplicateReason,
+    },
+}
+
+/// How a shred came here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Origin {
+    Turbine,
+    Repair,
+    Recovered,
+    Own,
+    Stored,
+}
+
+/// The outcome of judging something that arrived.
+pub(crate) type Judged<T> = Result<T, Refusal>;

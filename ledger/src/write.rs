@@ -1,0 +1,69 @@
+//! Writes, as changes of a batch. None of them reads.
+
+use crate::{SlotMeta, TransactionRecord, error::encode, history::Sighting, keys};
+use sundog_types::{
+    Slot,
+    shred::{Kind, Shred, Signed},
+    store::{Batch, Space},
+};
+
+/// Keeps data shreds. Code shreds are passed over: repair and replay ask for data only.
+pub fn put_shreds(batch: &mut Batch, shreds: &[Shred<Signed>]) {
+    for shred in shreds.iter().filter(|shred| shred.kind() == Kind::Data) {
+        let key = keys::shred(shred.slot(), shred.index());
+        batch.put(Space::DataShreds, key.to_vec(), shred.payload().clone());
+    }
+}
+
+/// Keeps what is known of a slot, in place of what was known before. `rooted` is not kept: see [`set_root`].
+pub fn put_meta(batch: &mut Batch, slot: Slot, meta: &SlotMeta) {
+    batch.put(Space::Slots, keys::meta(slot).to_vec(), encode(meta));
+}
+
+/// Keeps executed transactions of a block. `first` is the place of the first of them in the block, from 0.
+pub fn put_transactions(batch: &mut Batch, slot: Slot, first: u32, records: &[TransactionRecord]) {
+    for (place, record) in (first..).zip(records) {
+        let signature = record.signature();
+        batch.put(
+            Space::Transactions,
+            keys::place(slot, place).to_vec(),
+            encode(record),
+        );
+        batch.put(
+            Space::Signatures,
+            keys::signature(&signature, slot).to_vec(),
+            place.to_be_bytes().to_vec(),
+        );
+        let sighting = Sighting {
+            signature,
+            err: record.meta.status.clone().err(),
+            memo: record.memo(),
+        };
+        let sighting = bytes::Bytes::from(encode(&sighting));
+        for address in record.addresses() {
+            batch.put(
+                Space::Addresses,
+                keys::address(address, slot, place).to_vec(),
+                sighting.clone(),
+            );
+        }
+    }
+}
+
+/// Makes `slot` the root and marks it and `chain`, the slots between the old root and it, as rooted.
+pub fn set_root(batch: &mut Batch, slot: Slot, chain: &[Slot]) {
+    for rooted in chain.iter().chain([&slot]) {
+        batch.put(
+            Space::Slots,
+            keys::rooted(*rooted).to_vec(),
+            bytes::Bytes::new(),
+        );
+    }
+    batch.put(Space::Singles, keys::ROOT, keys::slot(slot).to_vec());
+}
+
+/// Notes that this node has led, or is about to lead, `slot`: commit it durably before the first
+/// shred of the slot leaves.
+pub fn put_led(batch: &mut Batch, slot: Slot) {
+    batch.put(Space::Singles, keys::LED, keys::slot(slot).to_vec());
+}

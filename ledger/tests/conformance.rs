@@ -32,8 +32,11 @@ fn key(number: u8) -> Pubkey {
 
 /// A transaction with this signature that names these addresses; the last is the program, called with `data`.
 fn record(signature: u8, addresses: &[Pubkey], data: &[u8]) -> TransactionRecord {
-    let mut transaction = Transaction::default();
-    transaction.signatures = vec![Signature::from([signature; 64])];
+    let signatures = vec![Signature::from([signature; 64])];
+    let mut transaction = Transaction {
+        signatures,
+        ..Transaction::default()
+    };
     let message = &mut transaction.message;
     message.header.num_required_signatures = 1;
     message.account_keys = addresses.to_vec();

@@ -1,14 +1,12 @@
 //! What is asked of the node: a few facts, three banks, a history, and two things to do.
 
-use crate::{
-    commitment::Commitment,
-    record::{AddressRecord, BlockRecord, StatusMeta, TransactionRecord},
-};
+use crate::commitment::Commitment;
 use solana_account::AccountSharedData;
 use solana_message::VersionedMessage;
 use solana_transaction::versioned::VersionedTransaction;
 use solana_transaction_error::TransactionError;
 use std::{ops::RangeInclusive, sync::Arc};
+use sundog_ledger::{AddressRecord, Block, Located, StatusMeta};
 use sundog_types::{Hash, Pubkey, Signature, Slot, peer::Peer, schedule::Leaders};
 
 /// What never changes while a node runs.
@@ -256,7 +254,7 @@ pub trait History: Send + Sync {
     /// that this node has left.
     fn standing(&self, slot: Slot) -> Option<Commitment>;
     /// The block of `slot`.
-    fn block(&self, slot: Slot) -> Option<BlockRecord>;
+    fn block(&self, slot: Slot) -> Option<Block>;
     /// The time of the block of `slot`, in seconds since the Unix epoch. Slot 0 has the genesis time.
     fn block_time(&self, slot: Slot) -> Option<i64>;
     /// The slots within `range` whose blocks are at least this sure, ascending, at most `limit`.
@@ -264,7 +262,7 @@ pub trait History: Send + Sync {
     /// The first slot of which everything is kept.
     fn first_available(&self) -> Slot;
     /// A transaction by its first signature.
-    fn transaction(&self, signature: &Signature) -> Option<TransactionRecord>;
+    fn transaction(&self, signature: &Signature) -> Option<Located>;
     /// Transactions that name `address`, newest first.
     fn signatures_of(&self, address: &Pubkey, window: &AddressWindow) -> Vec<AddressRecord>;
 }

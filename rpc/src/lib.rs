@@ -34,7 +34,6 @@ mod encoding;
 pub mod error;
 mod methods;
 pub mod params;
-pub mod record;
 pub mod request;
 pub mod rest;
 mod rpc;

@@ -92,6 +92,29 @@ fn system(data: &[u8], accounts: &[String]) -> Option<Value> {
                 "lamports": lamports, "space": space, "owner": owner.to_string(),
             }),
         ),
+        SystemInstruction::Allocate { space } => words(
+            "allocate",
+            json!({ "account": account(0)?, "space": space }),
+        ),
+        SystemInstruction::TransferWithSeed {
+            lamports,
+            from_seed,
+            from_owner,
+        } => words(
+            "transferWithSeed",
+            json!({
+                "source": account(0)?, "sourceBase": account(1)?, "destination": account(2)?, "lamports": lamports,
+                "sourceSeed": from_seed, "sourceOwner": from_owner.to_string(),
+            }),
+        ),
+        other => return nonce(&other, accounts),
+    })
+}
+
+/// An instruction of the system program about durable nonces.
+fn nonce(instruction: &SystemInstruction, accounts: &[String]) -> Option<Value> {
+    let account = |index: usize| accounts.get(index);
+    Some(match instruction {
         SystemInstruction::AdvanceNonceAccount => words(
             "advanceNonce",
             json!({ "nonceAccount": account(0)?, "recentBlockhashesSysvar": account(1)?, "nonceAuthority": account(2)? }),
@@ -114,21 +137,6 @@ fn system(data: &[u8], accounts: &[String]) -> Option<Value> {
             "authorizeNonce",
             json!({ "nonceAccount": account(0)?, "nonceAuthority": account(1)?, "newAuthorized": authority.to_string() }),
         ),
-        SystemInstruction::Allocate { space } => words(
-            "allocate",
-            json!({ "account": account(0)?, "space": space }),
-        ),
-        SystemInstruction::TransferWithSeed {
-            lamports,
-            from_seed,
-            from_owner,
-        } => words(
-            "transferWithSeed",
-            json!({
-                "source": account(0)?, "sourceBase": account(1)?, "destination": account(2)?, "lamports": lamports,
-                "sourceSeed": from_seed, "sourceOwner": from_owner.to_string(),
-            }),
-        ),
         SystemInstruction::UpgradeNonceAccount => {
             words("upgradeNonce", json!({ "nonceAccount": account(0)? }))
         }
@@ -136,67 +144,100 @@ fn system(data: &[u8], accounts: &[String]) -> Option<Value> {
     })
 }
 
+/// What an instruction of the token programs says about an amount.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Amount {
+    Absent,
+    Plain,
+    /// With the decimals that the mint must have.
+    Checked,
+}
+
+/// Instructions of the token programs that somebody must sign: tag, name, what its accounts are, who
+/// signs, and what it says about an amount.
+const SIGNED_TOKEN_INSTRUCTIONS: [(u8, &str, &[&str], &str, Amount); 9] = [
+    (
+        3,
+        "transfer",
+        &["source", "destination"],
+        "authority",
+        Amount::Plain,
+    ),
+    (
+        4,
+        "approve",
+        &["source", "delegate"],
+        "owner",
+        Amount::Plain,
+    ),
+    (5, "revoke", &["source"], "owner", Amount::Absent),
+    (
+        7,
+        "mintTo",
+        &["mint", "account"],
+        "mintAuthority",
+        Amount::Plain,
+    ),
+    (8, "burn", &["account", "mint"], "authority", Amount::Plain),
+    (
+        9,
+        "closeAccount",
+        &["account", "destination"],
+        "owner",
+        Amount::Absent,
+    ),
+    (
+        12,
+        "transferChecked",
+        &["source", "mint", "destination"],
+        "authority",
+        Amount::Checked,
+    ),
+    (
+        14,
+        "mintToChecked",
+        &["mint", "account"],
+        "mintAuthority",
+        Amount::Checked,
+    ),
+    (
+        15,
+        "burnChecked",
+        &["account", "mint"],
+        "authority",
+        Amount::Checked,
+    ),
+];
+
 /// An instruction of the token programs: moving, minting, burning, opening and closing.
 fn token(data: &[u8], accounts: &[String]) -> Option<Value> {
     let (tag, rest) = data.split_first()?;
-    let amount = || Some(u64::from_le_bytes(*rest.first_chunk()?));
     let account = |index: usize| accounts.get(index);
-    let plain = |names: &[&str], authority: &str| -> Option<Map<String, Value>> {
+    let signed = SIGNED_TOKEN_INSTRUCTIONS
+        .iter()
+        .find(|known| known.0 == *tag);
+    if let Some((_, name, names, authority, says)) = signed {
         let mut info = Map::new();
         for (index, name) in names.iter().enumerate() {
             info.insert((*name).to_owned(), json!(account(index)?));
         }
         sign(&mut info, authority, accounts.get(names.len()..)?)?;
-        Some(info)
-    };
-    let with_amount = |mut info: Map<String, Value>| {
-        info.insert("amount".to_owned(), json!(amount()?.to_string()));
-        Some(Value::Object(info))
-    };
-    let checked = |mut info: Map<String, Value>| {
-        info.insert(
-            "tokenAmount".to_owned(),
-            serde_json::to_value(token_amount(amount()?, *rest.get(8)?)).ok()?,
-        );
-        Some(Value::Object(info))
-    };
+        if *says != Amount::Absent {
+            let amount = u64::from_le_bytes(*rest.first_chunk()?);
+            match says {
+                Amount::Checked => info.insert(
+                    "tokenAmount".to_owned(),
+                    json!(token_amount(amount, *rest.get(8)?)),
+                ),
+                _ => info.insert("amount".to_owned(), json!(amount.to_string())),
+            };
+        }
+        return Some(words(name, Value::Object(info)));
+    }
     Some(match tag {
         1 => words(
             "initializeAccount",
             json!({ "account": account(0)?, "mint": account(1)?, "owner": account(2)?, "rentSysvar": account(3)? }),
-        ),
-        3 => words(
-            "transfer",
-            with_amount(plain(&["source", "destination"], "authority")?)?,
-        ),
-        4 => words(
-            "approve",
-            with_amount(plain(&["source", "delegate"], "owner")?)?,
-        ),
-        5 => words("revoke", Value::Object(plain(&["source"], "owner")?)),
-        7 => words(
-            "mintTo",
-            with_amount(plain(&["mint", "account"], "mintAuthority")?)?,
-        ),
-        8 => words(
-            "burn",
-            with_amount(plain(&["account", "mint"], "authority")?)?,
-        ),
-        9 => words(
-            "closeAccount",
-            Value::Object(plain(&["account", "destination"], "owner")?),
-        ),
-        12 => words(
-            "transferChecked",
-            checked(plain(&["source", "mint", "destination"], "authority")?)?,
-        ),
-        14 => words(
-            "mintToChecked",
-            checked(plain(&["mint", "account"], "mintAuthority")?)?,
-        ),
-        15 => words(
-            "burnChecked",
-            checked(plain(&["account", "mint"], "authority")?)?,
         ),
         17 => words("syncNative", json!({ "account": account(0)? })),
         18 => words(
@@ -225,4 +266,99 @@ fn sign(info: &mut Map<String, Value>, authority: &str, rest: &[String]) -> Opti
     info.insert(name, json!(first));
     info.insert("signers".to_owned(), json!(signers));
     Some(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Checks how data for a program with the accounts 1, 2, 3 … is told.
+    #[track_caller]
+    fn check(program: Pubkey, accounts: u8, data: &[u8], expect: Value) {
+        let keys: Vec<_> = (0..=accounts)
+            .map(|n| match n {
+                0 => program,
+                n => Pubkey::new_from_array([n; 32]),
+            })
+            .collect();
+        let instruction = CompiledInstruction {
+            program_id_index: 0,
+            accounts: (1..=accounts).collect(),
+            data: data.to_vec(),
+        };
+        let told = serde_json::to_value(parse_instruction(&instruction, &keys, None));
+        let told = told.expect("JSON");
+        assert_eq!(told.get("parsed").unwrap_or(&told["data"]), &expect);
+    }
+
+    fn key(n: u8) -> String {
+        Pubkey::new_from_array([n; 32]).to_string()
+    }
+
+    fn amount(tag: u8, rest: &[u8]) -> Vec<u8> {
+        [&[tag][..], &1_500u64.to_le_bytes(), rest].concat()
+    }
+
+    #[test]
+    fn a_memo_is_its_text() {
+        check(MEMO_PROGRAM, 0, b"hi", json!("hi"));
+        check(MEMO_PROGRAM, 0, &[0xff], json!("5Q"));
+    }
+
+    #[test]
+    fn a_token_transfer_names_its_one_authority() {
+        let info = json!({ "source": key(1), "destination": key(2), "authority": key(3), "amount": "1500" });
+        check(
+            TOKEN_PROGRAM,
+            3,
+            &amount(3, &[]),
+            words("transfer", info.clone()),
+        );
+        check(
+            TOKEN_2022_PROGRAM,
+            3,
+            &amount(3, &[]),
+            words("transfer", info),
+        );
+    }
+
+    #[test]
+    fn a_checked_token_transfer_by_several_names_them_all() {
+        let info = json!({
+            "source": key(1), "mint": key(2), "destination": key(3), "multisigAuthority": key(4), "signers": [key(5), key(6)],
+            "tokenAmount": { "amount": "1500", "decimals": 3, "uiAmount": 1.5, "uiAmountString": "1.5" },
+        });
+        check(
+            TOKEN_PROGRAM,
+            6,
+            &amount(12, &[3]),
+            words("transferChecked", info),
+        );
+    }
+
+    #[test]
+    fn a_nonce_advance_names_its_accounts() {
+        let info = json!({ "nonceAccount": key(1), "recentBlockhashesSysvar": key(2), "nonceAuthority": key(3) });
+        check(
+            SYSTEM_PROGRAM,
+            3,
+            &[4, 0, 0, 0],
+            words("advanceNonce", info),
+        );
+    }
+
+    #[test]
+    fn what_is_incomplete_is_told_as_data() {
+        for (program, accounts, data) in [
+            (TOKEN_PROGRAM, 2, amount(3, &[])),
+            (TOKEN_PROGRAM, 3, vec![3, 1]),
+            (TOKEN_PROGRAM, 4, amount(12, &[])),
+            (TOKEN_PROGRAM, 3, vec![]),
+            (SYSTEM_PROGRAM, 1, vec![4, 0, 0, 0]),
+            (SYSTEM_PROGRAM, 3, vec![99, 0, 0, 0]),
+        ] {
+            let bare = bs58::encode(&data).into_string();
+            check(program, accounts, &data, json!(bare));
+        }
+    }
 }

@@ -1,15 +1,13 @@
 //! Transactions and what became of them as text.
 
 use super::instructions::parse_instruction;
-use crate::{
-    error::RpcError,
-    record::{BlockRecord, InnerInstructions, Reward, StatusMeta, TokenBalance, TransactionRecord},
-};
+use crate::error::RpcError;
 use base64::{Engine, prelude::BASE64_STANDARD};
-use solana_message::{
-    VersionedMessage, compiled_instruction::CompiledInstruction, v0::LoadedAddresses,
+use solana_message::{VersionedMessage, compiled_instruction::CompiledInstruction};
+use solana_rpc_client_types::{
+    config::{TransactionDetails, UiTransactionEncoding},
+    response::RewardType,
 };
-use solana_rpc_client_types::config::{TransactionDetails, UiTransactionEncoding};
 use solana_transaction::versioned::{TransactionVersion, VersionedTransaction};
 use solana_transaction_status_client_types::{
     EncodedTransaction, EncodedTransactionWithStatusMeta, ParsedAccount, ParsedAccountSource,
@@ -17,6 +15,10 @@ use solana_transaction_status_client_types::{
     UiInnerInstructions, UiInstruction, UiLoadedAddresses, UiMessage, UiParsedMessage,
     UiRawMessage, UiReturnDataEncoding, UiTransaction, UiTransactionReturnData,
     UiTransactionStatusMeta, UiTransactionTokenBalance, option_serializer::OptionSerializer,
+};
+use sundog_ledger::{
+    Block, InnerInstruction, InnerInstructions, LoadedAddresses, Reward, RewardKind, StatusMeta,
+    TokenBalance, TransactionRecord,
 };
 use sundog_types::Pubkey;
 
@@ -40,7 +42,7 @@ pub(crate) struct Shape {
 /// # Errors
 /// If one has a version that the caller does not know.
 pub(crate) fn encode_block_transactions(
-    block: &BlockRecord,
+    block: &Block,
     shape: &Shape,
     details: TransactionDetails,
 ) -> Result<Vec<EncodedTransactionWithStatusMeta>, RpcError> {
@@ -66,11 +68,7 @@ pub(crate) fn encode_transaction(
     let version = version(&record.transaction, shape.max_version)?;
     let transaction = &record.transaction;
     let parsed = shape.encoding == UiTransactionEncoding::JsonParsed;
-    let loaded = record
-        .meta
-        .as_ref()
-        .map(|meta| meta.loaded_addresses.clone())
-        .unwrap_or_default();
+    let loaded = &record.meta.loaded_addresses;
     let encoded = match shape.encoding {
         UiTransactionEncoding::Binary => {
             EncodedTransaction::LegacyBinary(bs58::encode(bytes_of(transaction)?).into_string())
@@ -89,19 +87,16 @@ pub(crate) fn encode_transaction(
         ),
         UiTransactionEncoding::JsonParsed => json_transaction(
             transaction,
-            UiMessage::Parsed(parsed_message(&transaction.message, &loaded)),
+            UiMessage::Parsed(parsed_message(&transaction.message, loaded)),
         ),
     };
-    let meta = record.meta.as_ref().map(|meta| {
-        let mut shown = encode_meta(meta, parsed.then_some(&transaction.message));
-        if !shape.rewards {
-            shown.rewards = OptionSerializer::Skip;
-        }
-        shown
-    });
+    let mut meta = encode_meta(&record.meta, parsed.then_some(&transaction.message));
+    if !shape.rewards {
+        meta.rewards = OptionSerializer::Skip;
+    }
     Ok(EncodedTransactionWithStatusMeta {
         transaction: encoded,
-        meta,
+        meta: Some(meta),
         version,
     })
 }
@@ -112,16 +107,12 @@ fn encode_accounts_only(
     shape: &Shape,
 ) -> Result<EncodedTransactionWithStatusMeta, RpcError> {
     let version = version(&record.transaction, shape.max_version)?;
-    let loaded = record
-        .meta
-        .as_ref()
-        .map(|meta| meta.loaded_addresses.clone())
-        .unwrap_or_default();
+    let loaded = &record.meta.loaded_addresses;
     let transaction = EncodedTransaction::Accounts(UiAccountsList {
         signatures: signatures(&record.transaction),
-        account_keys: account_keys(&record.transaction.message, &loaded),
+        account_keys: account_keys(&record.transaction.message, loaded),
     });
-    let meta = record.meta.as_ref().map(|meta| UiTransactionStatusMeta {
+    let meta = UiTransactionStatusMeta {
         inner_instructions: OptionSerializer::Skip,
         log_messages: OptionSerializer::Skip,
         rewards: if shape.rewards {
@@ -133,11 +124,11 @@ fn encode_accounts_only(
         return_data: OptionSerializer::Skip,
         compute_units_consumed: OptionSerializer::Skip,
         cost_units: OptionSerializer::Skip,
-        ..encode_meta(meta, None)
-    });
+        ..encode_meta(&record.meta, None)
+    };
     Ok(EncodedTransactionWithStatusMeta {
         transaction,
-        meta,
+        meta: Some(meta),
         version,
     })
 }
@@ -292,7 +283,7 @@ pub(crate) fn encode_inner_instructions(
     parse: Option<(&VersionedMessage, &LoadedAddresses)>,
 ) -> Vec<UiInnerInstructions> {
     let keys = parse.map(|(message, loaded)| keys_of(message, loaded));
-    let encode = |called: &crate::record::InnerInstruction| {
+    let encode = |called: &InnerInstruction| {
         let compiled = CompiledInstruction {
             program_id_index: called.program_id_index,
             accounts: called.accounts.clone(),
@@ -326,7 +317,11 @@ pub(crate) fn encode_token_balances(balances: &[TokenBalance]) -> Vec<UiTransact
 
 /// Addresses that came from lookup tables.
 pub(crate) fn encode_loaded_addresses(loaded: &LoadedAddresses) -> UiLoadedAddresses {
-    UiLoadedAddresses::from(loaded)
+    let names = |keys: &[Pubkey]| keys.iter().map(ToString::to_string).collect();
+    UiLoadedAddresses {
+        writable: names(&loaded.writable),
+        readonly: names(&loaded.readonly),
+    }
 }
 
 /// What a program returned.
@@ -347,9 +342,18 @@ pub(crate) fn encode_rewards(
             pubkey: reward.pubkey.to_string(),
             lamports: reward.lamports,
             post_balance: reward.post_balance,
-            reward_type: reward.kind,
+            reward_type: Some(reward_type(reward.kind)),
             commission: reward.commission,
             commission_bps: None,
         });
     shown.collect()
+}
+
+fn reward_type(kind: RewardKind) -> RewardType {
+    match kind {
+        RewardKind::Fee => RewardType::Fee,
+        RewardKind::Rent => RewardType::Rent,
+        RewardKind::Staking => RewardType::Staking,
+        RewardKind::Voting => RewardType::Voting,
+    }
 }

@@ -7,7 +7,6 @@ use crate::{
     encoding::transactions::{Shape, encode_block_transactions, encode_rewards},
     error::{self, RpcError},
     params::{Params, at_least_confirmed, bank_at},
-    record::BlockRecord,
 };
 use serde_json::{Value, json};
 use solana_rpc_client_types::config::{
@@ -15,6 +14,7 @@ use solana_rpc_client_types::config::{
     UiTransactionEncoding,
 };
 use solana_transaction_status_client_types::UiConfirmedBlock;
+use sundog_ledger::Block;
 use sundog_types::Slot;
 
 /// Over how many slots blocks may be listed at once.
@@ -51,24 +51,20 @@ pub(super) fn get_block(chain: &dyn Chain, mut params: Params) -> Result<Value, 
         ),
     };
     to_json(UiConfirmedBlock {
-        previous_blockhash: block.previous_blockhash.to_string(),
-        blockhash: block.blockhash.to_string(),
-        parent_slot: block.parent.get(),
+        previous_blockhash: block.meta.previous_blockhash.to_string(),
+        blockhash: block.meta.blockhash.to_string(),
+        parent_slot: block.meta.parent.get(),
         transactions,
         signatures,
-        rewards: shape.rewards.then(|| encode_rewards(&block.rewards)),
+        rewards: shape.rewards.then(|| encode_rewards(&block.meta.rewards)),
         num_reward_partitions: None,
-        block_time: block.time,
-        block_height: block.height,
+        block_time: Some(block.meta.block_time),
+        block_height: Some(block.meta.block_height),
     })
 }
 
 /// The block of a slot if it is sure enough, or why there is none.
-fn block_at(
-    chain: &dyn Chain,
-    slot: Slot,
-    commitment: Commitment,
-) -> Result<BlockRecord, RpcError> {
+fn block_at(chain: &dyn Chain, slot: Slot, commitment: Commitment) -> Result<Block, RpcError> {
     let history = chain.history();
     if history
         .standing(slot)

@@ -162,8 +162,9 @@ pub(super) fn simulate_transaction(
     let mut result = simulation_result(&simulation, &decoded, config.inner_instructions);
     result.replacement_blockhash = replacement;
     if let Some(wanted) = config.accounts {
-        let keys = decoded.transaction.message.static_account_keys().len()
-            + simulation.meta.loaded_addresses.len();
+        let loaded = &simulation.meta.loaded_addresses;
+        let fixed = decoded.transaction.message.static_account_keys().len();
+        let keys = fixed + loaded.writable.len() + loaded.readonly.len();
         result.accounts = Some(accounts_after(&*bank, &simulation, &wanted, keys)?);
     }
     with_context(chain, bank.slot().get(), result)

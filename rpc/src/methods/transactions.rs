@@ -69,11 +69,11 @@ pub(super) fn get_transaction(chain: &dyn Chain, mut params: Params) -> Result<V
         .unwrap_or_default();
     let commitment = at_least_confirmed(config.commitment)?;
     let history = chain.history();
-    let Some(record) = history.transaction(&signature) else {
+    let Some(found) = history.transaction(&signature) else {
         return Ok(Value::Null);
     };
     if history
-        .standing(record.slot)
+        .standing(found.slot)
         .is_none_or(|standing| standing < commitment)
     {
         return Ok(Value::Null);
@@ -84,9 +84,9 @@ pub(super) fn get_transaction(chain: &dyn Chain, mut params: Params) -> Result<V
         rewards: true,
     };
     to_json(EncodedConfirmedTransactionWithStatusMeta {
-        slot: record.slot.get(),
-        transaction: encode_transaction(&record, &shape)?,
-        block_time: record.block_time,
+        slot: found.slot.get(),
+        transaction: encode_transaction(&found.record, &shape)?,
+        block_time: history.block_time(found.slot),
         transaction_index: None,
     })
 }

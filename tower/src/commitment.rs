@@ -58,7 +58,10 @@ impl Commitment {
     /// Nothing counted yet above `root`.
     #[must_use]
     pub fn new(root: Slot) -> Self {
-        Self { root, ..Self::default() }
+        Self {
+            root,
+            ..Self::default()
+        }
     }
 
     /// Who counts, and for how much. Votes that were counted are weighed again; `false` if nothing changed.
@@ -68,10 +71,17 @@ impl Commitment {
         }
         self.electorate = Arc::clone(electorate);
         self.total = electorate.total();
-        self.by_voter.retain(|voter, _| electorate.of_vote_account(voter) > 0);
+        self.by_voter
+            .retain(|voter, _| electorate.of_vote_account(voter) > 0);
         for tally in self.tallies.values_mut() {
-            tally.voters.retain(|voter| electorate.of_vote_account(voter) > 0);
-            tally.stake = tally.voters.iter().map(|v| electorate.of_vote_account(v)).sum();
+            tally
+                .voters
+                .retain(|voter| electorate.of_vote_account(voter) > 0);
+            tally.stake = tally
+                .voters
+                .iter()
+                .map(|v| electorate.of_vote_account(v))
+                .sum();
         }
         self.tallies.retain(|_, tally| !tally.voters.is_empty());
         true
@@ -118,7 +128,9 @@ impl Commitment {
         voter: &Pubkey,
         stake: u64,
     ) {
-        let Some(tally) = tallies.get_mut(&key) else { return };
+        let Some(tally) = tallies.get_mut(&key) else {
+            return;
+        };
         if tally.voters.remove(voter) {
             tally.stake = tally.stake.saturating_sub(stake);
         }
@@ -130,7 +142,10 @@ impl Commitment {
     /// How much of the stake voted for exactly this block.
     #[must_use]
     pub fn level(&self, slot: Slot, hash: Hash) -> Level {
-        let stake = self.tallies.get(&(slot, hash)).map_or(0, |tally| tally.stake);
+        let stake = self
+            .tallies
+            .get(&(slot, hash))
+            .map_or(0, |tally| tally.stake);
         let above = |share: f64| stake > (self.total as f64 * share) as u64;
         match (above(OPTIMISTIC), above(DUPLICATE)) {
             (true, _) => Level::Optimistic,
@@ -173,8 +188,14 @@ impl Commitment {
 
 /// The newest slot that more than two thirds of `total` stake have at or below their root.
 #[must_use]
-pub fn supermajority_root(roots: impl IntoIterator<Item = (u64, Slot)>, total: u64) -> Option<Slot> {
-    let mut roots: Vec<(Slot, u64)> = roots.into_iter().map(|(stake, slot)| (slot, stake)).collect();
+pub fn supermajority_root(
+    roots: impl IntoIterator<Item = (u64, Slot)>,
+    total: u64,
+) -> Option<Slot> {
+    let mut roots: Vec<(Slot, u64)> = roots
+        .into_iter()
+        .map(|(stake, slot)| (slot, stake))
+        .collect();
     roots.sort_unstable();
     let mut behind = 0_u64;
     for (slot, stake) in roots.into_iter().rev() {
@@ -197,9 +218,18 @@ mod tests {
 
     fn electorate(stakes: &[u64]) -> Arc<EpochStakes> {
         let voters = (1_u8..).zip(stakes).map(|(number, &stake)| {
-            (key(number), VoteStake { node: key(number), authorized_voter: key(number), stake })
+            (
+                key(number),
+                VoteStake {
+                    node: key(number),
+                    authorized_voter: key(number),
+                    stake,
+                },
+            )
         });
-        Arc::new(EpochStakes { by_vote_account: voters.collect() })
+        Arc::new(EpochStakes {
+            by_vote_account: voters.collect(),
+        })
     }
 
     fn commitment(stakes: &[u64]) -> Commitment {
@@ -227,7 +257,10 @@ mod tests {
         let mut commitment = commitment(&[10]);
         assert_eq!(commitment.count(key(1), Slot::new(4), HASH), Counted::New);
         assert_eq!(commitment.count(key(1), Slot::new(4), HASH), Counted::Known);
-        assert_eq!(commitment.count(key(2), Slot::new(4), HASH), Counted::Unstaked);
+        assert_eq!(
+            commitment.count(key(2), Slot::new(4), HASH),
+            Counted::Unstaked
+        );
         commitment.set_root(Slot::new(9));
         assert_eq!(commitment.count(key(1), Slot::new(4), HASH), Counted::Stale);
         assert!(commitment.is_empty());
@@ -259,7 +292,11 @@ mod tests {
 
     #[test]
     fn the_supermajority_root_is_the_newest_that_two_thirds_passed() {
-        let roots = [(1_000, Slot::new(9)), (600, Slot::new(7)), (400, Slot::new(8))];
+        let roots = [
+            (1_000, Slot::new(9)),
+            (600, Slot::new(7)),
+            (400, Slot::new(8)),
+        ];
         assert_eq!(supermajority_root(roots, 2_000), Some(Slot::new(8)));
         assert_eq!(supermajority_root(roots[..1].to_vec(), 2_000), None);
     }

@@ -1,6 +1,6 @@
 //! One's own votes, and whether the next one is allowed.
 
-use crate::lockouts::Lockouts;
+use crate::lockouts::{Lockout, Lockouts};
 use crate::threshold;
 use sundog_types::{Hash, Pubkey, Slot, vote::VoteOnWire};
 
@@ -90,7 +90,11 @@ impl Tower {
     /// A tower without votes above `root`.
     #[must_use]
     pub fn new(root: Slot) -> Self {
-        Self { lockouts: Lockouts::new(Some(root)), last_vote: None, last_timestamp: 0 }
+        Self {
+            lockouts: Lockouts::new(Some(root)),
+            last_vote: None,
+            last_timestamp: 0,
+        }
     }
 
     /// A tower as a file or an account tells it. `last_vote` is left out if it is not the stack's newest.
@@ -98,7 +102,11 @@ impl Tower {
     pub fn restore(lockouts: Lockouts, last_vote: Option<VoteOnWire>, last_timestamp: i64) -> Self {
         let newest = lockouts.last_voted().map(Slot::get);
         let last_vote = last_vote.filter(|vote| newest.is_some() && vote.last_slot() == newest);
-        Self { lockouts, last_vote, last_timestamp }
+        Self {
+            lockouts,
+            last_vote,
+            last_timestamp,
+        }
     }
 
     /// The stack.
@@ -120,9 +128,9 @@ impl Tower {
         self.last_timestamp
     }
 
-    /// Raises the root; votes that are not above it are settled and leave the stack.
-    pub fn raise_root(&mut self, root: Slot) {
-        self.lockouts.raise_root(root);
+    /// Raises the root and forgets the votes up to it that `is_settled` knows to be on the root's fork.
+    pub fn raise_root(&mut self, root: Slot, is_settled: impl Fn(&Lockout) -> bool) {
+        self.lockouts.raise_root(root, is_settled);
         if self.lockouts.last_voted().is_none() {
             self.last_vote = None;
         }
@@ -134,13 +142,18 @@ impl Tower {
     /// The promise that it would break.
     pub fn allows(&self, slot: Slot, is_ancestor: impl Fn(Slot) -> bool) -> Result<(), Abstain> {
         if !self.lockouts.is_recent(slot) {
-            let last = self.lockouts.last_voted().or(self.lockouts.root()).unwrap_or(slot);
+            let last = self
+                .lockouts
+                .last_voted()
+                .or(self.lockouts.root())
+                .unwrap_or(slot);
             return Err(Abstain::NotNewer { last });
         }
         match self.lockouts.forbidding(slot, is_ancestor) {
-            Some(vote) => {
-                Err(Abstain::LockedOut { by: vote.slot, until: vote.last_locked_out() })
-            }
+            Some(vote) => Err(Abstain::LockedOut {
+                by: vote.slot,
+                until: vote.last_locked_out(),
+            }),
             None => Ok(()),
         }
     }
@@ -158,9 +171,11 @@ impl Tower {
     ) -> Result<(), Abstain> {
         let failed = threshold::failures(&self.lockouts, slot, |slot| Some(voted(slot)), total);
         match failed.into_iter().find(threshold::Failed::forbids) {
-            Some(failed) => {
-                Err(Abstain::Threshold { slot: failed.slot, stake: failed.stake, total })
-            }
+            Some(failed) => Err(Abstain::Threshold {
+                slot: failed.slot,
+                stake: failed.stake,
+                total,
+            }),
             None => Ok(()),
         }
     }
@@ -171,7 +186,10 @@ impl Tower {
     /// # Panics
     /// If the ballot is not newer than the last vote: callers ask [`Self::allows`] first.
     pub fn cast(&mut self, vote_account: Pubkey, ballot: Ballot, seconds: i64) -> VoteOnWire {
-        assert!(self.lockouts.is_recent(ballot.slot), "a vote is newer than the last");
+        assert!(
+            self.lockouts.is_recent(ballot.slot),
+            "a vote is newer than the last"
+        );
         self.lockouts.vote(ballot.slot);
         let timestamp = (seconds >= self.last_timestamp).then_some(seconds);
         self.last_timestamp = timestamp.unwrap_or(self.last_timestamp);

@@ -141,8 +141,8 @@ pub struct ParsedVote {
     pub voter: Pubkey,
     /// What it says.
     pub voted: VoteOnWire,
-    /// The newest slot voted for; `None` for a vote for nothing.
-    pub last_slot: Option<u64>,
+    /// The newest slot voted for.
+    pub last_slot: u64,
     /// The form of the instruction.
     pub kind: VoteKind,
     /// The proof hash of a switching vote.
@@ -150,7 +150,7 @@ pub struct ParsedVote {
 }
 
 /// Reads the vote that a transaction carries as its first instruction, as the reference's parser does.
-/// `None` when there is none, or its voter did not sign.
+/// `None` when there is none, its voter did not sign, or it votes for no slot.
 #[must_use]
 pub fn parse_vote(transaction: &VersionedTransaction) -> Option<ParsedVote> {
     let message = &transaction.message;
@@ -178,7 +178,7 @@ pub fn parse_vote(transaction: &VersionedTransaction) -> Option<ParsedVote> {
     Some(ParsedVote {
         vote_account,
         voter: *keys.get(voter_index)?,
-        last_slot: voted.last_slot(),
+        last_slot: voted.last_slot()?,
         voted,
         kind: said.kind,
         switch_proof: said.switch_proof,
@@ -283,7 +283,7 @@ mod tests {
         let transaction = tower_sync_transaction(&cast, Hash::default(), &identity, &voter);
         let read = parse_vote(&transaction).expect("a vote");
         assert_eq!(read.voted, cast);
-        assert_eq!((read.voter, read.last_slot), (voter.pubkey(), Some(700)));
+        assert_eq!((read.voter, read.last_slot), (voter.pubkey(), 700));
         assert!(is_simple_vote(&transaction));
         assert!(
             transaction

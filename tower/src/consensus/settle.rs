@@ -16,7 +16,9 @@ impl Consensus {
             }
             Some((voter.stake, root?))
         });
-        let Some(root) = supermajority_root(roots, block.total_stake) else { return };
+        let Some(root) = supermajority_root(roots, block.total_stake) else {
+            return;
+        };
         if root > self.settled && self.forks.is_ancestor(root, block.slot) {
             self.settled = root;
         }
@@ -27,7 +29,10 @@ impl Consensus {
     /// The own tower's root comes first. A root of more than two thirds binds everybody else too: no other
     /// fork can ever be rooted, so a node that lags or does not vote follows it.
     pub(super) fn settle(&mut self, out: &mut Effects<Effect>) {
-        for root in [self.durable_root, Some(self.settled)].into_iter().flatten() {
+        for root in [self.durable_root, Some(self.settled)]
+            .into_iter()
+            .flatten()
+        {
             if root > self.forks.root() && self.forks.contains(root) {
                 self.set_root(root);
                 out.push(Effect::Root { slot: root });
@@ -42,11 +47,17 @@ impl Consensus {
 
     fn set_root(&mut self, root: Slot) {
         let key = self.key_of(root).expect("asked for");
+        let forks = &self.forks;
+        let settled = |slot| slot == root || forks.is_ancestor(slot, root);
+        self.tower.raise_root(root, |vote| settled(vote.slot));
         self.forks.set_root(root);
         self.choice.set_root(&key);
         self.commitment.set_root(root);
-        self.tower.raise_root(root);
-        for slots in [&mut self.dead, &mut self.duplicates, &mut self.told_versions] {
+        for slots in [
+            &mut self.dead,
+            &mut self.duplicates,
+            &mut self.told_versions,
+        ] {
             *slots = slots.split_off(&root.next());
         }
         self.heard.retain(|_, (slot, _)| *slot >= root);

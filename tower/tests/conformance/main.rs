@@ -1,6 +1,8 @@
-//! Golden vectors of the reference, one module per family.
+//! Golden vectors of the reference, one module per family, and the machine in small clusters.
 
+mod cluster;
 mod fork_choice;
 mod lockouts;
+mod machine;
 mod switching;
 mod vectors;

@@ -49,7 +49,12 @@ pub fn slot(value: &Value) -> Slot {
 /// Pairs of a slot and a confirmation count.
 #[track_caller]
 pub fn stack(value: &Value) -> Vec<(u64, u32)> {
-    let pair = |v: &Value| (number(&v[0]), u32::try_from(number(&v[1])).expect("a count"));
+    let pair = |v: &Value| {
+        (
+            number(&v[0]),
+            u32::try_from(number(&v[1])).expect("a count"),
+        )
+    };
     list(value).iter().map(pair).collect()
 }
 
@@ -57,7 +62,11 @@ pub fn stack(value: &Value) -> Vec<(u64, u32)> {
 #[track_caller]
 fn bytes32(value: &Value) -> [u8; 32] {
     let text = value.as_str().expect("base58 text");
-    bs58::decode(text).into_vec().expect("base58").try_into().expect("32 bytes")
+    bs58::decode(text)
+        .into_vec()
+        .expect("base58")
+        .try_into()
+        .expect("32 bytes")
 }
 
 /// A hash in base58.

@@ -134,7 +134,7 @@ pub fn sanitise_data(data: &CrdsData) -> Result<(), SanitiseError> {
     match data {
         CrdsData::Vote(index, vote) => {
             place(*index < VOTE_PLACES)?;
-let transaction = VersionedTransaction::from(vote.transaction.clone());
+            let transaction = VersionedTransaction::from(vote.transaction.clone());
             transaction.sanitize().map_err(|_| SanitiseError::Invalid)
         }
         CrdsData::LowestSlot(index, value) => {

@@ -22,6 +22,9 @@ use sundog_types::{Effects, Now};
 /// A prune is obeyed no later than this after its wallclock, in milliseconds.
 const PRUNE_LATE_MS: u64 = 500;
 
+/// A known caller's contact info is filed when it is so much newer than the known one, in milliseconds.
+const CALLER_NEWS_MS: u64 = 5_000;
+
 /// How a value came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Route {
@@ -77,6 +80,9 @@ impl Gossip {
     ) -> Result<(), DropReason> {
         if value.origin() == self.me {
             self.hear_own_name(&value, out);
+            if route == Route::Pull {
+                self.pull.failed(now, *value.hash());
+            }
             return Err(DropReason::OwnName);
         }
         if route == Route::Push && !is_fresh(value.wallclock(), now.unix_ms) {
@@ -236,7 +242,9 @@ impl Gossip {
         match self.may_answer(now, from, &caller, out) {
             Ok(proven) => {
                 let wallclock = caller.wallclock();
-                self.take_value(now, caller, Route::Caller, out);
+                if self.is_news(&caller) {
+                    self.take_value(now, caller, Route::Caller, out);
+                }
                 if proven {
                     self.answer_pull(now, from, (filter, wallclock), out);
                 } else {
@@ -245,6 +253,18 @@ impl Gossip {
             }
             Err(why) => self.metrics.drop_one(why),
         }
+    }
+
+    /// Whether a caller is new to us, or was here so long ago that others should hear of it again. Eager
+    /// callers sign anew for each request, which is not worth spreading.
+    fn is_news(&self, caller: &CrdsValue) -> bool {
+        let Some(contact) = caller.contact() else {
+            return false;
+        };
+        self.table.contact(&contact.pubkey).is_none_or(|known| {
+            let older = contact.wallclock.saturating_sub(known.wallclock);
+            contact.outset != known.outset || older >= CALLER_NEWS_MS
+        })
     }
 
     /// Whether a caller is one of us, and whether it has proven the address it calls from.
@@ -262,7 +282,9 @@ impl Gossip {
             self.hear_own_name(caller, out);
             return Err(DropReason::OwnName);
         }
-        if self.shred_version != 0 && contact.shred_version != self.shred_version {
+        // Who does not know its chain yet may learn it from the answer; the reference refuses that too.
+        let same_chain = [0, self.shred_version].contains(&contact.shred_version);
+        if self.shred_version != 0 && !same_chain {
             return Err(DropReason::OtherChain);
         }
         if contact.wallclock.abs_diff(now.unix_ms) > CALLER_SKEW_MS {

@@ -203,6 +203,12 @@ impl Gossip {
         &self.table
     }
 
+    /// How many contact infos wait for their address to answer a ping; at most [`WAITING_MAX`].
+    #[must_use]
+    pub fn waiting_len(&self) -> usize {
+        self.waiting.len()
+    }
+
     /// The chain we are on; 0 while none is adopted.
     #[must_use]
     pub const fn shred_version(&self) -> u16 {

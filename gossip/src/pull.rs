@@ -151,6 +151,10 @@ impl Pull {
     ) -> Vec<CrdsFilter> {
         let items = (table.hashes_len() + self.failed.len()).max(self.items_min);
         let room = filter_bits(caller_bytes);
+        assert!(
+            room > 0,
+            "a contact info of {caller_bytes} bytes leaves no room for a filter"
+        );
         let wanted = 6 * u32::try_from(items).unwrap_or(u32::MAX / 6);
         let bits = wanted
             .next_multiple_of(64)

@@ -90,8 +90,8 @@ impl DuplicateProof {
 }
 
 impl DuplicateShred {
-    /// What publishers write into the retired type field.
-    pub const UNUSED_TYPE: u8 = 0;
+    /// What the reference writes into the retired type field: the code of a code shred.
+    pub const UNUSED_TYPE: u8 = 90;
 
     pub(super) fn read(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
         Ok(Self {

@@ -183,6 +183,9 @@ impl SnapshotHashes {
     }
 }
 
+/// How far back from the last voted slot the slots of a restart are read: about seven hours of slots.
+pub const RESTART_SLOTS_MAX: u64 = 65_535;
+
 /// Which slots before the last voted one a node has, as seen from that one backwards.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SlotOffsets {
@@ -210,13 +213,15 @@ pub struct RestartLastVotedForkSlots {
 }
 
 impl RestartLastVotedForkSlots {
-    /// The slots of the fork, ascending, none below `lowest`.
+    /// The slots of the fork, ascending, none below `lowest`, none [`RESTART_SLOTS_MAX`] or more before the
+    /// last voted one: a few bytes of runs can claim millions.
     #[must_use]
     pub fn slots(&self, lowest: u64) -> Vec<u64> {
         let limit = self
             .last_voted_slot
             .saturating_sub(lowest)
             .saturating_add(1);
+        let limit = limit.min(RESTART_SLOTS_MAX);
         let mut offsets = Vec::new();
         match &self.offsets {
             SlotOffsets::Raw(bits) => offsets.extend(bits.ones().take_while(|at| *at < limit)),

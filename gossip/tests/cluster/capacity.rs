@@ -1,0 +1,221 @@
+//! What happens when something is full.
+
+use super::{CHAIN, START, config, identity, machine};
+use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
+use sundog_gossip::{
+    CrdsData, CrdsValue, Input, check,
+    machine::WAITING_MAX,
+    pull::{Pull, Request},
+    push::{PRUNED_MAX, Push, StakeGate},
+    table::{Limits, Offered, Stakes, Table},
+    wire::{CrdsFilter, Protocol, contact::ContactInfo, kinds::LowestSlot},
+};
+use sundog_types::{Machine as _, Pubkey, peer::Addresses, sign::Sign as _};
+
+fn contact(number: usize) -> CrdsValue {
+    let signer = identity(number);
+    let ip = u32::try_from(number).expect("small") + 0x0a00_0001;
+    let sockets = Addresses {
+        gossip: Some(SocketAddr::new(ip.to_be_bytes().into(), 8_000)),
+        ..Addresses::default()
+    };
+    let mut info = ContactInfo::new(signer.identity(), 1, CHAIN, &sockets);
+    info.wallclock = START.unix_ms;
+    CrdsValue::sign(CrdsData::ContactInfo(Box::new(info)), &signer)
+}
+
+fn lowest(number: usize) -> CrdsValue {
+    let signer = identity(number);
+    let data = LowestSlot::new(signer.identity(), 1, START.unix_ms);
+    CrdsValue::sign(CrdsData::LowestSlot(0, data), &signer)
+}
+
+fn staked(numbers: &[(usize, u64)]) -> Stakes {
+    let stake = |&(number, stake): &(usize, u64)| (identity(number).identity(), stake);
+    Arc::new(numbers.iter().map(stake).collect::<BTreeMap<_, _>>())
+}
+
+fn limits(origins: usize, values: usize) -> Limits {
+    Limits {
+        origins,
+        values,
+        ..Limits::default()
+    }
+}
+
+#[test]
+fn a_full_table_evicts_the_node_with_least_stake_for_one_with_more() {
+    let mut table = Table::new(identity(0).identity(), limits(4, 100));
+    table.set_stakes(staked(&[(1, 10), (2, 30), (3, 20), (5, 15), (6, 10)]));
+    for number in 0..4 {
+        assert_eq!(table.offer(START, contact(number)), Offered::New);
+    }
+    assert_eq!(table.offer(START, lowest(1)), Offered::New);
+    assert_eq!(table.offer(START, contact(4)), Offered::Full, "no stake");
+    assert_eq!(
+        table.offer(START, contact(6)),
+        Offered::Full,
+        "no more stake than the least"
+    );
+    assert_eq!(table.offer(START, contact(5)), Offered::New);
+    let mut left: Vec<Pubkey> = [0, 2, 3, 5].map(|n| identity(n).identity()).to_vec();
+    left.sort();
+    assert_eq!(table.origins().copied().collect::<Vec<_>>(), left);
+    assert_eq!((table.len(), table.evicted()), (4, 1));
+}
+
+#[test]
+fn a_table_full_of_values_makes_room_by_the_same_rule() {
+    let mut table = Table::new(identity(0).identity(), limits(100, 3));
+    table.set_stakes(staked(&[(1, 10), (2, 20)]));
+    for value in [contact(1), lowest(1), contact(2)] {
+        assert_eq!(table.offer(START, value), Offered::New);
+    }
+    assert_eq!(table.offer(START, contact(3)), Offered::Full);
+    assert_eq!(
+        table.offer(START, lowest(2)),
+        Offered::New,
+        "evicts node 1 with both its values"
+    );
+    assert_eq!(table.len(), 2);
+    assert_eq!(table.offer(START, contact(0)), Offered::New);
+    assert_eq!(
+        table.offer(START, lowest(0)),
+        Offered::New,
+        "our own values always fit"
+    );
+}
+
+#[test]
+fn what_left_the_table_stays_in_the_filters_for_a_while() {
+    let mut table = Table::new(identity(0).identity(), limits(1, 10));
+    table.set_stakes(staked(&[(2, 20)]));
+    table.offer(START, contact(1));
+    table.offer(START, contact(2));
+    assert_eq!((table.len(), table.hashes_len()), (1, 2));
+    table.expire(START.after(Duration::from_secs(80)));
+    assert_eq!(table.hashes_len(), 1);
+}
+
+#[test]
+fn the_waiting_room_forgets_the_oldest() {
+    let mut gossip = machine(0, config(0), START);
+    let mut out = Vec::new();
+    for number in 1..=WAITING_MAX + 50 {
+        let message = Protocol::PushMessage(Pubkey::default(), vec![contact(number)]);
+        let packet = check(&message.encode()).expect("good");
+        let from = "10.0.0.1:8000".parse().expect("an address");
+        gossip.handle(START, Input::Packet { from, packet }, &mut out);
+    }
+    assert_eq!(gossip.waiting_len(), WAITING_MAX);
+    assert_eq!(gossip.metrics().pings_out as usize, WAITING_MAX + 50);
+    assert!(gossip.table().is_empty());
+}
+
+#[test]
+fn a_peer_can_prune_so_many_origins_and_no_more() {
+    let mut push = Push::new(9);
+    let peer = identity(1).identity();
+    push.welcome(peer);
+    let origin = |number: usize| {
+        let mut bytes = [0; 32];
+        bytes[..8].copy_from_slice(&(number as u64).to_le_bytes());
+        Pubkey::new_from_array(bytes)
+    };
+    let origins: Vec<Pubkey> = (0..PRUNED_MAX + 10).map(origin).collect();
+    assert_eq!(push.prune(&peer, &origins), PRUNED_MAX);
+    assert_eq!(push.prune(&peer, &[origin(PRUNED_MAX + 20)]), 0);
+    assert_eq!(
+        push.prune(&identity(2).identity(), &origins),
+        0,
+        "not an active peer"
+    );
+}
+
+#[test]
+fn answers_to_pulls_keep_within_the_budget() {
+    let mut table = Table::new(identity(0).identity(), Limits::default());
+    for number in 1..200 {
+        table.offer(START, contact(number));
+    }
+    let mut rng = rand_chacha::rand_core::SeedableRng::from_seed([1; 32]);
+    let empty = Table::new(Pubkey::default(), Limits::default());
+    let mut pull = Pull::new(512, START);
+    let filters = pull.filters(&empty, 200, &mut rng);
+    let filter: &CrdsFilter = &filters[0];
+    let gate = StakeGate::new(Stakes::default());
+    let request = Request {
+        filter,
+        wallclock: START.unix_ms + 1,
+        shred_version: CHAIN,
+        gate: &gate,
+    };
+    let mut spent = |after_ms| {
+        let now = START.after(Duration::from_millis(after_ms));
+        let answer = pull.answer(now, &request, &table, &mut rng);
+        assert!(answer.over_budget > 0);
+        answer.values.iter().map(bytes::Bytes::len).sum::<usize>()
+    };
+    let first = spent(0);
+    assert!(
+        first <= 10 * 1_024 && first > 9 * 1_024,
+        "the whole burst: {first}"
+    );
+    assert!(spent(50) < 200, "nothing is left");
+    assert!(spent(100) <= 2 * 1_024 + 200);
+}
+
+#[test]
+fn filters_cover_every_hash_of_a_large_table_in_their_partitions() {
+    let mut table = Table::new(identity(0).identity(), Limits::default());
+    for number in 1..3_000 {
+        table.offer(START, contact(number));
+    }
+    let mut rng = rand_chacha::rand_core::SeedableRng::from_seed([1; 32]);
+    let pull = Pull::new(512, START);
+    let filters = pull.filters(&table, 200, &mut rng);
+    assert!(filters.iter().all(|filter| filter.mask_bits > 0));
+    let mut covered = 0;
+    for filter in &filters {
+        let caller = Box::new(contact(1));
+        let request = Protocol::PullRequest(filter.clone(), caller).encode();
+        assert!(
+            request.len() <= 1_232 && check(&request).is_ok(),
+            "{}",
+            request.len()
+        );
+        for hash in table.hashes().filter(|hash| filter.covers(hash)) {
+            assert!(filter.bloom.contains(hash));
+            covered += 1;
+        }
+    }
+    assert!(covered > 0);
+}
+
+#[test]
+fn a_later_start_beats_a_later_wallclock_and_ties_go_to_the_larger_hash() {
+    let signer = identity(1);
+    let at = |outset, wallclock, tpu| {
+        let sockets = Addresses {
+            tpu,
+            ..Addresses::default()
+        };
+        let mut info = ContactInfo::new(signer.identity(), outset, CHAIN, &sockets);
+        info.wallclock = wallclock;
+        CrdsValue::sign(CrdsData::ContactInfo(Box::new(info)), &signer)
+    };
+    let mut table = Table::new(identity(0).identity(), Limits::default());
+    assert_eq!(table.offer(START, at(5, 5, None)), Offered::New);
+    assert_eq!(table.offer(START, at(5, 5, None)), Offered::Duplicate);
+    assert_eq!(table.offer(START, at(5, 4, None)), Offered::Stale);
+    assert_eq!(table.offer(START, at(4, 9, None)), Offered::Stale);
+    assert_eq!(table.offer(START, at(6, 1, None)), Offered::Newer);
+    let tie = at(6, 1, Some("10.0.0.1:9".parse().expect("an address")));
+    let larger = tie.hash() > at(6, 1, None).hash();
+    let expected = if larger {
+        Offered::Newer
+    } else {
+        Offered::Stale
+    };
+    assert_eq!(table.offer(START, tie), expected);
+}

@@ -110,6 +110,24 @@ fn a_node_without_stake_follows_what_the_others_root() {
 }
 
 #[test]
+fn the_same_history_twice_gives_the_same_votes() {
+    let run = || {
+        let mut cluster = Cluster::new(&[1_000, 600, 400]);
+        cluster.run(30);
+        cluster.nodes[1].side = 1;
+        cluster.run(30);
+        cluster.nodes[1].side = 0;
+        cluster.run(60);
+        cluster
+            .nodes
+            .into_iter()
+            .map(|node| (node.votes, node.saved, node.roots))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(run(), run());
+}
+
+#[test]
 fn a_restarted_node_keeps_its_promises_and_goes_on() {
     for with_file in [true, false] {
         let mut cluster = Cluster::new(&[1_000, 600, 400]);
@@ -130,7 +148,7 @@ fn a_restarted_node_keeps_its_promises_and_goes_on() {
 
 #[test]
 fn whatever_is_cut_and_killed_no_two_roots_conflict() {
-    for seed in 1..=24_u64 {
+    for seed in 1..=6_u64 {
         let mut random = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15);
         let mut draw = |below: u64| {
             random ^= random << 13;

@@ -180,6 +180,20 @@ impl Checks {
         }
     }
 
+    /// Forgets which versions of a slot's sets were seen.
+    pub(crate) fn forget(&mut self, slot: Slot) {
+        let from = (slot, FecSetIndex::ZERO);
+        let until = (slot.next(), FecSetIndex::ZERO);
+        let sets: Vec<_> = self
+            .verified
+            .range(from..until)
+            .map(|(set, _)| *set)
+            .collect();
+        for set in sets {
+            self.verified.remove(&set);
+        }
+    }
+
     /// Forgets what concerns the root and the slots below it.
     pub(crate) fn set_root(&mut self, root: Slot) {
         let above = (root.next(), FecSetIndex::ZERO);

@@ -2,7 +2,7 @@
 
 use crate::{metrics::Refusal, serve::ServedKind, shredder::FecSet};
 use bytes::Bytes;
-use std::{net::SocketAddr, sync::Arc};
+use std::{fmt, net::SocketAddr, sync::Arc};
 use sundog_types::{
     Epoch, Hash, Pubkey, ShredIndex, Signature, Slot,
     peer::{Addresses, Peer},
@@ -103,6 +103,24 @@ impl VerifyItem {
     }
 }
 
+/// Where a node takes shreds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Route {
+    /// As QUIC datagrams: the first choice.
+    pub tvu_quic: Option<SocketAddr>,
+    /// Over UDP.
+    pub tvu: Option<SocketAddr>,
+}
+
+impl Route {
+    /// A peer's. `None`: it takes no shreds.
+    #[must_use]
+    pub fn of(addresses: &Addresses) -> Option<Self> {
+        let Addresses { tvu, tvu_quic, .. } = *addresses;
+        (tvu.is_some() || tvu_quic.is_some()).then_some(Self { tvu_quic, tvu })
+    }
+}
+
 /// Why a shred is sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SendKind {
@@ -136,6 +154,15 @@ pub enum DeadReason {
     LastTooEarly,
 }
 
+impl fmt::Display for DeadReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::ForkedSet => "its leader signed two versions of an FEC set",
+            Self::LastTooEarly => "its leader ended it before its last shred",
+        })
+    }
+}
+
 /// How two shreds of a leader contradict each other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DuplicateReason {
@@ -143,6 +170,15 @@ pub enum DuplicateReason {
     ForkedSet,
     /// One is the last of the slot, the other lies beyond it.
     BeyondLast,
+}
+
+impl fmt::Display for DuplicateReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::ForkedSet => "two versions of an FEC set",
+            Self::BeyondLast => "a shred beyond the last",
+        })
+    }
 }
 
 /// What Turbine asks for.
@@ -160,7 +196,7 @@ pub enum Effect {
         /// The receiver.
         to: Pubkey,
         /// Where it listens.
-        addresses: Addresses,
+        addresses: Route,
         /// The datagram.
         shred: Bytes,
         /// Why.

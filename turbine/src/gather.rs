@@ -46,7 +46,7 @@ pub(crate) struct Gather {
     blocks: BTreeMap<Slot, Block>,
     /// Slots that are being gathered.
     open: BTreeSet<Slot>,
-    /// Parents of which nothing is here, and since when.
+    /// Parents of which nothing is here, and since when; as many as slots may be held.
     orphans: BTreeMap<Slot, Now>,
     held: BTreeSet<(Slot, FecSetIndex)>,
     pub(crate) sets_evicted: u64,
@@ -139,6 +139,9 @@ impl Gather {
         out.push(Effect::SlotStarted { slot, parent });
         if parent > self.root && !self.blocks.contains_key(&parent) {
             self.orphans.entry(parent).or_insert(now);
+            if self.orphans.len() > self.bounds.slots {
+                self.orphans.pop_last();
+            }
         }
     }
 
@@ -243,8 +246,16 @@ impl Gather {
         Ok(())
     }
 
+    /// Drops all that is held of a slot, and searches for it again.
+    pub(crate) fn renew(&mut self, now: Now, slot: Slot) {
+        self.forget(slot);
+        if slot > self.root {
+            self.orphans.insert(slot, now);
+        }
+    }
+
     /// Drops all that is held of a slot.
-    pub(crate) fn forget(&mut self, slot: Slot) {
+    fn forget(&mut self, slot: Slot) {
         self.blocks.remove(&slot);
         self.open.remove(&slot);
         self.let_go(slot, None);

@@ -40,6 +40,7 @@
 
 pub mod block;
 pub mod checks;
+pub mod config;
 pub mod effect;
 pub mod gather;
 pub mod machine;
@@ -55,10 +56,11 @@ pub mod spread;
 pub mod tree;
 
 pub use block::Status;
+pub use config::{ConfigError, TurbineConfig};
 pub use effect::{
-    DeadReason, DuplicateReason, Effect, EpochInfo, Input, RepairKind, SendKind, VerifyItem,
+    DeadReason, DuplicateReason, Effect, EpochInfo, Input, RepairKind, Route, SendKind, VerifyItem,
 };
-pub use machine::{ConfigError, Turbine, TurbineConfig};
+pub use machine::Turbine;
 pub use metrics::{DropReason, Metrics, Refusal};
 pub use recover::{Codec, RecoverError, codec_supported};
 pub use serve::{ServedKind, ShredSource};

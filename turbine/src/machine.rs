@@ -2,12 +2,13 @@
 
 use crate::{
     block::Status,
-    checks::{Checks, Offered, WAITING_MAX},
+    checks::{Checks, Offered},
+    config::TurbineConfig,
     effect::{Effect, Input, Judged, Origin, RepairKind, SendKind},
-    gather::{Bounds, Gather, SETS_MAX, SLOTS_MAX},
+    gather::{Bounds, Gather},
     metrics::{DropReason, Metrics, PLACES},
     recover::Codec,
-    repair::{BUDGET, Pace, Repair, TICK},
+    repair::{Pace, Repair, TICK},
     repair_wire::{PING_RESPONSE_BYTES, Ping, split_shred_response},
     serve::{Serve, ServedKind, ShredSource},
     shredder::FecSet,
@@ -16,85 +17,12 @@ use crate::{
 use bytes::Bytes;
 use rand::{RngCore as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{net::SocketAddr, sync::Arc};
 use sundog_types::{
     Effects, FecSetIndex, Hash, Machine, Now, Pubkey, Signature, Slot,
     shred::{DropReason as ShredDrop, FilterContext, Shred, Signed, View, filter, highest_slot},
     sign::{Sign, SignRole},
 };
-use thiserror::Error;
-
-/// How Turbine is set up.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct TurbineConfig {
-    /// The chain (reference 3.11).
-    pub shred_version: u16,
-    /// Children of a node in a tree, instead of the protocol's 200. All nodes of a cluster must agree on it.
-    pub fanout: Option<usize>,
-    /// Time from tick to tick.
-    pub tick: Duration,
-    /// Ticks of a slot.
-    pub ticks_per_slot: u64,
-    /// How long after its expected arrival a shred is asked for (reference 7.3: 250 ms).
-    pub patience: Duration,
-    /// Repair requests made in 10 ms.
-    pub repair_budget: usize,
-    /// Slots held above the root.
-    pub slots_max: usize,
-    /// FEC sets whose bytes are held.
-    pub sets_max: usize,
-    /// Shreds that may wait for verification.
-    pub waiting_max: usize,
-}
-
-impl TurbineConfig {
-    /// What a node of the chain with 400 ms slots uses.
-    #[must_use]
-    pub const fn new(shred_version: u16) -> Self {
-        Self {
-            shred_version,
-            fanout: None,
-            tick: Duration::from_micros(6_250),
-            ticks_per_slot: 64,
-            patience: Duration::from_millis(250),
-            repair_budget: BUDGET,
-            slots_max: SLOTS_MAX,
-            sets_max: SETS_MAX,
-            waiting_max: WAITING_MAX,
-        }
-    }
-
-    /// Checks the fields.
-    ///
-    /// # Errors
-    /// What is wrong, and what would do.
-    pub fn validate(self) -> Result<Self, ConfigError> {
-        let positive = [
-            self.repair_budget,
-            self.slots_max,
-            self.sets_max,
-            self.waiting_max,
-        ];
-        if positive.contains(&0) || self.fanout == Some(0) || self.ticks_per_slot == 0 {
-            return Err(ConfigError::Zero);
-        }
-        if self.tick < Duration::from_micros(1) {
-            return Err(ConfigError::Tick(self.tick));
-        }
-        Ok(self)
-    }
-}
-
-/// A configuration that cannot work.
-#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
-pub enum ConfigError {
-    /// A limit of zero.
-    #[error("a limit, the fanout or the ticks of a slot are zero; all must be at least 1")]
-    Zero,
-    /// No time between ticks.
-    #[error("ticks {0:?} apart are too close; use 1 microsecond or more")]
-    Tick(Duration),
-}
 
 /// Spreads and gathers shreds, repairs, and serves repair.
 pub struct Turbine {
@@ -473,7 +401,10 @@ impl Machine for Turbine {
             Input::Root(root) => self.set_root(root),
             Input::Tip(tip) => self.tip = self.tip.max(tip),
             Input::Wanted(slots) => self.repair.set_wanted(slots),
-            Input::Forget(slot) => self.gather.forget(slot),
+            Input::Forget(slot) => {
+                self.checks.forget(slot);
+                self.gather.renew(now, slot);
+            }
         }
         self.settle(now, from, out);
     }

@@ -231,7 +231,7 @@ impl Repair {
             return;
         };
         if block.status != Status::Gathering
-            || !(late && block.idle == 0) && !now.reached(block.retry_at)
+            || !(now.reached(block.retry_at) || late && block.idle == 0)
         {
             return;
         }

@@ -1,13 +1,13 @@
 //! Whom a shred is sent to: the tree of its slot's epoch, over the peers that gossip knows (reference 4).
 
 use crate::{
-    effect::EpochInfo,
+    effect::{EpochInfo, Route},
     tree::{ClusterNodes, Place, TreeRng, fanout},
 };
 use std::{collections::BTreeMap, time::Duration};
 use sundog_types::{
     Now, Pubkey, Slot,
-    peer::{Addresses, Peer},
+    peer::Peer,
     shred::{Gates, Shred, Signed},
 };
 
@@ -29,7 +29,7 @@ struct Known {
 pub(crate) struct Receiver {
     pub(crate) to: Pubkey,
     /// `None`: it has no address for shreds.
-    pub(crate) addresses: Option<Addresses>,
+    pub(crate) addresses: Option<Route>,
     pub(crate) layer: u8,
 }
 
@@ -48,7 +48,7 @@ pub(crate) struct Spread {
     fanout: Option<usize>,
     /// By first slot.
     epochs: BTreeMap<Slot, Known>,
-    contacts: BTreeMap<Pubkey, Addresses>,
+    contacts: BTreeMap<Pubkey, Route>,
     /// Counts changes of the contacts' identities.
     contacts_version: u64,
 }
@@ -82,17 +82,10 @@ impl Spread {
     }
 
     pub(crate) fn set_peers(&mut self, peers: &[Peer]) {
-        let reachable = |peer: &&Peer| {
-            let addresses = &peer.addresses;
-            peer.identity != self.me
-                && peer.shred_version == self.shred_version
-                && (addresses.tvu.is_some() || addresses.tvu_quic.is_some())
-        };
-        let contacts: BTreeMap<_, _> = peers
-            .iter()
-            .filter(reachable)
-            .map(|peer| (peer.identity, peer.addresses))
-            .collect();
+        let ours =
+            |peer: &&Peer| peer.identity != self.me && peer.shred_version == self.shred_version;
+        let contact = |peer: &Peer| Some((peer.identity, Route::of(&peer.addresses)?));
+        let contacts: BTreeMap<_, _> = peers.iter().filter(ours).filter_map(contact).collect();
         if !contacts.keys().eq(self.contacts.keys()) {
             self.contacts_version += 1;
         }

@@ -1,9 +1,9 @@
-//! Repair on the wire, against what Agave 3.1.12 wrote and judged.
+//! `repair.json`.
 
+use crate::vectors::family;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::Value;
 use solana_keypair::Keypair;
-use std::path::PathBuf;
 use sundog_turbine::repair_wire::{
     AncestorHashes, Ask, Packet, Ping, Pong, Request, RequestFault, encode_shred_response,
     split_shred_response,
@@ -14,12 +14,7 @@ use sundog_types::{
 };
 
 fn vectors() -> Value {
-    let folder = std::env::var_os("SUNDOG_VECTORS").map_or_else(
-        || PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/vectors")),
-        PathBuf::from,
-    );
-    let text = std::fs::read_to_string(folder.join("repair.json")).expect("the vectors are there");
-    serde_json::from_str(&text).expect("the vectors are JSON")
+    family("repair.json")
 }
 
 fn list<'a>(value: &'a Value, key: &str) -> &'a Vec<Value> {

@@ -71,3 +71,43 @@ impl Ballots {
         self.ranked.len()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::samples;
+
+    #[test]
+    fn when_full_the_voter_with_least_stake_loses() {
+        let mut ballots = Ballots::default();
+        for voter in 0..BALLOTS_MAX as u64 {
+            assert_eq!(
+                ballots.offer(10, samples::unsigned_vote(voter, 1)),
+                Ok(false)
+            );
+        }
+        let newcomer = samples::unsigned_vote(u64::MAX, 1);
+        assert_eq!(
+            ballots.offer(9, newcomer.clone()),
+            Err(DropReason::VotesFull)
+        );
+        assert_eq!(ballots.offer(11, newcomer.clone()), Ok(true));
+        assert_eq!(
+            (ballots.len(), ballots.by_voter.len()),
+            (BALLOTS_MAX, BALLOTS_MAX)
+        );
+        assert_eq!(ballots.take_best(9_999), Some(newcomer));
+    }
+
+    #[test]
+    fn a_refreshed_vote_for_the_same_slot_is_taken() {
+        let mut ballots = Ballots::default();
+        assert_eq!(ballots.offer(1, samples::unsigned_vote(1, 5)), Ok(false));
+        assert_eq!(ballots.offer(1, samples::unsigned_vote(1, 5)), Ok(false));
+        assert_eq!(
+            ballots.offer(1, samples::unsigned_vote(1, 4)),
+            Err(DropReason::OldVote)
+        );
+        assert_eq!(ballots.len(), 1);
+    }
+}

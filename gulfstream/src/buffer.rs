@@ -123,3 +123,59 @@ impl Buffer {
         self.ranked.len()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::samples;
+
+    const T0: Now = Now {
+        mono_us: 0,
+        unix_ms: 0,
+    };
+
+    #[test]
+    fn when_full_the_cheapest_loses() {
+        let mut buffer = Buffer::default();
+        for number in 0..BUFFER_MAX as u64 {
+            assert_eq!(
+                buffer.offer(T0, samples::unsigned(number, 1_000)),
+                Offer::Held
+            );
+        }
+        let newcomer = |price| samples::unsigned(u64::MAX - price, price);
+        assert_eq!(
+            buffer.offer(T0, newcomer(1_000)),
+            Offer::Outbid,
+            "as cheap, but later"
+        );
+        assert_eq!(buffer.offer(T0, newcomer(0)), Offer::Outbid);
+        assert_eq!(buffer.offer(T0, newcomer(2_000)), Offer::Displaced);
+        assert_eq!(buffer.offer(T0, newcomer(2_000)), Offer::Duplicate);
+        assert_eq!(buffer.len(), BUFFER_MAX);
+        assert_eq!(buffer.take_best(9_999), Some(newcomer(2_000)).map(held));
+        assert_eq!(
+            (buffer.by_signature.len(), buffer.by_age.len()),
+            (buffer.len(), buffer.len())
+        );
+        assert_eq!(buffer.expire(T0.after(HELD_FOR)), BUFFER_MAX as u64 - 1);
+    }
+
+    fn held(mut transaction: VerifiedTransaction) -> VerifiedTransaction {
+        transaction.held_since = Some(T0);
+        transaction
+    }
+
+    #[test]
+    fn at_the_same_price_the_first_goes_first() {
+        let mut buffer = Buffer::default();
+        for number in 1..4 {
+            buffer.offer(T0, samples::unsigned(number, 5));
+        }
+        buffer.forget(&samples::unsigned(2, 5).signature());
+        let best = std::iter::from_fn(|| buffer.take_best(9_999)).map(|t| t.signature());
+        let expected = [1, 3].map(|number| samples::unsigned(number, 5).signature());
+        assert_eq!(best.collect::<Vec<_>>(), expected);
+        assert_eq!(buffer.next_expiry(), None);
+    }
+}

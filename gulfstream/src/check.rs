@@ -40,6 +40,20 @@ pub struct VerifiedTransaction {
 }
 
 impl VerifiedTransaction {
+    /// One that nobody signed, for tests that need many.
+    #[cfg(test)]
+    pub(crate) fn unchecked(transaction: VersionedTransaction) -> Self {
+        Self {
+            packet: Bytes::from(sundog_types::transaction::encode_transaction(&transaction)),
+            message_hash: transaction.message.hash(),
+            price: price(&transaction),
+            is_vote: is_simple_vote(&transaction),
+            transaction,
+            held_since: None,
+            forwarded: false,
+        }
+    }
+
     /// The transaction.
     #[must_use]
     pub fn transaction(&self) -> &VersionedTransaction {
@@ -133,9 +147,10 @@ pub fn check_packet(packet: &Bytes) -> Result<VerifiedTransaction, DropReason> {
     if !signed.all(|(signature, key)| signature.verify(key.as_ref(), message_bytes)) {
         return Err(DropReason::BadSignature);
     }
+    let message_hash = VersionedMessage::hash_raw_message(message_bytes);
     Ok(VerifiedTransaction {
         packet: packet.clone(),
-        message_hash: VersionedMessage::hash_raw_message(message_bytes),
+        message_hash,
         price: price(transaction),
         is_vote: is_simple_vote(transaction),
         transaction: decoded.transaction,
@@ -209,4 +224,67 @@ fn check_locks(keys: &[Pubkey]) -> Result<(), DropReason> {
         return Err(DropReason::AccountTwice);
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::samples::{self, Sample};
+    use proptest::prelude::*;
+    use rand::{Rng as _, RngCore as _, SeedableRng as _};
+    use rand_chacha::ChaCha8Rng;
+
+    #[test]
+    fn a_good_transaction_keeps_its_bytes_and_its_id() {
+        let packet = samples::transfer(Sample::default());
+        let verified = check_packet(&packet).expect("good");
+        assert_eq!(verified.packet(), &packet);
+        assert_eq!(verified.signature().as_ref(), &packet[1..65]);
+        assert_eq!(
+            verified.message_hash(),
+            verified.transaction().message.hash()
+        );
+        assert!(!verified.is_vote());
+        assert!(check(&samples::vote(1, 2)).expect("good").is_vote());
+    }
+
+    #[test]
+    fn a_packet_that_is_too_large_is_not_looked_at() {
+        assert_eq!(check(&[0; 1_233]), Err(DropReason::TooLarge));
+        assert_eq!(check(&[0; 1_232]), Err(DropReason::Malformed));
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(256))]
+
+        #[test]
+        fn no_altered_byte_passes(place in any::<prop::sample::Index>(), change in 1..=255u8) {
+            let mut bytes = samples::transfer(Sample::default()).to_vec();
+            let place = place.index(bytes.len());
+            bytes[place] ^= change;
+            prop_assert!(check(&bytes).is_err());
+        }
+
+        #[test]
+        fn no_shortened_packet_passes(length in any::<prop::sample::Index>()) {
+            let bytes = samples::transfer(Sample::default());
+            prop_assert!(check(&bytes[..length.index(bytes.len())]).is_err());
+        }
+    }
+
+    #[test]
+    fn random_bytes_are_refused_and_do_not_panic() {
+        let mut rng = ChaCha8Rng::seed_from_u64(2);
+        let good = samples::transfer(Sample::default());
+        for _ in 0..50_000 {
+            let mut bytes = vec![0; rng.gen_range(0..1_300)];
+            rng.fill_bytes(&mut bytes);
+            if rng.r#gen() {
+                // A good front, so that more of the decoder is reached.
+                let front = rng.gen_range(0..good.len()).min(bytes.len());
+                bytes[..front].copy_from_slice(&good[..front]);
+            }
+            assert!(check(&bytes).is_err());
+        }
+    }
 }

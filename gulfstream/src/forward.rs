@@ -44,6 +44,10 @@ impl Horizon {
         }
     }
 
+    pub(crate) fn me(&self) -> Pubkey {
+        self.me
+    }
+
     pub(crate) fn set_leaders(&mut self, leaders: Arc<Vec<(Slot, Pubkey)>>) {
         self.leaders = leaders;
     }

@@ -36,6 +36,8 @@ mod machine;
 mod metrics;
 mod price;
 mod retry;
+#[cfg(test)]
+mod samples;
 
 pub use ballots::BALLOTS_MAX;
 pub use buffer::{BUFFER_MAX, HELD_FOR};

@@ -211,11 +211,7 @@ impl Gulfstream {
         self.metrics.given_back += transactions.len() as u64;
         for transaction in transactions {
             if let Some(since) = transaction.held_since {
-                let is_ballot = transaction.is_vote()
-                    && self.offer_vote(transaction.clone()) != Err(DropReason::NotAVote);
-                if !is_ballot {
-                    self.hold(since, transaction);
-                }
+                self.hold(since, transaction);
             }
         }
     }
@@ -386,7 +382,15 @@ impl Gulfstream {
         Ok(())
     }
 
+    /// Among the ballots if it is a vote, else in the buffer.
     fn hold(&mut self, since: Now, transaction: VerifiedTransaction) {
+        if transaction.is_vote() {
+            match self.offer_vote(transaction.clone()) {
+                Err(DropReason::NotAVote) => {}
+                Err(why) => return self.metrics.drop(why),
+                Ok(()) => return,
+            }
+        }
         let offer = self.buffer.offer(since, transaction);
         match offer {
             Offer::Held => {}
@@ -415,9 +419,20 @@ impl Gulfstream {
                 Some(Turn::Again(packet)) => {
                     self.metrics.retried += 1;
                     self.metrics.forwarded += self.outbox.put(&self.horizon, Way::Client, &packet);
+                    self.retry_here(packet);
                 }
                 Some(Turn::Expired) => self.metrics.drop(DropReason::Expired),
                 None => return,
+            }
+        }
+    }
+
+    /// Holds a repeated one here too, as if it had been forwarded to us, if it may be executed here.
+    fn retry_here(&mut self, packet: Bytes) {
+        if self.leading.is_some() || self.horizon.is_next() {
+            let origin = Source::Forwarded(self.horizon.me());
+            if let Err(why) = self.lanes.push(origin.into(), packet) {
+                self.metrics.drop(why);
             }
         }
     }
@@ -491,6 +506,7 @@ impl Machine for Gulfstream {
 
     fn handle_timeout(&mut self, now: Now, out: &mut Effects<Effect>) {
         self.retry(now);
+        self.send_checks(out);
         for _ in 0..self.buffer.expire(now) {
             self.metrics.drop(DropReason::Stale);
         }
@@ -499,5 +515,368 @@ impl Machine for Gulfstream {
 
     fn poll_timeout(&self) -> Option<Now> {
         earliest(self.retries.next_due(), self.buffer.next_expiry())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::samples::{self, Sample};
+    use crate::{CHECK_BATCH_MAX, HELD_FOR, RETRY_EVERY, SEEN_FOR, check_packet};
+    use std::time::Duration;
+    use sundog_types::peer::{Addresses, Version};
+
+    const T0: Now = Now {
+        mono_us: 0,
+        unix_ms: 0,
+    };
+
+    fn node(number: u8) -> Pubkey {
+        Pubkey::from([number; 32])
+    }
+
+    fn address(number: u8, port: u16) -> SocketAddr {
+        SocketAddr::from(([10, 0, 0, number], port))
+    }
+
+    fn peer(number: u8) -> Peer {
+        let addresses = Addresses {
+            tpu_quic: Some(address(number, 8)),
+            tpu_forwards_quic: Some(address(number, 7)),
+            tpu_vote_quic: Some(address(number, 12)),
+            ..Addresses::default()
+        };
+        let (stake, last_seen, version) = (100, T0, Version::default());
+        Peer {
+            identity: node(number),
+            addresses,
+            stake,
+            last_seen,
+            shred_version: 1,
+            version,
+        }
+    }
+
+    /// Node 1 of a cluster in which these nodes lead four slots each, from slot 0, and then nobody.
+    struct Cluster {
+        gulfstream: Gulfstream,
+        sent: Vec<(u8, u16, usize)>,
+    }
+
+    impl Cluster {
+        fn new(leaders: &[u8]) -> Self {
+            let mut gulfstream = Gulfstream::new(GulfstreamConfig::default(), node(1), [3; 32]);
+            let windows = leaders.iter().flat_map(|leader| [node(*leader); 4]);
+            let leaders = (0..).map(Slot::new).zip(windows).collect();
+            let mut out = Vec::new();
+            gulfstream.handle(T0, Input::Leaders(Arc::new(leaders)), &mut out);
+            let peers = [1, 2, 3, 4].map(peer).to_vec();
+            gulfstream.handle(T0, Input::Peers(Arc::new(peers)), &mut out);
+            assert!(out.is_empty());
+            Self {
+                gulfstream,
+                sent: Vec::new(),
+            }
+        }
+
+        /// Gives an input, runs the checks it asks for, and notes what is sent.
+        fn give(&mut self, now: Now, input: Input) {
+            let mut out = Vec::new();
+            self.gulfstream.handle(now, input, &mut out);
+            self.play(now, out);
+        }
+
+        fn wait(&mut self, now: Now) {
+            let mut out = Vec::new();
+            self.gulfstream.handle_timeout(now, &mut out);
+            self.play(now, out);
+        }
+
+        fn play(&mut self, now: Now, effects: Vec<Effect>) {
+            for effect in effects {
+                match effect {
+                    Effect::Check { id, packets } => {
+                        assert!(packets.len() <= CHECK_BATCH_MAX);
+                        let results = packets.iter().map(check_packet).collect();
+                        self.give(now, Input::Checked { id, results });
+                    }
+                    Effect::Forward {
+                        to,
+                        addr,
+                        transactions,
+                        votes,
+                    } => {
+                        assert_eq!(votes, addr.port() == 12);
+                        let number = to.as_ref()[0];
+                        assert_eq!(addr, address(number, addr.port()));
+                        self.sent.push((number, addr.port(), transactions.len()));
+                    }
+                }
+            }
+        }
+
+        fn packet(&mut self, now: Now, source: Source, packet: &Bytes) {
+            self.give(
+                now,
+                Input::Packets {
+                    source,
+                    packets: vec![packet.clone()],
+                },
+            );
+        }
+
+        #[track_caller]
+        fn check(mut self, source: Source, sent: &[(u8, u16, usize)], held: usize) -> Self {
+            self.packet(T0, source, &samples::transfer(Sample::default()));
+            assert_eq!((self.sent.as_slice(), self.gulfstream.held()), (sent, held));
+            self
+        }
+
+        fn dropped(&self, why: DropReason) -> u64 {
+            self.gulfstream.metrics().dropped(why)
+        }
+    }
+
+    #[test]
+    fn what_rpc_gets_goes_to_the_next_two_leaders() {
+        Cluster::new(&[2, 2, 3, 4]).check(Source::Rpc, &[(2, 8, 1), (3, 8, 1)], 0);
+    }
+
+    #[test]
+    fn what_rpc_gets_is_held_too_if_this_node_is_one_of_them() {
+        Cluster::new(&[2, 1, 3, 4]).check(Source::Rpc, &[(2, 8, 1)], 1);
+    }
+
+    #[test]
+    fn a_leader_keeps_what_it_gets() {
+        for source in [
+            Source::Rpc,
+            Source::Client(None),
+            Source::Forwarded(node(2)),
+        ] {
+            let mut cluster = Cluster::new(&[1, 2, 3]);
+            cluster.give(
+                T0,
+                Input::Leading {
+                    slot: Some(Slot::new(0)),
+                },
+            );
+            cluster.check(source, &[], 1);
+        }
+    }
+
+    #[test]
+    fn a_clients_transaction_is_passed_on_once_and_held_by_who_leads_soon() {
+        let source = Source::Client(None);
+        Cluster::new(&[2, 3, 4, 2, 3, 1]).check(source, &[(2, 7, 1), (3, 7, 1)], 0);
+        Cluster::new(&[2, 3, 4, 1]).check(source, &[(2, 7, 1), (3, 7, 1)], 1);
+        Cluster::new(&[1, 2]).check(source, &[], 1);
+    }
+
+    #[test]
+    fn what_was_forwarded_is_not_forwarded_again() {
+        let source = Source::Forwarded(node(4));
+        Cluster::new(&[2, 3, 1]).check(source, &[], 1);
+        let cluster = Cluster::new(&[2, 3, 4, 2, 3, 1]).check(source, &[], 0);
+        assert_eq!(cluster.dropped(DropReason::NotLeadingSoon), 1);
+        // Nor at the end of the own slots, where other leftovers are.
+        let mut cluster = Cluster::new(&[2, 3, 1]).check(source, &[], 1);
+        let other = samples::transfer(Sample {
+            lamports: 2,
+            ..Sample::default()
+        });
+        cluster.give(
+            T0,
+            Input::Leading {
+                slot: Some(Slot::new(8)),
+            },
+        );
+        cluster.packet(T0, Source::Client(None), &other);
+        cluster.give(T0, Input::Leading { slot: None });
+        assert_eq!(cluster.sent, [(2, 7, 1), (3, 7, 1)]);
+    }
+
+    #[test]
+    fn what_rpc_sent_is_repeated_every_two_seconds_until_it_lands() {
+        let mut cluster = Cluster::new(&[2, 3]).check(Source::Rpc, &[(2, 8, 1), (3, 8, 1)], 0);
+        cluster.sent.clear();
+        assert_eq!(
+            cluster.gulfstream.poll_timeout(),
+            Some(T0.after(RETRY_EVERY))
+        );
+        cluster.wait(T0.after(RETRY_EVERY));
+        assert_eq!(cluster.sent, [(2, 8, 1), (3, 8, 1)]);
+        let packet = samples::transfer(Sample::default());
+        let signature = check_packet(&packet).expect("good").signature();
+        cluster.give(T0, Input::Landed(vec![signature]));
+        assert_eq!(cluster.gulfstream.poll_timeout(), None);
+        assert_eq!(cluster.gulfstream.metrics().landed, 1);
+    }
+
+    #[test]
+    fn what_rpc_sent_is_repeated_until_it_expires() {
+        let mut cluster = Cluster::new(&[2, 3]).check(Source::Rpc, &[(2, 8, 1), (3, 8, 1)], 0);
+        cluster.give(
+            T0,
+            Input::Tip {
+                slot: Slot::new(1),
+                block_height: VALID_BLOCKS + 1,
+            },
+        );
+        cluster.wait(T0.after(RETRY_EVERY));
+        assert_eq!(cluster.gulfstream.poll_timeout(), None);
+        assert_eq!(cluster.dropped(DropReason::Expired), 1);
+    }
+
+    #[test]
+    fn what_is_repeated_is_held_here_when_this_node_leads_by_then() {
+        let mut cluster = Cluster::new(&[2, 3, 1]).check(Source::Rpc, &[(2, 8, 1), (3, 8, 1)], 0);
+        cluster.give(
+            T0,
+            Input::Tip {
+                slot: Slot::new(8),
+                block_height: 0,
+            },
+        );
+        cluster.wait(T0.after(RETRY_EVERY));
+        assert_eq!(cluster.gulfstream.held(), 1);
+    }
+
+    #[test]
+    fn the_same_packet_is_looked_at_once_in_two_seconds() {
+        let mut cluster = Cluster::new(&[1]);
+        let packet = samples::transfer(Sample::default());
+        for _ in 0..3 {
+            cluster.packet(T0, Source::Client(None), &packet);
+        }
+        assert_eq!(cluster.dropped(DropReason::Duplicate), 2);
+        assert_eq!(cluster.gulfstream.metrics().checks, 1);
+        assert_eq!(cluster.gulfstream.take(9, 9_999).len(), 1);
+        cluster.packet(T0.after(SEEN_FOR), Source::Client(None), &packet);
+        assert_eq!(cluster.gulfstream.held(), 1);
+    }
+
+    #[test]
+    fn what_is_held_too_long_is_dropped() {
+        let mut cluster = Cluster::new(&[1]).check(Source::Client(None), &[], 1);
+        assert_eq!(cluster.gulfstream.poll_timeout(), Some(T0.after(HELD_FOR)));
+        cluster.wait(T0.after(HELD_FOR));
+        assert_eq!(
+            (
+                cluster.gulfstream.held(),
+                cluster.dropped(DropReason::Stale)
+            ),
+            (0, 1)
+        );
+    }
+
+    #[test]
+    fn what_is_given_back_keeps_its_age() {
+        let mut cluster = Cluster::new(&[1]).check(Source::Client(None), &[], 1);
+        let taken = cluster.gulfstream.take(1, 9_999);
+        assert_eq!(cluster.gulfstream.poll_timeout(), None);
+        cluster.gulfstream.give_back(taken);
+        assert_eq!(cluster.gulfstream.poll_timeout(), Some(T0.after(HELD_FOR)));
+    }
+
+    #[test]
+    fn half_of_what_a_leader_takes_are_votes_and_the_rest_goes_by_price() {
+        let mut cluster = Cluster::new(&[1]);
+        for voter in 0..8 {
+            cluster.packet(T0, Source::Vote, &samples::vote(voter, 5));
+        }
+        for unit_price in 0..8 {
+            let sample = Sample {
+                unit_price,
+                ..Sample::default()
+            };
+            cluster.packet(T0, Source::Client(None), &samples::transfer(sample));
+        }
+        let taken = cluster.gulfstream.take(6, 99_999);
+        let votes = taken
+            .iter()
+            .map(VerifiedTransaction::is_vote)
+            .collect::<Vec<_>>();
+        assert_eq!(votes, [true, true, true, false, false, false]);
+        let prices: Vec<u64> = taken[3..].iter().map(|t| t.price().priority()).collect();
+        assert!(prices.is_sorted_by(|a, b| a > b), "{prices:?}");
+        let all = cluster.gulfstream.take(99, 99_999).len();
+        assert_eq!(all, 10);
+    }
+
+    #[test]
+    fn no_more_bytes_are_taken_than_asked_for() {
+        let mut cluster = Cluster::new(&[1]).check(Source::Client(None), &[], 1);
+        let length = samples::transfer(Sample::default()).len();
+        assert!(cluster.gulfstream.take(1, length - 1).is_empty());
+        assert_eq!(cluster.gulfstream.take(1, length).len(), 1);
+    }
+
+    #[test]
+    fn only_votes_pass_on_the_lane_of_votes() {
+        let cluster = Cluster::new(&[1]).check(Source::Vote, &[], 0);
+        assert_eq!(cluster.dropped(DropReason::NotAVote), 1);
+    }
+
+    #[test]
+    fn a_newer_vote_takes_the_place_of_an_older_one() {
+        let mut cluster = Cluster::new(&[1]);
+        for slot in [5, 7, 6] {
+            cluster.packet(T0, Source::Vote, &samples::vote(1, slot));
+        }
+        assert_eq!(
+            (
+                cluster.gulfstream.held(),
+                cluster.dropped(DropReason::OldVote)
+            ),
+            (1, 1)
+        );
+    }
+
+    #[test]
+    fn an_own_vote_goes_to_the_vote_ports() {
+        let mut cluster = Cluster::new(&[2, 3]);
+        cluster.packet(T0, Source::Internal, &samples::vote(1, 5));
+        assert_eq!(cluster.sent, [(2, 12, 1), (3, 12, 1)]);
+    }
+
+    #[test]
+    fn a_flood_of_transactions_does_not_keep_votes_out() {
+        let mut cluster = Cluster::new(&[1]);
+        let mut out = Vec::new();
+        let packets: Vec<Bytes> = (0..20_000u32)
+            .map(|n| n.to_le_bytes().to_vec().into())
+            .collect();
+        let flood = Input::Packets {
+            source: Source::Client(Some(node(2))),
+            packets,
+        };
+        // The pool answers nothing of this.
+        cluster.gulfstream.handle(T0, flood, &mut out);
+        assert!(cluster.dropped(DropReason::LaneFull) > 0);
+        cluster.packet(T0, Source::Vote, &samples::vote(1, 5));
+        assert_eq!(cluster.gulfstream.held(), 1);
+    }
+
+    #[test]
+    fn relays_have_a_budget_per_second() {
+        let mut cluster = Cluster::new(&[2, 3]);
+        cluster.gulfstream.relays_left = 1;
+        cluster.gulfstream.relays_counted_since = Some(T0);
+        for lamports in 1..4 {
+            let sample = Sample {
+                lamports,
+                ..Sample::default()
+            };
+            cluster.packet(T0, Source::Client(None), &samples::transfer(sample));
+        }
+        assert_eq!(cluster.dropped(DropReason::RelayBudget), 2);
+        let sample = Sample {
+            lamports: 9,
+            ..Sample::default()
+        };
+        let later = T0.after(Duration::from_secs(1));
+        cluster.packet(later, Source::Client(None), &samples::transfer(sample));
+        assert_eq!(cluster.dropped(DropReason::RelayBudget), 2);
     }
 }

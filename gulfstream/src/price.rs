@@ -119,3 +119,79 @@ fn is_builtin(program: &Pubkey) -> bool {
     ];
     BUILTINS.contains(program)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::samples::{self, Sample};
+
+    #[track_caller]
+    fn check(sample: Sample, reward_lamports: u64, cost_units: u64) {
+        let transaction = crate::check(&samples::transfer(sample)).expect("good");
+        assert_eq!(
+            transaction.price(),
+            Price {
+                reward_lamports,
+                cost_units
+            }
+        );
+    }
+
+    // A transfer: 2 write locks, 1 signature, 12 bytes of data; limit and price have 5 and 9.
+    #[test]
+    fn without_a_budget_a_builtin_counts_little() {
+        check(
+            Sample {
+                unit_limit: None,
+                unit_price: 0,
+                ..Sample::default()
+            },
+            2_500,
+            3_000 + 720 + 600 + 3,
+        );
+    }
+
+    #[test]
+    fn the_priority_fee_is_the_price_times_the_limit_rounded_up() {
+        let sample = Sample {
+            unit_limit: Some(1_001),
+            unit_price: 1_000,
+            ..Sample::default()
+        };
+        check(sample, 2_500 + 2, 1_001 + 720 + 600 + 6);
+    }
+
+    #[test]
+    fn the_limit_is_capped_and_no_price_overflows() {
+        let sample = Sample {
+            unit_limit: Some(u32::MAX),
+            unit_price: u64::MAX,
+            ..Sample::default()
+        };
+        let expected = (u128::from(u64::MAX) * 1_400_000)
+            .div_ceil(1_000_000)
+            .min(u128::from(u64::MAX));
+        check(
+            sample,
+            u64::try_from(expected).expect("capped"),
+            1_400_000 + 720 + 600 + 6,
+        );
+    }
+
+    #[test]
+    fn more_pay_for_the_same_work_goes_first() {
+        let cheap = Price {
+            reward_lamports: 10,
+            cost_units: 100,
+        };
+        let dear = Price {
+            reward_lamports: 11,
+            cost_units: 100,
+        };
+        let small = Price {
+            reward_lamports: 10,
+            cost_units: 90,
+        };
+        assert!(dear.priority() > cheap.priority() && small.priority() > cheap.priority());
+    }
+}

@@ -97,6 +97,26 @@ pub fn encode_transaction(transaction: &VersionedTransaction) -> Vec<u8> {
     bincode::serialize(transaction).expect("lists of a transaction are short")
 }
 
+/// Decodes a compact-u16 at the front of `bytes`: the value, and how many bytes it took. At most three
+/// bytes, the third at most 3, and no needless zero at the end (reference 1.2).
+///
+/// # Errors
+/// When the bytes end inside it, or when it is not in its one canonical form.
+pub fn decode_compact_u16(bytes: &[u8]) -> Result<(u16, usize), TransactionError> {
+    let mut value = 0;
+    for place in 0..3 {
+        let byte = *bytes.get(place).ok_or(TransactionError::Cut)?;
+        if (place > 0 && byte == 0) || (place == 2 && byte > 3) {
+            return Err(TransactionError::Count);
+        }
+        value |= u16::from(byte & 0x7f) << (7 * place);
+        if byte & 0x80 == 0 {
+            return Ok((value, place + 1));
+        }
+    }
+    Err(TransactionError::Count)
+}
+
 fn message(reader: &mut Reader<'_>) -> Result<VersionedMessage, TransactionError> {
     let first = reader.byte()?;
     let versioned = first & VERSION_BIT != 0;
@@ -168,20 +188,10 @@ impl<'a> Reader<'a> {
         self.array::<1>().map(|[byte]| byte)
     }
 
-    /// A compact-u16: at most three bytes, the third at most 3, no needless zero at the end.
     fn count(&mut self) -> Result<usize, TransactionError> {
-        let mut count = 0;
-        for place in 0..3 {
-            let byte = self.byte()?;
-            if (place > 0 && byte == 0) || (place == 2 && byte > 3) {
-                return Err(TransactionError::Count);
-            }
-            count |= usize::from(byte & 0x7f) << (7 * place);
-            if byte & 0x80 == 0 {
-                return Ok(count);
-            }
-        }
-        Err(TransactionError::Count)
+        let (count, length) = decode_compact_u16(self.bytes.get(self.at..).unwrap_or_default())?;
+        self.at += length;
+        Ok(usize::from(count))
     }
 
     /// A list of items of at least `item_bytes_min` bytes each: memory is only reserved for as many

@@ -2,6 +2,7 @@
 
 mod vectors;
 
+mod encodings;
 mod entries;
 mod leader_schedule;
 mod shred_version;

@@ -153,7 +153,7 @@ mod tests {
         assert_eq!(buffer.offer(T0, newcomer(2_000)), Offer::Displaced);
         assert_eq!(buffer.offer(T0, newcomer(2_000)), Offer::Duplicate);
         assert_eq!(buffer.len(), BUFFER_MAX);
-        assert_eq!(buffer.take_best(9_999), Some(newcomer(2_000)).map(held));
+        assert_eq!(buffer.take_best(9_999), Some(held(newcomer(2_000))));
         assert_eq!(
             (buffer.by_signature.len(), buffer.by_age.len()),
             (buffer.len(), buffer.len())

@@ -34,6 +34,7 @@ mod ingress;
 mod lanes;
 mod machine;
 mod metrics;
+mod ports;
 mod price;
 mod retry;
 #[cfg(test)]
@@ -46,7 +47,8 @@ pub use dedup::{SEEN_FOR, SEEN_MAX};
 pub use forward::{HOLD_SLOTS, LEADERS_FANOUT};
 pub use ingress::{BUCKETS_MAX, IngressConfig};
 pub use lanes::{CHECK_BATCH_MAX, CHECKS_MAX, CHECKS_RESERVED_FOR_VOTES, LANE_MAX, VOTE_LANE_MAX};
-pub use machine::{Effect, Gulfstream, GulfstreamConfig, Input, Source};
+pub use machine::Gulfstream;
 pub use metrics::{DropReason, Metrics};
+pub use ports::{Effect, GulfstreamConfig, Input, Source};
 pub use price::{Price, price};
 pub use retry::{RETRIES_MAX, RETRY_EVERY};

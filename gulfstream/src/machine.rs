@@ -7,14 +7,12 @@ use crate::forward::{Horizon, Outbox, Way};
 use crate::ingress::Ingress;
 use crate::lanes::{Lanes, Origin};
 use crate::retry::{RETRIES_PER_CALL_MAX, Retries, Turn};
-use crate::{DropReason, IngressConfig, Metrics, VerifiedTransaction};
+use crate::{DropReason, Effect, GulfstreamConfig, Input, Metrics, Source, VerifiedTransaction};
 use bytes::Bytes;
 use sha2::{Digest as _, Sha256};
-use std::net::SocketAddr;
-use std::sync::Arc;
 use sundog_types::machine::earliest;
 use sundog_types::transaction::TRANSACTION_BYTES_MAX;
-use sundog_types::{Effects, Machine, Now, Pubkey, Signature, Slot, peer::Peer};
+use sundog_types::{Effects, Machine, Now, Pubkey, Slot};
 
 /// Blocks that a transaction may wait to land when RPC does not say: MAX_PROCESSING_AGE (reference 1.11).
 const VALID_BLOCKS: u64 = 150;
@@ -24,110 +22,6 @@ const LEFTOVERS_MAX: usize = 1_024;
 
 /// Of this node's own slot, the distance at which clients' transactions are held and not forwarded.
 const HOLD_ONLY_SLOTS: u64 = 1;
-
-/// Where transactions come from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Source {
-    /// A client by QUIC; who, if its certificate was read.
-    Client(Option<Pubkey>),
-    /// This node's RPC: repeated until it lands or expires.
-    Rpc,
-    /// A validator by the port for forwarded ones: never forwarded again.
-    Forwarded(Pubkey),
-    /// A vote, by the vote ports or by gossip.
-    Vote,
-    /// This node itself: no limit, sent to the next leaders, votes by their vote port.
-    Internal,
-}
-
-/// What may happen to Gulf Stream.
-#[derive(Clone, Debug)]
-pub enum Input {
-    /// Packets, one transaction each.
-    Packets {
-        /// By which way.
-        source: Source,
-        /// As they came.
-        packets: Vec<Bytes>,
-    },
-    /// A transaction that RPC was given, with its conditions; without them it is as one of
-    /// [`Input::Packets`] from [`Source::Rpc`].
-    Submit {
-        /// The transaction.
-        packet: Bytes,
-        /// Block height after which it can not land.
-        last_valid_block_height: Option<u64>,
-        /// How often to send it again at most.
-        retries_max: Option<u64>,
-    },
-    /// The answer to [`Effect::Check`].
-    Checked {
-        /// Of the batch.
-        id: u64,
-        /// One for each packet, in order.
-        results: Vec<Result<VerifiedTransaction, DropReason>>,
-    },
-    /// Leaders of the coming slots, by slot.
-    Leaders(Arc<Vec<(Slot, Pubkey)>>),
-    /// The registry changed.
-    Peers(Arc<Vec<Peer>>),
-    /// Which slot it is by the clock, and how high the chain is.
-    Tip {
-        /// The slot.
-        slot: Slot,
-        /// Block height of the rooted chain, by which transactions expire.
-        block_height: u64,
-    },
-    /// This node makes a block for this slot now, or has stopped to.
-    Leading {
-        /// The slot.
-        slot: Option<Slot>,
-    },
-    /// Transactions that are in a block.
-    Landed(Vec<Signature>),
-}
-
-/// What Gulf Stream asks for.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Effect {
-    /// Run [`crate::check_packet`] on each and answer with [`Input::Checked`].
-    Check {
-        /// Comes back with the answer.
-        id: u64,
-        /// At most [`crate::CHECK_BATCH_MAX`].
-        packets: Vec<Bytes>,
-    },
-    /// Send transactions to a leader, by QUIC, one stream each.
-    Forward {
-        /// The leader's identity.
-        to: Pubkey,
-        /// Where it takes them.
-        addr: SocketAddr,
-        /// Packets as they came in, checked.
-        transactions: Vec<Bytes>,
-        /// Whether they are votes, and `addr` is the vote port.
-        votes: bool,
-    },
-}
-
-/// How Gulf Stream is set up.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct GulfstreamConfig {
-    /// Limits on what comes in.
-    pub ingress: IngressConfig,
-    /// Clients' transactions that are passed on to leaders per second at most.
-    pub relays_per_second: u64,
-}
-
-impl Default for GulfstreamConfig {
-    /// Relays: the reference's 12 MB/s in packets of full size.
-    fn default() -> Self {
-        Self {
-            ingress: IngressConfig::default(),
-            relays_per_second: 10_000,
-        }
-    }
-}
 
 /// Carries transactions to where they will be executed.
 pub struct Gulfstream {
@@ -280,7 +174,7 @@ impl Gulfstream {
             Source::Forwarded(_) => Err(DropReason::NotLeadingSoon),
             Source::Rpc => self.submitted(now, origin, transaction),
             Source::Internal => self.send_own(now, transaction),
-            Source::Client(_) => self.from_client(now, transaction),
+            Source::Client(_) => self.client_sent(now, transaction),
         }
     }
 
@@ -329,7 +223,7 @@ impl Gulfstream {
     }
 
     /// Held if this node leads soon; forwarded unless it leads next.
-    fn from_client(
+    fn client_sent(
         &mut self,
         now: Now,
         mut transaction: VerifiedTransaction,
@@ -524,7 +418,8 @@ mod tests {
     use crate::samples::{self, Sample};
     use crate::{CHECK_BATCH_MAX, HELD_FOR, RETRY_EVERY, SEEN_FOR, check_packet};
     use std::time::Duration;
-    use sundog_types::peer::{Addresses, Version};
+    use std::{net::SocketAddr, sync::Arc};
+    use sundog_types::peer::{Addresses, Peer, Version};
 
     const T0: Now = Now {
         mono_us: 0,

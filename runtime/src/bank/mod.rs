@@ -242,3 +242,6 @@ impl std::fmt::Debug for Bank {
         f.debug_struct("Bank").field("slot", &self.place.slot).field("hash", &self.hash).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests;

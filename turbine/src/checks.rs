@@ -209,3 +209,77 @@ impl Checks {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::shredder::Shredder;
+    use solana_keypair::Keypair;
+    use sundog_types::sign::{Identity, Sign as _};
+
+    fn shred(slot: u64, signer: &Identity) -> Shred<Signed> {
+        let (slot, parent) = (Slot::new(slot), Slot::new(slot - 1));
+        let mut shredder = Shredder::new(slot, parent, 7, Hash::default()).unwrap();
+        let sets = shredder.shred(&[1], 0, true, signer).unwrap();
+        sets[0].data[0].clone()
+    }
+
+    #[test]
+    fn verified_roots_are_bounded_and_the_farthest_is_forgotten() {
+        let leader = Identity::new(Keypair::new_from_array([1; 32]));
+        let mut checks = Checks::new(8);
+        let root = shred(5, &leader).verified_root();
+        // Filling it for real would take minutes of signing: stand-ins under other slots share one root.
+        for slot in 0..VERIFIED_MAX as u64 {
+            checks
+                .verified
+                .insert((Slot::new(10 + slot), FecSetIndex::ZERO), vec![root]);
+        }
+        checks.remember(root);
+        assert_eq!(checks.verified.len(), VERIFIED_MAX);
+        assert!(
+            checks
+                .verified
+                .contains_key(&(Slot::new(5), FecSetIndex::ZERO))
+        );
+        let far = shred(1_000_000, &leader).verified_root();
+        checks.remember(far);
+        assert!(
+            !checks
+                .verified
+                .contains_key(&(Slot::new(1_000_000), FecSetIndex::ZERO))
+        );
+        checks.set_root(Slot::new(10 + VERIFIED_MAX as u64));
+        assert!(checks.verified.is_empty());
+    }
+
+    #[test]
+    fn a_check_that_fails_releases_nothing_and_one_that_was_forgotten_changes_nothing() {
+        let leader = Identity::new(Keypair::new_from_array([1; 32]));
+        let mut checks = Checks::new(8);
+        let parsed = Shred::raw(shred(5, &leader).into_payload())
+            .parse()
+            .unwrap();
+        let key = leader.identity();
+        let Ok(Offered::Ask(id, item)) = checks.offer(parsed.clone(), key, Origin::Turbine) else {
+            panic!("the first shred of a set is checked");
+        };
+        assert!(item.check());
+        assert!(
+            checks.offer(parsed.clone(), key, Origin::Turbine).is_err(),
+            "it waits already"
+        );
+        let released = checks.settle(id, false);
+        assert_eq!(
+            (released.signed.len(), released.refused, checks.len()),
+            (0, 1, 0)
+        );
+        assert_eq!(checks.settle(id, true).signed.len(), 0);
+        assert!(matches!(
+            checks.offer(parsed, key, Origin::Turbine),
+            Ok(Offered::Ask(..))
+        ));
+        checks.set_root(Slot::new(5));
+        assert_eq!(checks.len(), 0);
+    }
+}

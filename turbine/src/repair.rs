@@ -340,20 +340,25 @@ impl Repair {
         self.oldest_open.push_back((now, nonce));
     }
 
-    /// A server by weight; not the one that was asked last, and rarely one that has been silent.
+    /// A server by weight; if that is the one that was asked last, or one that has been silent (save for one draw in
+    /// sixteen, so that it may come back), then any other.
     fn pick(&mut self, last: Option<Pubkey>) -> Option<(Pubkey, SocketAddr)> {
         let total = self.servers.last()?.weights;
-        let mut place = 0;
-        for _ in 0..8 {
-            let drawn = self.rng.gen_range(0..total);
-            place = self
-                .servers
-                .partition_point(|server| server.weights <= drawn);
-            let server = &self.servers[place];
-            let repeated = Some(server.identity) == last && self.servers.len() > 1;
-            if !repeated && (server.silent < SILENT || self.rng.gen_ratio(1, 16)) {
-                break;
-            }
+        let drawn = self.rng.gen_range(0..total);
+        let mut place = self
+            .servers
+            .partition_point(|server| server.weights <= drawn);
+        let repeated = |server: &Server| Some(server.identity) == last;
+        let patient = self.rng.gen_ratio(1, 16);
+        let silent = |server: &Server| server.silent >= SILENT && !patient;
+        if repeated(&self.servers[place]) || silent(&self.servers[place]) {
+            let (count, from) = (
+                self.servers.len(),
+                self.rng.gen_range(0..self.servers.len()),
+            );
+            let mut others = (0..count).map(|step| (from + step) % count);
+            let fit = |at: &usize| !repeated(&self.servers[*at]) && !silent(&self.servers[*at]);
+            place = others.find(fit).unwrap_or(place);
         }
         let server = &mut self.servers[place];
         server.silent = server.silent.saturating_add(1);
@@ -437,4 +442,169 @@ impl Repair {
 /// How long a request rests after its attempt number `attempts`, from 0.
 fn pause(attempts: u32) -> Duration {
     PAUSE * (1 << attempts.min(PAUSE_DOUBLED_MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use solana_keypair::Keypair;
+    use sundog_types::{
+        peer::{Addresses, Version},
+        sign::Identity,
+    };
+
+    const NOW: Now = Now {
+        mono_us: 1_000_000,
+        unix_ms: 1_000_000,
+    };
+
+    fn address(port: u16) -> SocketAddr {
+        SocketAddr::from(([127, 0, 0, 1], port))
+    }
+
+    fn peer(number: u8, stake: u64) -> Peer {
+        Peer {
+            identity: Pubkey::from([number; 32]),
+            addresses: Addresses {
+                serve_repair: Some(address(number.into())),
+                ..Addresses::default()
+            },
+            stake,
+            last_seen: NOW,
+            shred_version: 7,
+            version: Version::default(),
+        }
+    }
+
+    fn repair(peers: &[Peer]) -> Repair {
+        let pace = Pace {
+            tick: Duration::from_micros(6_250),
+            ticks_per_slot: 64,
+            patience: Duration::from_millis(250),
+            budget: BUDGET,
+        };
+        let signer = Arc::new(Identity::new(Keypair::new_from_array([1; 32])));
+        let mut repair = Repair::new(signer, pace, [1; 32]);
+        repair.set_peers(peers, 7);
+        repair
+    }
+
+    fn window(index: u64) -> Ask {
+        Ask::Window {
+            slot: Slot::new(1),
+            index,
+        }
+    }
+
+    fn send(repair: &mut Repair, now: Now, ask: Ask) -> Option<SocketAddr> {
+        let mut out = Vec::new();
+        repair.send(now, ask, &mut out);
+        match out.pop() {
+            Some(Effect::SendRepair { to, .. }) => Some(to),
+            _ => None,
+        }
+    }
+
+    #[test]
+    fn full_tables_give_up_their_oldest_requests() {
+        let mut repair = repair(&[peer(1, 1)]);
+        for index in 0..(RECENT_MAX + 100) as u64 {
+            assert!(send(&mut repair, NOW, window(index)).is_some());
+        }
+        assert_eq!(repair.open.len(), OPEN_MAX);
+        repair.expire(NOW);
+        assert_eq!(repair.recent.len(), RECENT_MAX);
+        assert!(repair.oldest_open.len() <= OPEN_MAX);
+        assert!(repair.may_ask(NOW, &window(0)), "forgotten");
+        assert!(!repair.may_ask(NOW, &window(RECENT_MAX as u64)));
+        repair.expire(NOW.after(OPEN_LIFE));
+        assert!(repair.open.is_empty() && repair.recent.is_empty());
+        repair.set_wanted((0..1_000).map(Slot::new).collect());
+        assert_eq!(repair.wanted.len(), WANTED_MAX);
+    }
+
+    #[test]
+    fn a_request_is_repeated_after_a_while_and_elsewhere() {
+        let mut repair = repair(&[peer(1, 1_000), peer(2, 1)]);
+        let first = send(&mut repair, NOW, window(1));
+        assert!(!repair.may_ask(NOW.after(Duration::from_millis(149)), &window(1)));
+        let later = NOW.after(Duration::from_millis(150));
+        assert!(repair.may_ask(later, &window(1)));
+        assert_ne!(send(&mut repair, later, window(1)), first);
+        assert!(!repair.may_ask(later.after(Duration::from_millis(299)), &window(1)));
+    }
+
+    #[test]
+    fn stake_is_asked_more_often_and_strangers_never() {
+        let me = Identity::new(Keypair::new_from_array([1; 32])).identity();
+        let myself = Peer {
+            identity: me,
+            ..peer(3, 1_000_000)
+        };
+        let elsewhere = Peer {
+            shred_version: 8,
+            ..peer(4, 1_000_000)
+        };
+        let deaf = Peer {
+            addresses: Addresses::default(),
+            ..peer(5, 1_000_000)
+        };
+        let mut repair = repair(&[peer(1, 900), peer(2, 100), myself, elsewhere, deaf]);
+        let mut asked = [0; 6];
+        for index in 0..200 {
+            let to = send(&mut repair, NOW, window(index)).unwrap();
+            asked[usize::from(to.port())] += 1;
+            repair
+                .servers
+                .iter_mut()
+                .for_each(|server| server.silent = 0);
+        }
+        assert_eq!(asked[3..], [0; 3]);
+        assert!(asked[1] > 150 && asked[2] > 5, "{asked:?}");
+    }
+
+    #[test]
+    fn a_peer_that_never_answers_is_asked_rarely() {
+        let mut repair = repair(&[peer(1, 1_000_000), peer(2, 1)]);
+        let mut asked = [0; 3];
+        for index in 0..400 {
+            let to = send(&mut repair, NOW, window(index)).unwrap();
+            asked[usize::from(to.port())] += 1;
+            repair.servers[1].silent = 0;
+        }
+        assert!(asked[1] < 300 && asked[2] > 0, "{asked:?}");
+    }
+
+    #[test]
+    fn a_ping_is_answered_only_for_a_peer_and_makes_its_requests_askable() {
+        let server = Identity::new(Keypair::new_from_array([9; 32]));
+        let known = Peer {
+            identity: server.identity(),
+            ..peer(1, 1)
+        };
+        let mut repair = repair(&[known]);
+        let ask = window(1);
+        assert!(send(&mut repair, NOW, ask).is_some());
+        let ping = Ping::new([3; 32], &server);
+        assert_eq!(
+            repair.pong(NOW, address(2), &ping),
+            Err(DropReason::UnaskedPing)
+        );
+        let forged = Ping {
+            token: [4; 32],
+            ..ping
+        };
+        assert_eq!(
+            repair.pong(NOW, address(1), &forged),
+            Err(DropReason::BadPing)
+        );
+        assert!(!repair.may_ask(NOW, &ask));
+        assert!(repair.pong(NOW, address(1), &ping).is_ok());
+        assert!(repair.may_ask(NOW, &ask));
+        assert_eq!(
+            repair.pong(NOW, address(1), &ping),
+            Err(DropReason::UnaskedPing),
+            "too soon"
+        );
+    }
 }

@@ -167,3 +167,41 @@ impl Spread {
         known.nodes.as_ref().map(|(_, _, nodes)| nodes)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Arc;
+    use sundog_types::{Epoch, schedule::LeaderSchedule, stakes::EpochStakes};
+
+    fn epoch(number: u64) -> EpochInfo {
+        let stakes = Arc::new(EpochStakes::default());
+        let number_of = Epoch::new(number);
+        EpochInfo {
+            epoch: number_of,
+            first_slot: Slot::new(number * 32),
+            slots: 32,
+            leaders: Arc::new(LeaderSchedule::new(number_of, 32, &stakes)),
+            stakes,
+            gates: Gates::since_genesis(number_of),
+        }
+    }
+
+    #[test]
+    fn the_oldest_epoch_makes_room_and_gaps_are_unknown() {
+        let mut spread = Spread::new(Pubkey::default(), 7, None);
+        for number in 0..EPOCHS_MAX as u64 {
+            spread.set_epoch(epoch(number));
+        }
+        assert!(spread.gates(Slot::new(0)).is_some());
+        spread.set_epoch(epoch(20));
+        assert_eq!(spread.epochs.len(), EPOCHS_MAX);
+        assert!(spread.gates(Slot::new(31)).is_none());
+        assert!(spread.gates(Slot::new(32)).is_some());
+        assert!(
+            spread.gates(Slot::new(15 * 32)).is_none(),
+            "between known epochs"
+        );
+        assert!(spread.leader(Slot::new(32)).is_none(), "nobody has stake");
+    }
+}

@@ -233,6 +233,26 @@ impl Ledger {
         Ok(rows.into_iter().map(|(_, shred)| shred).collect())
     }
 
+    /// At most `limit` slots from `first` on of which a data shred is kept, in ascending order.
+    ///
+    /// # Errors
+    /// If the store fails or a key does not decode.
+    pub fn shred_slots(&self, first: Slot, limit: usize) -> Result<Vec<Slot>, LedgerError> {
+        let mut slots = Vec::new();
+        let mut from = first;
+        while slots.len() < limit {
+            let end = keys::slot(Slot::new(u64::MAX));
+            let rows = self
+                .store
+                .range(Space::DataShreds, &keys::slot(from), &end, 1)?;
+            let Some((key, _)) = rows.first() else { break };
+            let (slot, _) = keys::place_at_end(key, 12)?;
+            slots.push(slot);
+            from = slot.next();
+        }
+        Ok(slots)
+    }
+
     /// Where a signature is: slot and place, newest slot first.
     ///
     /// # Errors

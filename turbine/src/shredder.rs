@@ -113,6 +113,18 @@ impl Shredder {
         self
     }
 
+    /// The slot.
+    #[must_use]
+    pub fn slot(&self) -> Slot {
+        self.slot
+    }
+
+    /// The slot it builds on.
+    #[must_use]
+    pub fn parent(&self) -> Slot {
+        self.slot.saturating_sub(self.parent_offset.into())
+    }
+
     /// The root of the last set made.
     #[must_use]
     pub fn chained_root(&self) -> Hash {

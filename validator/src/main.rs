@@ -1,2 +1,7 @@
-//! The sundog command.
-fn main() {}
+//! The `sundog` command.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    sundog_validator::cli::main()
+}

@@ -1,0 +1,159 @@
+//! How the other verbs reach the process that runs the cluster: one JSON line each way on loopback.
+
+use super::Layout;
+use anyhow::{Context as _, bail};
+use serde::{Deserialize, Serialize};
+use std::{
+    io::{BufRead as _, BufReader, Read as _, Write as _},
+    net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
+    sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel},
+    time::Duration,
+};
+
+/// A request line is short; a longer one is not ours.
+const LINE_BYTES_MAX: u64 = 4_096;
+/// How long either side waits for a line.
+const WAIT: Duration = Duration::from_secs(60);
+
+/// What is asked.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase", tag = "verb")]
+pub enum Request {
+    /// Kill a node.
+    Kill {
+        /// Which.
+        node: usize,
+    },
+    /// Stop a node cleanly.
+    Stop {
+        /// Which.
+        node: usize,
+    },
+    /// Start a node again.
+    Restart {
+        /// Which.
+        node: usize,
+    },
+    /// Add a node without stake.
+    Add,
+    /// Stop everything.
+    Down,
+}
+
+/// What is answered.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Answer {
+    /// Whether it was done.
+    pub ok: bool,
+    /// What was done, or why not.
+    pub message: String,
+}
+
+/// `control.json`.
+#[derive(Serialize, Deserialize)]
+struct Door {
+    port: u16,
+    /// Only who can read the file may act.
+    token: String,
+    pid: u32,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Knock {
+    token: String,
+    request: Request,
+}
+
+/// A request with the way back to who asked.
+pub struct Asked {
+    /// The request.
+    pub request: Request,
+    /// Takes the answer.
+    pub answer: SyncSender<Answer>,
+}
+
+/// Listens for requests until the process ends.
+///
+/// # Errors
+/// If no port or file can be had.
+pub fn listen(layout: &Layout) -> anyhow::Result<Receiver<Asked>> {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("no port for the control connection")?;
+    let token = solana_keypair::Keypair::new().to_base58_string();
+    let door = Door { port: listener.local_addr()?.port(), token: token.clone(), pid: std::process::id() };
+    crate::io::files::write_json(&layout.control(), &door)?;
+    let (asked, requests) = channel();
+    std::thread::Builder::new().name("control".into()).spawn(move || {
+        for stream in listener.incoming().flatten() {
+            let (asked, token) = (asked.clone(), token.clone());
+            let _ = std::thread::Builder::new().name("control".into()).spawn(move || serve(&stream, &token, &asked));
+        }
+    })?;
+    Ok(requests)
+}
+
+fn serve(stream: &TcpStream, token: &str, asked: &Sender<Asked>) {
+    let _ = stream.set_read_timeout(Some(WAIT));
+    let mut line = String::new();
+    if BufReader::new(stream).take(LINE_BYTES_MAX).read_line(&mut line).is_err() {
+        return;
+    }
+    let answer = match serde_json::from_str::<Knock>(&line) {
+        Ok(knock) if knock.token == token => {
+            let (answer, answered) = sync_channel(1);
+            let _ = asked.send(Asked { request: knock.request, answer });
+            let silent = Answer { ok: false, message: "the localnet ended before it answered".into() };
+            answered.recv_timeout(WAIT).unwrap_or(silent)
+        }
+        _ => Answer { ok: false, message: "wrong token: control.json belongs to another run".into() },
+    };
+    let mut text = serde_json::to_vec(&answer).expect("an answer serialises");
+    text.push(b'\n');
+    let _ = (&*stream).write_all(&text);
+}
+
+/// Asks the process that runs the cluster.
+///
+/// # Errors
+/// If no such process answers, or it refuses.
+pub fn ask(layout: &Layout, request: &Request) -> anyhow::Result<String> {
+    let absent = || format!("no localnet runs in {}; start one with `sundog localnet`, or name its --dir", layout.dir().display());
+    let door: Door = serde_json::from_slice(&std::fs::read(layout.control()).with_context(absent)?).with_context(absent)?;
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, door.port));
+    let mut stream = TcpStream::connect_timeout(&address, Duration::from_secs(5)).with_context(absent)?;
+    stream.set_read_timeout(Some(WAIT))?;
+    let mut text = serde_json::to_vec(&Knock { token: door.token, request: request.clone() })?;
+    text.push(b'\n');
+    stream.write_all(&text)?;
+    let mut line = String::new();
+    BufReader::new(stream).take(LINE_BYTES_MAX).read_line(&mut line).context("the localnet gave no answer")?;
+    let answer: Answer = serde_json::from_str(&line).context("the localnet gave no answer; it may just have ended")?;
+    if !answer.ok {
+        bail!("{}", answer.message);
+    }
+    Ok(answer.message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_is_answered_and_a_stranger_is_not() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let layout = Layout::new(directory.path());
+        assert!(ask(&layout, &Request::Down).is_err(), "nobody runs here");
+        let requests = listen(&layout).expect("listens");
+        let owner = std::thread::spawn(move || {
+            let asked = requests.recv().expect("a request");
+            let message = format!("{:?}", asked.request);
+            asked.answer.send(Answer { ok: true, message }).expect("answered");
+        });
+        assert_eq!(ask(&layout, &Request::Kill { node: 2 }).expect("answered"), "Kill { node: 2 }");
+        owner.join().expect("no panic");
+        let mut door: Door = serde_json::from_slice(&std::fs::read(layout.control()).unwrap()).unwrap();
+        door.token = "guess".into();
+        crate::io::files::write_json(&layout.control(), &door).unwrap();
+        let refused = ask(&layout, &Request::Down).unwrap_err();
+        assert!(refused.to_string().contains("wrong token"), "{refused}");
+    }
+}

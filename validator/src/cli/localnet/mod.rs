@@ -1,0 +1,121 @@
+//! `sundog localnet`: N validators as N processes from one genesis.
+//!
+//! ```text
+//!   up (this process) -- starts --> sundog validator (one process per node; ends when its stdin closes)
+//!        ^  control.json: a loopback port and a token
+//!        +---- status | kill | stop | restart | logs | down   (from another terminal)
+//! ```
+
+mod act;
+mod cluster;
+mod control;
+mod layout;
+mod status;
+mod up;
+
+pub use cluster::{Cluster, ClusterNode};
+pub use layout::Layout;
+
+use clap::{Args, Subcommand};
+use std::path::PathBuf;
+
+/// Arguments of `sundog localnet`.
+#[derive(Args)]
+#[command(after_help = "Examples:
+  sundog localnet
+  sundog localnet --validators 4 --fast --reset
+  sundog localnet kill 2        (from another terminal)
+  sundog localnet --rpc-port 0 --dir OTHER        (a second cluster beside the first)")]
+pub struct LocalnetArgs {
+    /// Where the cluster lives.
+    #[arg(long, value_name = "DIR", default_value = "localnet", global = true)]
+    dir: PathBuf,
+    /// How many validators.
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..=32))]
+    validators: Option<u16>,
+    /// Their stakes in SOL, separated by commas.
+    #[arg(long, value_delimiter = ',', value_name = "SOL")]
+    stakes: Option<Vec<u64>>,
+    /// Throw away what DIR holds of an earlier cluster.
+    #[arg(long)]
+    reset: bool,
+    /// Port of node 0's JSON-RPC; node i uses this + 10 i. 0 lets the system choose every port.
+    #[arg(long, default_value_t = 8_899)]
+    rpc_port: u16,
+    /// Length of a slot, milliseconds.
+    #[arg(long, value_parser = clap::value_parser!(u64).range(20..=10_000), conflicts_with = "fast")]
+    slot_ms: Option<u64>,
+    /// Slots of 100 ms, so that `finalized` is seconds away.
+    #[arg(long)]
+    fast: bool,
+    /// Slots in an epoch.
+    #[arg(long, value_parser = clap::value_parser!(u64).range(32..=1_000_000))]
+    slots_per_epoch: Option<u64>,
+    /// End after this many seconds.
+    #[arg(long)]
+    seconds: Option<u64>,
+    /// Plain lines instead of a live view. There is no live view yet, so this changes nothing.
+    #[arg(long)]
+    no_tui: bool,
+    #[command(subcommand)]
+    verb: Option<Verb>,
+}
+
+/// What to do with a running cluster.
+#[derive(Subcommand)]
+enum Verb {
+    /// Show every node: slots, peers, memory, processor, disk.
+    Status {
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+        /// How long to measure the processor and the disk, seconds.
+        #[arg(long, default_value_t = 3)]
+        measure: u64,
+    },
+    /// Print a node's log.
+    Logs {
+        /// Which node.
+        node: usize,
+        /// Its last lines.
+        #[arg(long, short = 'n', default_value_t = 40)]
+        lines: usize,
+    },
+    /// Kill a node at once, as a power cut does.
+    Kill {
+        /// Which node.
+        node: usize,
+    },
+    /// Stop a node cleanly.
+    Stop {
+        /// Which node.
+        node: usize,
+    },
+    /// Start a node again, after it was killed or stopped, or restart it.
+    Restart {
+        /// Which node.
+        node: usize,
+    },
+    /// Add a node without stake that knows only the entrypoint.
+    Add,
+    /// Stop the whole cluster cleanly.
+    Down,
+}
+
+/// Runs it.
+///
+/// # Errors
+/// One line of cause and one of remedy.
+pub fn run(args: LocalnetArgs) -> anyhow::Result<()> {
+    let layout = Layout::new(&args.dir);
+    match &args.verb {
+        None => up::run(&args, &layout),
+        Some(Verb::Status { json, measure }) => status::run(&layout, *json, *measure),
+        Some(Verb::Logs { node, lines }) => act::logs(&layout, *node, *lines),
+        Some(Verb::Kill { node }) => act::ask(&layout, &control::Request::Kill { node: *node }),
+        Some(Verb::Stop { node }) => act::ask(&layout, &control::Request::Stop { node: *node }),
+        Some(Verb::Restart { node }) => act::ask(&layout, &control::Request::Restart { node: *node }),
+        Some(Verb::Add) => act::ask(&layout, &control::Request::Add),
+        Some(Verb::Down) => act::ask(&layout, &control::Request::Down),
+    }
+}

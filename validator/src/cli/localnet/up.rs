@@ -1,0 +1,409 @@
+//! Starting a localnet and staying with it.
+
+use super::{
+    Cluster, ClusterNode, Layout, LocalnetArgs,
+    control::{self, Answer, Asked, Request},
+};
+use crate::{
+    cli::{
+        genesis::{Founder, GenesisPlan},
+        say,
+    },
+    io::{files, pace, validator::Bound},
+};
+use anyhow::{Context as _, bail};
+use indicatif::{ProgressBar, ProgressStyle};
+use serde::{Deserialize, Serialize};
+use solana_keypair::Keypair;
+use solana_signer::Signer as _;
+use std::{
+    fs::File,
+    process::{Child, Command, Stdio},
+    sync::mpsc::{Receiver, RecvTimeoutError},
+    time::{Duration, Instant},
+};
+
+/// Stakes of the first validators in SOL; further ones get the last.
+const STAKES: [u64; 4] = [1_000, 600, 400, 100];
+/// Ports of one node lie in a stretch of this many.
+const PORTS_PER_NODE: u16 = 10;
+/// How long a node may take to bind its sockets: opening a large ledger takes seconds.
+const BIND_WAIT: Duration = Duration::from_secs(60);
+/// How long a node may take to stop cleanly before it is killed.
+const STOP_WAIT: Duration = Duration::from_secs(10);
+
+/// What the genesis was made from, kept so that a later start knows whether it still fits.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Plan {
+    stakes: Vec<u64>,
+    slot_ms: u64,
+    slots_per_epoch: u64,
+}
+
+impl Plan {
+    /// The plan that the arguments ask for; what they leave open is as in `kept`.
+    fn of(args: &LocalnetArgs, kept: Option<&Self>) -> anyhow::Result<Self> {
+        let stakes = match (&args.stakes, args.validators) {
+            (Some(stakes), Some(count)) if stakes.len() != usize::from(count) => {
+                bail!("--validators {count} and --stakes with {} values contradict each other; give one of them", stakes.len());
+            }
+            (Some(stakes), _) if stakes.is_empty() || stakes.contains(&0) => {
+                bail!("--stakes: every validator needs at least 1 SOL; `sundog localnet add` adds a node without stake");
+            }
+            (Some(stakes), _) => stakes.clone(),
+            (None, Some(count)) => (0..usize::from(count)).map(|i| STAKES[i.min(STAKES.len() - 1)]).collect(),
+            (None, None) => kept.map_or_else(|| STAKES[..3].to_vec(), |kept| kept.stakes.clone()),
+        };
+        let slot_ms = if args.fast { Some(100) } else { args.slot_ms };
+        Ok(Self {
+            stakes,
+            slot_ms: slot_ms.unwrap_or_else(|| kept.map_or(400, |kept| kept.slot_ms)),
+            slots_per_epoch: args.slots_per_epoch.unwrap_or_else(|| kept.map_or(8_192, |kept| kept.slots_per_epoch)),
+        })
+    }
+}
+
+/// Starts a localnet, and ends when it is told to.
+///
+/// # Errors
+/// If the directory, a port or a process cannot be had, or a node dies by itself.
+pub fn run(args: &LocalnetArgs, layout: &Layout) -> anyhow::Result<()> {
+    if control::ask(layout, &Request::Kill { node: usize::MAX }).is_err_and(|e| e.to_string().contains("no node")) {
+        bail!("a localnet runs in {} already; stop it with `sundog localnet down`, or give another --dir", layout.dir().display());
+    }
+    let started = Instant::now();
+    let spinner = spinner("building genesis");
+    if args.reset {
+        reset(layout)?;
+    }
+    files::make_directory(layout.dir())?;
+    let kept: Option<Plan> = std::fs::read(layout.plan()).ok().and_then(|text| serde_json::from_slice(&text).ok());
+    let plan = Plan::of(args, kept.as_ref())?;
+    match kept {
+        Some(kept) if kept != plan => {
+            bail!("{} belongs to another genesis (stakes {:?}, {} ms slots); give --reset to start anew, or another --dir", layout.dir().display(), kept.stakes, kept.slot_ms);
+        }
+        Some(_) => {}
+        None => make_genesis(layout, &plan)?,
+    }
+    let _ = std::fs::remove_file(layout.cluster());
+    let requests = control::listen(layout)?;
+    let mut localnet = Localnet::new(layout, args.rpc_port, &plan)?;
+    spinner.set_message("starting the validators");
+    let ran = localnet.live(&requests, (args.seconds.map(Duration::from_secs), started), &spinner);
+    spinner.finish_and_clear();
+    localnet.stop_all();
+    let _ = std::fs::remove_file(layout.control());
+    ran
+}
+
+fn spinner(message: &'static str) -> ProgressBar {
+    let spinner = ProgressBar::new_spinner().with_message(message);
+    spinner.set_style(ProgressStyle::with_template("{spinner} {msg} {elapsed}").expect("a valid template"));
+    spinner.enable_steady_tick(Duration::from_millis(100));
+    spinner
+}
+
+/// Removes what a localnet made, and nothing else.
+fn reset(layout: &Layout) -> anyhow::Result<()> {
+    for file in [layout.cluster(), layout.control(), layout.plan(), layout.genesis(), layout.faucet()] {
+        let _ = std::fs::remove_file(file);
+    }
+    let mut node = 0;
+    while layout.node(node).is_dir() {
+        std::fs::remove_dir_all(layout.node(node)).with_context(|| format!("{} cannot be removed", layout.node(node).display()))?;
+        node += 1;
+    }
+    Ok(())
+}
+
+fn make_genesis(layout: &Layout, plan: &Plan) -> anyhow::Result<()> {
+    let faucet = Keypair::new();
+    files::write_keypair(&layout.faucet(), &faucet, true)?;
+    let mut founders = Vec::new();
+    for (node, stake_sol) in plan.stakes.iter().enumerate() {
+        files::make_directory(&layout.node(node))?;
+        let founder = Founder { identity: Keypair::new(), vote: Keypair::new(), stake_sol: *stake_sol };
+        files::write_keypair(&layout.of_node(node, "identity.json"), &founder.identity, true)?;
+        files::write_keypair(&layout.of_node(node, "vote-account.json"), &founder.vote, true)?;
+        founders.push(founder);
+    }
+    let slot = Duration::from_millis(plan.slot_ms);
+    let genesis = GenesisPlan {
+        founders,
+        faucet: faucet.pubkey(),
+        slot,
+        slots_per_epoch: plan.slots_per_epoch,
+        hashes_per_tick: Some(pace::hashes_per_tick(slot / 64)),
+    }
+    .build()?;
+    files::write_whole(&layout.genesis(), &genesis.encode())?;
+    files::write_json(&layout.plan(), plan)?;
+    Ok(())
+}
+
+struct Running {
+    child: Option<Child>,
+    /// It ended because it was told to.
+    told: bool,
+}
+
+struct Localnet<'a> {
+    layout: &'a Layout,
+    rpc_port: u16,
+    cluster: Cluster,
+    running: Vec<Running>,
+}
+
+impl<'a> Localnet<'a> {
+    fn new(layout: &'a Layout, rpc_port: u16, plan: &Plan) -> anyhow::Result<Self> {
+        let genesis_hash = files::read_genesis(&layout.genesis())?.hash().to_string();
+        let cluster = Cluster { genesis_hash, faucet: "faucet.json".into(), nodes: Vec::new() };
+        let mut localnet = Self { layout, rpc_port, cluster, running: Vec::new() };
+        for stake in &plan.stakes {
+            localnet.adopt(*stake)?;
+        }
+        while layout.of_node(localnet.running.len(), "identity.json").exists() {
+            localnet.adopt(0)?;
+        }
+        Ok(localnet)
+    }
+
+    /// Lists a node whose keys are in its directory.
+    fn adopt(&mut self, stake: u64) -> anyhow::Result<()> {
+        let node = self.running.len();
+        let name = Layout::node_name(node);
+        let key = |file: &str| files::read_keypair(&self.layout.of_node(node, file)).map(|k| k.pubkey().to_string());
+        self.cluster.nodes.push(ClusterNode {
+            identity: key("identity.json")?,
+            vote_account: if stake > 0 { Some(key("vote-account.json")?) } else { None },
+            stake,
+            pid: None,
+            gossip: String::new(),
+            tpu: String::new(),
+            tvu_quic: String::new(),
+            rpc: String::new(),
+            websocket: String::new(),
+            metrics: String::new(),
+            log: format!("{name}/validator.log"),
+            ledger: format!("{name}/ledger"),
+            name,
+        });
+        self.running.push(Running { child: None, told: false });
+        Ok(())
+    }
+
+    /// Starts a node and learns its addresses. Its command line names one entrypoint and no other peer.
+    fn start(&mut self, node: usize) -> anyhow::Result<()> {
+        let file = |name: &str| self.layout.of_node(node, name);
+        let bound = file("addresses.json");
+        let _ = std::fs::remove_file(&bound);
+        let log = File::options().create(true).append(true).open(file("validator.log")).context("the log cannot be opened")?;
+        let mut command = Command::new(std::env::current_exe().context("the program's own file")?);
+        command.args(["validator", "--stop-with-stdin", "--identity"]).arg(file("identity.json"));
+        command.arg("--ledger").arg(file("ledger")).arg("--genesis").arg(self.layout.genesis());
+        command.arg("--faucet").arg(self.layout.faucet());
+        if self.cluster.nodes[node].stake > 0 {
+            command.arg("--vote-account").arg(file("vote-account.json"));
+        }
+        if node > 0 {
+            command.arg("--entrypoint").arg(&self.cluster.nodes[0].gossip);
+        } else if let Some(other) = self.cluster.nodes.iter().skip(1).find(|n| n.pid.is_some()) {
+            // A first node that comes back joins like any other.
+            command.arg("--entrypoint").arg(&other.gossip);
+        }
+        for (flag, port) in self.ports(node)? {
+            command.arg(flag).arg(port.to_string());
+        }
+        let child = command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(log).spawn();
+        let child = child.context("the validator's process cannot be started")?;
+        self.cluster.nodes[node].pid = Some(child.id());
+        self.running[node] = Running { child: Some(child), told: false };
+        let deadline = Instant::now() + BIND_WAIT;
+        loop {
+            if let Some(addresses) = std::fs::read(&bound).ok().and_then(|text| serde_json::from_slice::<Bound>(&text).ok()) {
+                self.cluster.nodes[node].bound(&addresses);
+                return Ok(());
+            }
+            self.check(node)?;
+            if Instant::now() > deadline {
+                bail!("node {node} did not bind its sockets within {} s; see {}", BIND_WAIT.as_secs(), file("validator.log").display());
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// Ports by the localnet's convention: node i serves JSON-RPC on 8899 + 10 i. A node that had ports keeps them.
+    fn ports(&self, node: usize) -> anyhow::Result<Vec<(&'static str, u16)>> {
+        let flags = ["--gossip-port", "--tvu-port", "--repair-port", "--tpu-quic-port", "--serve-repair-port", "--tvu-quic-port", "--tpu-vote-port"];
+        let offset = u16::try_from(node).ok().and_then(|n| n.checked_mul(PORTS_PER_NODE)).context("too many nodes")?;
+        let rpc = if self.rpc_port == 0 { 0 } else { self.rpc_port.checked_add(offset).context("the RPC ports exceed 65535; give a lower --rpc-port")? };
+        let base = if self.rpc_port == 8_899 { Some(8_000 + offset) } else { None };
+        let mut ports: Vec<_> = (0_u16..).zip(flags).map(|(i, flag)| (flag, base.map_or(0, |base| base + i))).collect();
+        ports.push(("--rpc-port", rpc));
+        ports.push(("--websocket-port", if rpc == 0 { 0 } else { rpc + 1 }));
+        ports.push(("--metrics-port", if rpc == 0 { 0 } else { rpc + 3 }));
+        let had = &self.cluster.nodes[node];
+        let port_of = |text: &str| text.trim_end_matches("/metrics").rsplit(':').next().and_then(|p| p.parse().ok());
+        for (flag, text) in [("--gossip-port", &had.gossip), ("--rpc-port", &had.rpc), ("--websocket-port", &had.websocket), ("--metrics-port", &had.metrics)] {
+            if let (Some(port), Some(entry)) = (port_of(text), ports.iter_mut().find(|(f, _)| *f == flag)) {
+                entry.1 = port;
+            }
+        }
+        Ok(ports)
+    }
+
+    fn write_cluster(&self) -> anyhow::Result<()> {
+        Ok(files::write_json(&self.layout.cluster(), &self.cluster)?)
+    }
+
+    /// An error if a node ended without being told to: it says which, and what its log says.
+    fn check(&mut self, node: usize) -> anyhow::Result<()> {
+        let running = &mut self.running[node];
+        let Some(status) = running.child.as_mut().map(Child::try_wait).transpose()?.flatten() else { return Ok(()) };
+        running.child = None;
+        self.cluster.nodes[node].pid = None;
+        if running.told {
+            return Ok(());
+        }
+        let log = self.layout.of_node(node, "validator.log");
+        let text = std::fs::read_to_string(&log).unwrap_or_default();
+        let cause = text.lines().rev().find(|line| line.starts_with("error: ")).unwrap_or("error: no cause in its log");
+        bail!("node {node} ended ({status}): {}; its log is {}", cause.trim_start_matches("error: "), log.display());
+    }
+
+    fn live(
+        &mut self,
+        requests: &Receiver<Asked>,
+        (limit, started): (Option<Duration>, Instant),
+        spinner: &ProgressBar,
+    ) -> anyhow::Result<()> {
+        for node in 0..self.running.len() {
+            self.start(node)?;
+        }
+        self.write_cluster()?;
+        let deadline = limit.map(|limit| started + limit);
+        let interrupted = interrupt();
+        spinner.set_message("waiting for the first confirmed block");
+        let mut watch = super::status::Watch::new(started);
+        loop {
+            if interrupted.try_recv().is_ok() || deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+                return Ok(());
+            }
+            match requests.recv_timeout(Duration::from_millis(100)) {
+                Ok(asked) if asked.request == Request::Down => {
+                    self.stop_all();
+                    let _ = asked.answer.send(Answer { ok: true, message: "the localnet is down".into() });
+                    return Ok(());
+                }
+                Ok(asked) => {
+                    let answer = match self.act(&asked.request) {
+                        Ok(message) => Answer { ok: true, message },
+                        Err(error) => Answer { ok: false, message: format!("{error:#}") },
+                    };
+                    let _ = asked.answer.send(answer);
+                }
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => bail!("the control connection ended"),
+            }
+            for node in 0..self.running.len() {
+                self.check(node)?;
+            }
+            watch.look(&self.cluster, spinner);
+        }
+    }
+
+    fn act(&mut self, request: &Request) -> anyhow::Result<String> {
+        let message = match request {
+            Request::Kill { node } => {
+                self.end(*node, true)?;
+                format!("node {node} is killed; `sundog localnet restart {node}` brings it back")
+            }
+            Request::Stop { node } => {
+                self.end(*node, false)?;
+                format!("node {node} is stopped; `sundog localnet restart {node}` brings it back")
+            }
+            Request::Restart { node } => {
+                if self.running.get(*node).is_some_and(|running| running.child.is_some()) {
+                    self.end(*node, false)?;
+                }
+                if *node >= self.running.len() {
+                    bail!("there is no node {node}; nodes are 0 to {}", self.running.len() - 1);
+                }
+                self.start(*node)?;
+                format!("node {node} is started; it catches up by itself")
+            }
+            Request::Add => {
+                let node = self.running.len();
+                files::make_directory(&self.layout.node(node))?;
+                files::write_keypair(&self.layout.of_node(node, "identity.json"), &Keypair::new(), true)?;
+                self.adopt(0)?;
+                self.start(node)?;
+                format!("node {node} is added without stake; its RPC is {}", self.cluster.nodes[node].rpc)
+            }
+            Request::Down => unreachable!("handled where the loop can end"),
+        };
+        self.write_cluster()?;
+        Ok(message)
+    }
+
+    fn end(&mut self, node: usize, at_once: bool) -> anyhow::Result<()> {
+        let count = self.running.len();
+        let Some(running) = self.running.get_mut(node) else {
+            bail!("there is no node {node}; nodes are 0 to {}", count - 1);
+        };
+        let Some(child) = &mut running.child else { bail!("node {node} does not run") };
+        running.told = true;
+        if at_once {
+            child.kill()?;
+        } else {
+            drop(child.stdin.take());
+        }
+        wait(child)?;
+        running.child = None;
+        self.cluster.nodes[node].pid = None;
+        Ok(())
+    }
+
+    fn stop_all(&mut self) {
+        for running in &mut self.running {
+            running.told = true;
+            if let Some(child) = &mut running.child {
+                drop(child.stdin.take());
+            }
+        }
+        for running in &mut self.running {
+            if let Some(mut child) = running.child.take() {
+                let _ = wait(&mut child);
+            }
+        }
+        for node in &mut self.cluster.nodes {
+            node.pid = None;
+        }
+        let _ = std::fs::remove_file(self.layout.cluster());
+    }
+}
+
+/// Waits until a process has ended; kills it if it takes too long.
+fn wait(child: &mut Child) -> std::io::Result<()> {
+    let deadline = Instant::now() + STOP_WAIT;
+    while child.try_wait()?.is_none() {
+        if Instant::now() > deadline {
+            child.kill()?;
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    Ok(())
+}
+
+/// Hears of Ctrl-C and of the request to terminate.
+fn interrupt() -> Receiver<()> {
+    let (sender, receiver) = std::sync::mpsc::channel();
+    let _ = std::thread::Builder::new().name("signals".into()).spawn(move || {
+        if crate::io::signals::wait().is_ok() {
+            say("stopping");
+            let _ = sender.send(());
+        }
+    });
+    receiver
+}

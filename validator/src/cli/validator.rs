@@ -1,0 +1,43 @@
+//! `sundog validator`.
+
+use super::say;
+use crate::{
+    config::{self, Settings},
+    io::validator,
+};
+use clap::Args;
+use std::path::PathBuf;
+
+/// Arguments of `sundog validator`.
+#[derive(Args)]
+#[command(after_help = "Examples:
+  sundog validator --identity id.json --vote-account vote.json --genesis genesis.bin --ledger ledger
+  sundog validator --config validator.toml
+  sundog validator --print-config > validator.toml")]
+pub struct ValidatorArgs {
+    /// A TOML file with settings; flags and environment variables beat it.
+    #[arg(long, value_name = "FILE", env = "SUNDOG_CONFIG")]
+    config: Option<PathBuf>,
+    /// Print every setting with its default and explanation, and end.
+    #[arg(long)]
+    print_config: bool,
+    /// End when standard input is closed, as a supervisor's child does.
+    #[arg(long, hide = true)]
+    stop_with_stdin: bool,
+    #[command(flatten)]
+    settings: Settings,
+}
+
+/// Runs it until it is told to stop.
+///
+/// # Errors
+/// If the settings, the ledger, the genesis or a port cannot be used.
+pub fn run(args: ValidatorArgs) -> anyhow::Result<()> {
+    if args.print_config {
+        say(config::documented_defaults().trim_end());
+        return Ok(());
+    }
+    let file = args.config.as_deref().map(Settings::read).transpose()?.unwrap_or_default();
+    let settings = args.settings.over(file).over(Settings::defaults()).validate()?;
+    validator::run(&settings, args.stop_with_stdin)
+}

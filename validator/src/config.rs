@@ -1,0 +1,332 @@
+//! A validator's configuration: one struct, from a TOML file, the environment and flags.
+//!
+//! A flag beats the environment, the environment beats the file, the file beats the default.
+
+use clap::{Args, CommandFactory, FromArgMatches as _, Parser};
+use serde::{Deserialize, Serialize};
+use std::{
+    fmt::Write as _,
+    fs,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    path::{Path, PathBuf},
+};
+
+/// A relation between settings that does not hold, or a file that cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("configuration file {path}: {source}; give an existing TOML file with --config")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The file is not what it should be.
+    #[error("configuration file {path}: {message}; `sundog validator --print-config` shows every key")]
+    Parse {
+        /// The file.
+        path: PathBuf,
+        /// What the parser says.
+        message: String,
+    },
+    /// A setting that has no default is missing.
+    #[error("no {0} is given; set it in the file, as --{0}, or as {env}", env = env_name(.0))]
+    Missing(&'static str),
+    /// Two settings contradict each other.
+    #[error("{0}")]
+    Relation(String),
+}
+
+fn env_name(key: &str) -> String {
+    format!("SUNDOG_{}", key.to_uppercase().replace('-', "_"))
+}
+
+/// What may be set. `None`: the default holds.
+#[derive(Args, Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Settings {
+    /// The node's identity: a keypair file in Solana's JSON format, made by `sundog keygen`.
+    #[arg(long, env = "SUNDOG_IDENTITY", value_name = "FILE")]
+    pub identity: Option<PathBuf>,
+    /// The vote account's keypair, which also votes. Without it the node follows and serves without voting.
+    #[arg(long, env = "SUNDOG_VOTE_ACCOUNT", value_name = "FILE")]
+    pub vote_account: Option<PathBuf>,
+    /// The ledger directory; made if it is not there. It belongs to one genesis for good.
+    #[arg(long, env = "SUNDOG_LEDGER", value_name = "DIR")]
+    pub ledger: Option<PathBuf>,
+    /// The genesis, made by `sundog genesis`.
+    #[arg(long, env = "SUNDOG_GENESIS", value_name = "FILE")]
+    pub genesis: Option<PathBuf>,
+    /// Keypair that pays `requestAirdrop`. Without it airdrops are refused.
+    #[arg(long, env = "SUNDOG_FAUCET", value_name = "FILE")]
+    pub faucet: Option<PathBuf>,
+    /// The address that every socket binds and that is advertised.
+    #[arg(long, env = "SUNDOG_BIND_ADDRESS", value_name = "IP")]
+    pub bind_address: Option<IpAddr>,
+    /// Gossip addresses of running nodes; the first node of a cluster has none. Repeat, or separate by commas.
+    #[arg(long = "entrypoint", env = "SUNDOG_ENTRYPOINTS", value_name = "IP:PORT", value_delimiter = ',')]
+    pub entrypoints: Option<Vec<SocketAddr>>,
+    /// Port of gossip (UDP); 0 lets the system choose, here and for every port below.
+    #[arg(long, env = "SUNDOG_GOSSIP_PORT", value_name = "PORT")]
+    pub gossip_port: Option<u16>,
+    /// Port of shreds over UDP.
+    #[arg(long, env = "SUNDOG_TVU_PORT", value_name = "PORT")]
+    pub tvu_port: Option<u16>,
+    /// Port of shreds over QUIC.
+    #[arg(long, env = "SUNDOG_TVU_QUIC_PORT", value_name = "PORT")]
+    pub tvu_quic_port: Option<u16>,
+    /// Port of transactions over QUIC.
+    #[arg(long, env = "SUNDOG_TPU_QUIC_PORT", value_name = "PORT")]
+    pub tpu_quic_port: Option<u16>,
+    /// Port of votes (UDP).
+    #[arg(long, env = "SUNDOG_TPU_VOTE_PORT", value_name = "PORT")]
+    pub tpu_vote_port: Option<u16>,
+    /// Port from which this node asks for repair (UDP).
+    #[arg(long, env = "SUNDOG_REPAIR_PORT", value_name = "PORT")]
+    pub repair_port: Option<u16>,
+    /// Port on which this node answers repair requests (UDP).
+    #[arg(long, env = "SUNDOG_SERVE_REPAIR_PORT", value_name = "PORT")]
+    pub serve_repair_port: Option<u16>,
+    /// Port of JSON-RPC over HTTP.
+    #[arg(long, env = "SUNDOG_RPC_PORT", value_name = "PORT")]
+    pub rpc_port: Option<u16>,
+    /// Port of JSON-RPC over WebSocket; clients look for it one above the HTTP port.
+    #[arg(long, env = "SUNDOG_WEBSOCKET_PORT", value_name = "PORT")]
+    pub websocket_port: Option<u16>,
+    /// Port of Prometheus metrics over HTTP.
+    #[arg(long, env = "SUNDOG_METRICS_PORT", value_name = "PORT")]
+    pub metrics_port: Option<u16>,
+    /// Whether private and loopback addresses of peers are used.
+    #[arg(long, env = "SUNDOG_ALLOW_PRIVATE_ADDRESSES", value_name = "BOOL")]
+    pub allow_private_addresses: Option<bool>,
+    /// Slots of blocks kept in the ledger below the root; older ones are removed.
+    #[arg(long, env = "SUNDOG_LEDGER_SLOTS", value_name = "SLOTS")]
+    pub ledger_slots: Option<u64>,
+    /// Threads for signature checks, execution and erasure coding; 0 means one per core.
+    #[arg(long, env = "SUNDOG_WORKERS", value_name = "COUNT")]
+    pub workers: Option<usize>,
+    /// WebSocket connections served at a time; further ones are refused.
+    #[arg(long, env = "SUNDOG_WEBSOCKETS_MAX", value_name = "COUNT")]
+    pub websockets_max: Option<usize>,
+    /// How far behind the cluster's confirmed slot the node may be and still answer `ok` to health checks.
+    #[arg(long, env = "SUNDOG_HEALTH_DISTANCE_SLOTS", value_name = "SLOTS")]
+    pub health_distance_slots: Option<u64>,
+}
+
+impl Settings {
+    /// The defaults. Keys without one are `None`.
+    #[must_use]
+    pub fn defaults() -> Self {
+        Self {
+            bind_address: Some(IpAddr::V4(Ipv4Addr::LOCALHOST)),
+            entrypoints: Some(Vec::new()),
+            gossip_port: Some(8_000),
+            tvu_port: Some(8_001),
+            repair_port: Some(8_002),
+            tpu_quic_port: Some(8_003),
+            serve_repair_port: Some(8_004),
+            tvu_quic_port: Some(8_005),
+            tpu_vote_port: Some(8_006),
+            rpc_port: Some(8_899),
+            websocket_port: Some(8_900),
+            metrics_port: Some(8_902),
+            allow_private_addresses: Some(true),
+            ledger_slots: Some(20_000),
+            workers: Some(0),
+            websockets_max: Some(1_024),
+            health_distance_slots: Some(32),
+            ..Self::default()
+        }
+    }
+
+    /// Reads a TOML file. Relative paths in it are relative to the file.
+    ///
+    /// # Errors
+    /// If the file cannot be read, is no TOML, or has a key that does not exist.
+    pub fn read(path: &Path) -> Result<Self, ConfigError> {
+        let text = fs::read_to_string(path).map_err(|source| ConfigError::Read { path: path.into(), source })?;
+        let parse = |e: toml::de::Error| ConfigError::Parse { path: path.into(), message: e.message().to_owned() };
+        let mut settings: Self = toml::from_str(&text).map_err(parse)?;
+        let base = path.parent().unwrap_or_else(|| Path::new("."));
+        for file in settings.paths() {
+            if let Some(file) = file.as_mut().filter(|file| file.is_relative()) {
+                *file = base.join(&*file);
+            }
+        }
+        Ok(settings)
+    }
+
+    fn paths(&mut self) -> [&mut Option<PathBuf>; 5] {
+        [&mut self.identity, &mut self.vote_account, &mut self.ledger, &mut self.genesis, &mut self.faucet]
+    }
+
+    /// These settings, and where they say nothing, those of `below`.
+    #[must_use]
+    pub fn over(self, below: Self) -> Self {
+        Self {
+            identity: self.identity.or(below.identity),
+            vote_account: self.vote_account.or(below.vote_account),
+            ledger: self.ledger.or(below.ledger),
+            genesis: self.genesis.or(below.genesis),
+            faucet: self.faucet.or(below.faucet),
+            bind_address: self.bind_address.or(below.bind_address),
+            entrypoints: self.entrypoints.or(below.entrypoints),
+            gossip_port: self.gossip_port.or(below.gossip_port),
+            tvu_port: self.tvu_port.or(below.tvu_port),
+            tvu_quic_port: self.tvu_quic_port.or(below.tvu_quic_port),
+            tpu_quic_port: self.tpu_quic_port.or(below.tpu_quic_port),
+            tpu_vote_port: self.tpu_vote_port.or(below.tpu_vote_port),
+            repair_port: self.repair_port.or(below.repair_port),
+            serve_repair_port: self.serve_repair_port.or(below.serve_repair_port),
+            rpc_port: self.rpc_port.or(below.rpc_port),
+            websocket_port: self.websocket_port.or(below.websocket_port),
+            metrics_port: self.metrics_port.or(below.metrics_port),
+            allow_private_addresses: self.allow_private_addresses.or(below.allow_private_addresses),
+            ledger_slots: self.ledger_slots.or(below.ledger_slots),
+            workers: self.workers.or(below.workers),
+            websockets_max: self.websockets_max.or(below.websockets_max),
+            health_distance_slots: self.health_distance_slots.or(below.health_distance_slots),
+        }
+    }
+
+    /// Checks the relations between settings, and that nothing necessary is missing.
+    ///
+    /// # Errors
+    /// If a setting is missing or two contradict each other.
+    pub fn validate(self) -> Result<Self, ConfigError> {
+        for (key, file) in [("identity", &self.identity), ("ledger", &self.ledger), ("genesis", &self.genesis)] {
+            if file.is_none() {
+                return Err(ConfigError::Missing(key));
+            }
+        }
+        if self.vote_account.is_some() && self.vote_account == self.identity {
+            let message = "identity and vote-account are the same file; make a second key with `sundog keygen`";
+            return Err(ConfigError::Relation(message.into()));
+        }
+        let tcp = [self.rpc_port, self.websocket_port, self.metrics_port];
+        let udp = [
+            self.gossip_port,
+            self.tvu_port,
+            self.tvu_quic_port,
+            self.tpu_quic_port,
+            self.tpu_vote_port,
+            self.repair_port,
+            self.serve_repair_port,
+        ];
+        for ports in [&tcp[..], &udp[..]] {
+            for (place, port) in ports.iter().enumerate() {
+                if port.is_some_and(|port| port != 0) && ports[..place].contains(port) {
+                    let port = port.unwrap_or_default();
+                    return Err(ConfigError::Relation(format!("port {port} is given twice; every service needs its own")));
+                }
+            }
+        }
+        if self.ledger_slots.is_some_and(|slots| slots < 512) {
+            let message = "ledger-slots is below 512, the slots that a node may be behind its root; raise it";
+            return Err(ConfigError::Relation(message.into()));
+        }
+        Ok(self)
+    }
+}
+
+/// Gives the settings a command, so that their help can be printed.
+#[derive(Parser)]
+struct Documented {
+    #[command(flatten)]
+    settings: Settings,
+}
+
+/// The defaults as a TOML file in which every key is explained.
+#[must_use]
+pub fn documented_defaults() -> String {
+    let defaults = toml::Table::try_from(Settings::defaults()).expect("settings are a table");
+    let mut text = String::from("# Configuration of `sundog validator`. Every key is also a flag and an environment variable.\n");
+    for argument in Documented::command().get_arguments() {
+        let id = argument.get_id().as_str();
+        let key = id.replace('_', "-");
+        let Some(help) = argument.get_help().filter(|_| id != "help") else { continue };
+        let env = env_name(if id == "entrypoints" { "entrypoints" } else { &key });
+        let _ = write!(text, "\n# {help}\n# {env}\n");
+        match defaults.get(&key) {
+            Some(value) => {
+                let _ = writeln!(text, "{key} = {value}");
+            }
+            None => {
+                let _ = writeln!(text, "# {key} = \"…\"");
+            }
+        }
+    }
+    text
+}
+
+/// Settings from the environment alone.
+#[must_use]
+pub fn from_environment() -> Settings {
+    Documented::command()
+        .try_get_matches_from(["sundog"])
+        .and_then(|matches| Documented::from_arg_matches(&matches))
+        .map_or_else(|_| Settings::default(), |documented| documented.settings)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn complete() -> Settings {
+        let file = |name: &str| Some(PathBuf::from(name));
+        let given = Settings { identity: file("id"), ledger: file("ledger"), genesis: file("genesis"), ..Settings::default() };
+        given.over(Settings::defaults())
+    }
+
+    #[test]
+    fn the_documented_defaults_are_the_defaults() {
+        let read: Settings = toml::from_str(&documented_defaults()).expect("the printed configuration is valid");
+        assert_eq!(toml::to_string(&read).unwrap(), toml::to_string(&Settings::defaults()).unwrap());
+    }
+
+    #[test]
+    fn every_key_is_documented() {
+        let text = documented_defaults();
+        for key in ["identity", "vote-account", "faucet", "entrypoints", "rpc-port", "ledger-slots"] {
+            assert!(text.contains(&format!("{key} = ")), "{key} is missing from\n{text}");
+        }
+    }
+
+    #[test]
+    fn a_flag_beats_the_file() {
+        let flag = Settings { rpc_port: Some(1), ..Settings::default() };
+        let file = Settings { rpc_port: Some(2), gossip_port: Some(3), ..Settings::default() };
+        let merged = flag.over(file);
+        assert_eq!((merged.rpc_port, merged.gossip_port), (Some(1), Some(3)));
+    }
+
+    #[test]
+    fn what_is_missing_is_named() {
+        let error = Settings { identity: None, ..complete() }.validate().unwrap_err();
+        assert!(error.to_string().contains("--identity") && error.to_string().contains("SUNDOG_IDENTITY"), "{error}");
+    }
+
+    #[test]
+    fn a_port_given_twice_is_refused_but_zero_is_not_a_port() {
+        assert!(Settings { rpc_port: Some(9), metrics_port: Some(9), ..complete() }.validate().is_err());
+        assert!(Settings { rpc_port: Some(0), metrics_port: Some(0), ..complete() }.validate().is_ok());
+    }
+
+    #[test]
+    fn an_unknown_key_is_refused_with_its_name() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("v.toml");
+        fs::write(&path, "rpc_prot = 1\n").expect("written");
+        let error = Settings::read(&path).unwrap_err().to_string();
+        assert!(error.contains("rpc_prot") && error.contains("--print-config"), "{error}");
+    }
+
+    #[test]
+    fn paths_in_a_file_are_relative_to_it() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("v.toml");
+        fs::write(&path, "identity = \"id.json\"\n").expect("written");
+        assert_eq!(Settings::read(&path).expect("valid").identity, Some(directory.path().join("id.json")));
+    }
+}

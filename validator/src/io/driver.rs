@@ -1,0 +1,114 @@
+//! The node's thread: inputs from the lanes, effects to the world, and no decision of its own.
+
+use super::{
+    clock::Clock,
+    feed::Feed,
+    lanes::{Ends, Lanes},
+    quic::Dialer,
+    storage::Order,
+    udp::Outgoing,
+};
+use crate::node::{Effect, Input, Node};
+use arc_swap::ArcSwapOption;
+use crossbeam_channel::Sender;
+use rayon::ThreadPool;
+use std::{sync::Arc, time::Duration};
+use sundog_poh::RecorderInput;
+use sundog_types::Machine as _;
+
+/// The longest sleep of the node's thread.
+const SLEEP_MAX: Duration = Duration::from_secs(1);
+
+/// Everything that a node's effects go to.
+pub struct World {
+    /// Answers come back through these.
+    pub lanes: Lanes,
+    /// Time.
+    pub clock: Clock,
+    /// Heavy work.
+    pub pool: Arc<ThreadPool>,
+    /// The Proof of History thread.
+    pub recorder: Sender<RecorderInput>,
+    /// The storage thread.
+    pub storage: Sender<Order>,
+    /// Datagrams.
+    pub udp: Outgoing,
+    /// Shreds over QUIC.
+    pub turbine: Arc<Dialer>,
+    /// Transactions over QUIC.
+    pub tpu: Arc<Dialer>,
+    /// Readers.
+    pub view: Arc<ArcSwapOption<crate::node::View>>,
+    /// Subscribers and the log.
+    pub feed: Feed,
+    /// Says why the node must end.
+    pub stop: tokio::sync::mpsc::Sender<String>,
+}
+
+/// Drives a node until nobody can give it input any more.
+pub fn run(mut node: Node, ends: &Ends, world: &World, mut effects: Vec<Effect>) {
+    let mut inputs: Vec<Input> = Vec::new();
+    loop {
+        for effect in effects.drain(..) {
+            world.carry_out(effect);
+        }
+        let now = world.clock.now();
+        let wait = node.poll_timeout().map_or(SLEEP_MAX, |due| due.since(now)).min(SLEEP_MAX);
+        if !ends.take(wait, &mut inputs) || world.feed.closed() {
+            return;
+        }
+        let now = world.clock.now();
+        for input in inputs.drain(..) {
+            node.handle(now, input, &mut effects);
+        }
+        if node.poll_timeout().is_some_and(|due| now.reached(due)) {
+            node.handle_timeout(now, &mut effects);
+        }
+    }
+}
+
+impl World {
+    fn carry_out(&self, effect: Effect) {
+        match effect {
+            Effect::SendUdp { socket, to, bytes } => self.udp.send(socket, to, &bytes),
+            Effect::SendShred { to, addresses, shred } => match (addresses.tvu_quic, addresses.tvu) {
+                (Some(address), _) => self.turbine.send(address, Some(to), shred),
+                (None, Some(address)) => self.udp.send_shred(address, &shred),
+                (None, None) => {}
+            },
+            Effect::SendTransactions { to, address, transactions } => {
+                for transaction in transactions {
+                    self.tpu.send(address, Some(to), transaction);
+                }
+            }
+            Effect::Run(job) => {
+                let lanes = self.lanes.clone();
+                self.pool.spawn(move || {
+                    let _ = lanes.answer(Input::Done(job.run()));
+                });
+            }
+            Effect::Poh(input) => {
+                let _ = self.recorder.send(input);
+            }
+            Effect::Write { batch, durable } => {
+                let _ = self.storage.send(Order::Ledger { batch, durable });
+            }
+            Effect::SaveTower { id, bytes } => {
+                let _ = self.storage.send(Order::Tower { id, bytes });
+            }
+            Effect::Publish(view) => {
+                for peer in view.peers.iter() {
+                    if let Some(address) = peer.addresses.tvu_quic.filter(|_| peer.identity != self.feed.identity) {
+                        self.turbine.warm(address, peer.identity);
+                    }
+                }
+                self.feed.view(&view);
+                self.view.store(Some(view));
+            }
+            Effect::Event(event) => self.feed.event(event),
+            Effect::Stop { why } => {
+                let _ = self.stop.try_send(why);
+            }
+        }
+    }
+}

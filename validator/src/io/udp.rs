@@ -1,0 +1,101 @@
+//! UDP sockets: receive tasks in, and a plain send out.
+
+use super::{
+    lanes::{Lane, Lanes},
+    traffic::{Traffic, Way},
+};
+use crate::node::{Input, Socket};
+use bytes::Bytes;
+use std::{
+    net::{SocketAddr, UdpSocket},
+    sync::{Arc, atomic::Ordering},
+};
+use sundog_gulfstream::Source;
+
+/// The largest datagram of the protocol (reference 1.1); repair answers are a shred and a nonce, which is as long.
+const DATAGRAM_BYTES_MAX: usize = 1_232;
+
+/// What arrives on a receiving socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Arrival {
+    /// Datagrams of one of the node's two-way sockets.
+    Node(Socket),
+    /// Shreds over UDP.
+    Tvu,
+}
+
+impl Arrival {
+    const fn lane(self) -> (Lane, Way) {
+        match self {
+            Self::Node(Socket::Gossip) => (Lane::Gossip, Way::GossipUdpIn),
+            Self::Node(Socket::Repair) => (Lane::Shreds, Way::RepairUdpIn),
+            Self::Node(Socket::ServeRepair) => (Lane::Shreds, Way::ServeRepairUdpIn),
+            Self::Node(Socket::TpuVote) => (Lane::Consensus, Way::VoteUdpIn),
+            Self::Tvu => (Lane::Shreds, Way::TurbineUdpIn),
+        }
+    }
+
+    fn input(self, from: SocketAddr, bytes: Bytes) -> Input {
+        match self {
+            Self::Node(Socket::Gossip) => Input::Gossip { from, bytes },
+            Self::Node(Socket::Repair) => Input::RepairResponse { from, bytes },
+            Self::Node(Socket::ServeRepair) => Input::RepairRequest { from, bytes },
+            Self::Node(Socket::TpuVote) => Input::Transactions { source: Source::Vote, packets: vec![bytes] },
+            Self::Tvu => Input::Shred { peer: None, bytes },
+        }
+    }
+}
+
+/// Receives until the runtime ends.
+pub async fn receive(socket: Arc<tokio::net::UdpSocket>, arrival: Arrival, lanes: Lanes, traffic: Arc<Traffic>) {
+    let (lane, way) = arrival.lane();
+    // Room for one byte more than the largest datagram shows the oversized ones, which no decoder takes.
+    let mut buffer = [0; DATAGRAM_BYTES_MAX + 1];
+    loop {
+        let Ok((len, from)) = socket.recv_from(&mut buffer).await else { continue };
+        traffic.count(way, len);
+        lanes.offer(lane, arrival.input(from, Bytes::copy_from_slice(&buffer[..len])));
+    }
+}
+
+/// The sockets that the node sends from.
+#[derive(Clone)]
+pub struct Outgoing {
+    /// Gossip.
+    pub gossip: Arc<UdpSocket>,
+    /// Repair requests.
+    pub repair: Arc<UdpSocket>,
+    /// Answers to repair requests.
+    pub serve_repair: Arc<UdpSocket>,
+    /// Votes, and shreds to peers without QUIC.
+    pub votes: Arc<UdpSocket>,
+    /// What is counted.
+    pub traffic: Arc<Traffic>,
+}
+
+impl Outgoing {
+    /// Sends a datagram. A full socket buffer drops it, as the network may.
+    pub fn send(&self, socket: Socket, to: SocketAddr, bytes: &[u8]) {
+        let (socket, way) = match socket {
+            Socket::Gossip => (&self.gossip, Way::GossipUdpOut),
+            Socket::Repair => (&self.repair, Way::RepairUdpOut),
+            Socket::ServeRepair => (&self.serve_repair, Way::ServeRepairUdpOut),
+            Socket::TpuVote => (&self.votes, Way::VoteUdpOut),
+        };
+        self.put(socket, way, to, bytes);
+    }
+
+    /// Sends a shred to a peer that has no QUIC address.
+    pub fn send_shred(&self, to: SocketAddr, bytes: &[u8]) {
+        self.put(&self.votes, Way::TurbineUdpOut, to, bytes);
+    }
+
+    fn put(&self, socket: &UdpSocket, way: Way, to: SocketAddr, bytes: &[u8]) {
+        match socket.send_to(bytes, to) {
+            Ok(len) => self.traffic.count(way, len),
+            Err(_) => {
+                self.traffic.unsent.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+    }
+}

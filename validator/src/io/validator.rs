@@ -1,0 +1,384 @@
+//! A validator process: sockets, threads, the node, and its end.
+
+use super::{
+    chain::NodeChain,
+    clock::Clock,
+    driver::{self, World},
+    feed::Feed,
+    files,
+    http,
+    lanes::{Lane, Lanes},
+    metrics,
+    quic::{self, Acceptor, Dialer, Protocol},
+    recorder, signals, storage,
+    store::FjallStore,
+    tls::Credentials,
+    tower_file::TowerFile,
+    traffic::Traffic,
+    udp::{Arrival, Outgoing, receive},
+};
+use crate::{
+    config::Settings,
+    node::{Boot, Input, Node, Socket, Voter, stored},
+};
+use anyhow::{Context as _, bail};
+use arc_swap::ArcSwapOption;
+use serde::{Deserialize, Serialize};
+use solana_signer::Signer as _;
+use std::{
+    fs::File,
+    net::{IpAddr, SocketAddr, TcpListener, UdpSocket},
+    path::Path,
+    sync::Arc,
+    thread::JoinHandle,
+};
+use sundog_gulfstream::Source;
+use sundog_ledger::Ledger;
+use sundog_poh::Recorder;
+use sundog_types::{peer::Addresses, store::Store};
+
+/// Receive buffers asked of the system, so that a burst of shreds survives a busy moment.
+const RECEIVE_BUFFER_BYTES: usize = 4 << 20;
+
+/// Where a validator listens: written to `addresses.json` beside its ledger once every socket is bound.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Bound {
+    /// Gossip, UDP.
+    pub gossip: SocketAddr,
+    /// Shreds, UDP.
+    pub tvu: SocketAddr,
+    /// Shreds, QUIC.
+    pub tvu_quic: SocketAddr,
+    /// Transactions, QUIC.
+    pub tpu_quic: SocketAddr,
+    /// Votes, UDP.
+    pub tpu_vote: SocketAddr,
+    /// Repair requests of this node leave here.
+    pub repair: SocketAddr,
+    /// Repair requests of others arrive here.
+    pub serve_repair: SocketAddr,
+    /// JSON-RPC.
+    pub rpc: SocketAddr,
+    /// JSON-RPC over WebSocket.
+    pub websocket: SocketAddr,
+    /// Metrics.
+    pub metrics: SocketAddr,
+}
+
+/// Every socket of a validator.
+struct Sockets {
+    gossip: UdpSocket,
+    tvu: UdpSocket,
+    tvu_quic: UdpSocket,
+    tpu_quic: UdpSocket,
+    tpu_vote: UdpSocket,
+    repair: UdpSocket,
+    serve_repair: UdpSocket,
+    rpc: TcpListener,
+    websocket: TcpListener,
+    metrics: TcpListener,
+}
+
+impl Sockets {
+    fn bind(settings: &Settings, ip: IpAddr) -> anyhow::Result<Self> {
+        let port = |given: Option<u16>| given.unwrap_or(0);
+        Ok(Self {
+            gossip: udp(ip, port(settings.gossip_port), "gossip-port")?,
+            tvu: udp(ip, port(settings.tvu_port), "tvu-port")?,
+            tvu_quic: udp(ip, port(settings.tvu_quic_port), "tvu-quic-port")?,
+            tpu_quic: udp(ip, port(settings.tpu_quic_port), "tpu-quic-port")?,
+            tpu_vote: udp(ip, port(settings.tpu_vote_port), "tpu-vote-port")?,
+            repair: udp(ip, port(settings.repair_port), "repair-port")?,
+            serve_repair: udp(ip, port(settings.serve_repair_port), "serve-repair-port")?,
+            rpc: tcp(ip, port(settings.rpc_port), "rpc-port")?,
+            websocket: tcp(ip, port(settings.websocket_port), "websocket-port")?,
+            metrics: tcp(ip, port(settings.metrics_port), "metrics-port")?,
+        })
+    }
+
+    fn bound(&self) -> std::io::Result<Bound> {
+        Ok(Bound {
+            gossip: self.gossip.local_addr()?,
+            tvu: self.tvu.local_addr()?,
+            tvu_quic: self.tvu_quic.local_addr()?,
+            tpu_quic: self.tpu_quic.local_addr()?,
+            tpu_vote: self.tpu_vote.local_addr()?,
+            repair: self.repair.local_addr()?,
+            serve_repair: self.serve_repair.local_addr()?,
+            rpc: self.rpc.local_addr()?,
+            websocket: self.websocket.local_addr()?,
+            metrics: self.metrics.local_addr()?,
+        })
+    }
+}
+
+fn taken(port: u16, key: &str) -> String {
+    format!("port {port} is taken or not allowed; stop the program that uses it, or give another --{key}")
+}
+
+fn udp(ip: IpAddr, port: u16, key: &str) -> anyhow::Result<UdpSocket> {
+    let socket = UdpSocket::bind((ip, port)).with_context(|| taken(port, key))?;
+    let _ = socket2::SockRef::from(&socket).set_recv_buffer_size(RECEIVE_BUFFER_BYTES);
+    socket.set_nonblocking(true)?;
+    Ok(socket)
+}
+
+fn tcp(ip: IpAddr, port: u16, key: &str) -> anyhow::Result<TcpListener> {
+    // The standard library sets SO_REUSEADDR, so that a restarted node gets its port back at once.
+    let listener = TcpListener::bind((ip, port)).with_context(|| taken(port, key))?;
+    listener.set_nonblocking(true)?;
+    Ok(listener)
+}
+
+/// Keeps a second process out of a ledger directory; released when the process ends, however it ends.
+fn lock(ledger: &Path) -> anyhow::Result<File> {
+    let path = ledger.join("lock");
+    let file = File::options().create(true).truncate(false).write(true).open(&path).with_context(|| format!("{} cannot be opened", path.display()))?;
+    if file.try_lock().is_err() {
+        bail!("another process uses the ledger {}; stop it, or give another --ledger", ledger.display());
+    }
+    Ok(file)
+}
+
+/// Runs a validator until it is told to end.
+///
+/// # Errors
+/// If anything that it needs cannot be had, or it must end for its own safety.
+pub fn run(settings: &Settings, stop_with_stdin: bool) -> anyhow::Result<()> {
+    if !sundog_turbine::codec_supported() {
+        bail!("this processor has no AVX2, which the erasure code is built for; set RUST_REED_SOLOMON_ERASURE_ARCH=x86-64 and build again");
+    }
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env()
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info,quinn=warn,fjall=warn,lsm_tree=warn,solana=warn"));
+    let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(false).with_writer(std::io::stderr);
+    let _ = subscriber.try_init();
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    let why = runtime.block_on(live(settings, stop_with_stdin));
+    runtime.shutdown_timeout(std::time::Duration::from_secs(2));
+    why
+}
+
+async fn live(settings: &Settings, stop_with_stdin: bool) -> anyhow::Result<()> {
+    let ledger_path = settings.ledger.as_deref().context("no ledger")?;
+    files::make_directory(ledger_path)?;
+    let _lock = lock(ledger_path)?;
+    let identity = Arc::new(files::read_keypair(settings.identity.as_deref().context("no identity")?)?);
+    let genesis = Arc::new(files::read_genesis(settings.genesis.as_deref().context("no genesis")?)?);
+    let faucet = settings.faucet.as_deref().map(files::read_keypair).transpose()?;
+    let vote = settings.vote_account.as_deref().map(files::read_keypair).transpose()?.map(Arc::new);
+    let ip = settings.bind_address.context("no bind address")?;
+    let sockets = Sockets::bind(settings, ip)?;
+    let bound = sockets.bound()?;
+    let store = Arc::new(FjallStore::open(ledger_path)?);
+    let tower_file = TowerFile::new(ledger_path, &identity.pubkey());
+    let clock = Clock::start();
+    let boot = Boot {
+        genesis: Arc::clone(&genesis),
+        identity: Arc::clone(&identity),
+        voter: vote.map(|key| Voter { account: key.pubkey(), key }),
+        store: Arc::<FjallStore>::clone(&store),
+        tower: tower_file.load()?,
+        addresses: advertised(&bound),
+        entrypoints: settings.entrypoints.clone().unwrap_or_default(),
+        allow_private: settings.allow_private_addresses.unwrap_or(false),
+        ledger_slots: settings.ledger_slots.unwrap_or(u64::MAX),
+        health_distance_slots: settings.health_distance_slots.unwrap_or(32),
+        seed: seed(),
+    };
+    let recorder = Recorder::new(boot.recorder());
+    let (node, effects) = boot.start(clock.now())?;
+    tracing::info!(identity = %identity.pubkey(), genesis = %genesis.hash(), root = %node.forks().root(), ?bound, "validator started");
+    let shell = Shell { clock, store, identity, faucet, genesis };
+    let (mut running, failed) = shell.start(settings, sockets, (recorder, tower_file), (node, effects))?;
+    if let Some(directory) = ledger_path.parent() {
+        files::write_json(&directory.join("addresses.json"), &bound)?;
+    }
+    let ended = wait_for_end(stop_with_stdin, &mut running.stop, failed).await;
+    running.end();
+    ended
+}
+
+/// What a validator advertises: everything it binds.
+fn advertised(bound: &Bound) -> Addresses {
+    Addresses {
+        gossip: Some(bound.gossip),
+        tvu: Some(bound.tvu),
+        tvu_quic: Some(bound.tvu_quic),
+        tpu: None,
+        tpu_quic: Some(bound.tpu_quic),
+        tpu_forwards_quic: Some(bound.tpu_quic),
+        tpu_vote: Some(bound.tpu_vote),
+        tpu_vote_quic: None,
+        serve_repair: Some(bound.serve_repair),
+        rpc: Some(bound.rpc),
+        rpc_pubsub: Some(bound.websocket),
+    }
+}
+
+fn seed() -> [u8; 32] {
+    // A fresh Ed25519 secret is 32 bytes from the system's generator.
+    solana_keypair::Keypair::new().to_bytes()[..32].try_into().expect("32 of 64 bytes")
+}
+
+type Failed = tokio::sync::mpsc::Receiver<anyhow::Error>;
+
+async fn wait_for_end(
+    stop_with_stdin: bool,
+    stop: &mut tokio::sync::mpsc::Receiver<String>,
+    mut failed: Failed,
+) -> anyhow::Result<()> {
+    let stdin = async {
+        if stop_with_stdin {
+            let _ = tokio::task::spawn_blocking(|| std::io::copy(&mut std::io::stdin().lock(), &mut std::io::sink())).await;
+        } else {
+            std::future::pending::<()>().await;
+        }
+    };
+    tokio::select! {
+        ended = signals::asked_to_end() => ended.context("signals cannot be heard"),
+        () = stdin => Ok(()),
+        Some(why) = stop.recv() => Err(anyhow::anyhow!(why)),
+        Some(error) = failed.recv() => Err(error),
+    }
+}
+
+/// What lives as long as the process.
+struct Shell {
+    clock: Clock,
+    store: Arc<FjallStore>,
+    identity: Arc<solana_keypair::Keypair>,
+    faucet: Option<solana_keypair::Keypair>,
+    genesis: Arc<sundog_runtime::genesis::GenesisConfig>,
+}
+
+/// The threads, and the ways to end them.
+struct Running {
+    stop: tokio::sync::mpsc::Receiver<String>,
+    feed: Feed,
+    lanes: Lanes,
+    node: JoinHandle<()>,
+    storage: JoinHandle<()>,
+}
+
+impl Running {
+    /// Ends the node, then the storage once its last write is durable.
+    fn end(self) {
+        self.feed.close();
+        // Any input wakes the node's thread.
+        let _ = self.lanes.answer(Input::Durable { id: 0 });
+        let _ = self.node.join();
+        let _ = self.storage.join();
+    }
+}
+
+impl Shell {
+    fn start(
+        self,
+        settings: &Settings,
+        sockets: Sockets,
+        (recorder, tower): (Recorder, TowerFile),
+        (node, effects): (Node, Vec<crate::node::Effect>),
+    ) -> anyhow::Result<(Running, Failed)> {
+        let (lanes, ends) = Lanes::new();
+        let traffic = Arc::new(Traffic::default());
+        let view = Arc::new(ArcSwapOption::empty());
+        let feed = Feed::new(self.identity.pubkey());
+        let (stop, stopped) = tokio::sync::mpsc::channel(1);
+        let (fail, failed) = tokio::sync::mpsc::channel(4);
+        let (storage, storage_thread) = storage::start(Arc::clone(&self.store), tower, lanes.clone())?;
+        let credentials = Credentials::new(&self.identity)?;
+        let turbine = quic::endpoint(Protocol::Turbine, &credentials, sockets.tvu_quic)?;
+        let tpu = quic::endpoint(Protocol::Tpu, &credentials, sockets.tpu_quic)?;
+        let udp = self.listen(&lanes, &traffic, [sockets.gossip, sockets.repair, sockets.serve_repair, sockets.tpu_vote, sockets.tvu])?;
+        let source_of = source_of(Arc::clone(&view));
+        for (protocol, endpoint) in [(Protocol::Turbine, &turbine), (Protocol::Tpu, &tpu)] {
+            let acceptor = Acceptor::new(protocol, lanes.clone(), Arc::clone(&traffic), Arc::clone(&source_of));
+            tokio::spawn(acceptor.run(endpoint.clone()));
+        }
+        let workers = rayon::ThreadPoolBuilder::new().num_threads(settings.workers.unwrap_or(0)).thread_name(|i| format!("work-{i}"));
+        let world = World {
+            lanes: lanes.clone(),
+            clock: self.clock,
+            pool: Arc::new(workers.build()?),
+            recorder: recorder::start(recorder, self.clock, lanes.clone())?,
+            storage,
+            udp,
+            turbine: Dialer::new(Protocol::Turbine, turbine, Arc::clone(&traffic)),
+            tpu: Dialer::new(Protocol::Tpu, tpu, Arc::clone(&traffic)),
+            view: Arc::clone(&view),
+            feed: feed.clone(),
+            stop,
+        };
+        let ledger = Ledger::new(Arc::<FjallStore>::clone(&self.store) as Arc<dyn Store>);
+        feed_stored(&ledger, &lanes)?;
+        let node_thread = std::thread::Builder::new().name("node".into()).spawn(move || driver::run(node, &ends, &world, effects))?;
+        let chain: Arc<dyn sundog_rpc::Chain> =
+            Arc::new(NodeChain::new((&self.genesis, self.identity.pubkey()), Arc::clone(&view), ledger, (self.faucet, lanes.clone())));
+        let rpc = Arc::new(sundog_rpc::Rpc::new());
+        let websockets = settings.websockets_max.unwrap_or(1_024);
+        let sources = metrics::Sources { view, traffic, lanes: lanes.clone() };
+        let (rpc_listener, websocket, metrics_listener) = (listener(sockets.rpc)?, listener(sockets.websocket)?, listener(sockets.metrics)?);
+        guard(&fail, "JSON-RPC", http::serve(rpc_listener, rpc, Arc::clone(&chain)));
+        guard(&fail, "WebSocket", http::serve_websocket(websocket, chain, feed.clone(), websockets));
+        guard(&fail, "metrics", metrics::serve(metrics_listener, sources));
+        Ok((Running { stop: stopped, feed, lanes, node: node_thread, storage: storage_thread }, failed))
+    }
+
+    /// Starts the receiving tasks, and keeps what the node sends from.
+    fn listen(&self, lanes: &Lanes, traffic: &Arc<Traffic>, sockets: [UdpSocket; 5]) -> anyhow::Result<Outgoing> {
+        let [gossip, repair, serve_repair, votes, tvu] = sockets;
+        let arrivals = [
+            (&gossip, Arrival::Node(Socket::Gossip)),
+            (&repair, Arrival::Node(Socket::Repair)),
+            (&serve_repair, Arrival::Node(Socket::ServeRepair)),
+            (&votes, Arrival::Node(Socket::TpuVote)),
+            (&tvu, Arrival::Tvu),
+        ];
+        for (socket, arrival) in arrivals {
+            let socket = Arc::new(tokio::net::UdpSocket::from_std(socket.try_clone()?)?);
+            tokio::spawn(receive(socket, arrival, lanes.clone(), Arc::clone(traffic)));
+        }
+        Ok(Outgoing {
+            gossip: Arc::new(gossip),
+            repair: Arc::new(repair),
+            serve_repair: Arc::new(serve_repair),
+            votes: Arc::new(votes),
+            traffic: Arc::clone(traffic),
+        })
+    }
+}
+
+fn listener(listener: TcpListener) -> std::io::Result<tokio::net::TcpListener> {
+    tokio::net::TcpListener::from_std(listener)
+}
+
+/// Runs a server; if it ends, the process does.
+fn guard(
+    fail: &tokio::sync::mpsc::Sender<anyhow::Error>,
+    what: &'static str,
+    server: impl Future<Output = std::io::Result<()>> + Send + 'static,
+) {
+    let fail = fail.clone();
+    tokio::spawn(async move {
+        let error = server.await.err().map_or_else(|| "it ended".to_owned(), |e| e.to_string());
+        let _ = fail.send(anyhow::anyhow!("the {what} server failed: {error}")).await;
+    });
+}
+
+/// Hands the blocks above the root to the node, so that it executes them again.
+fn feed_stored(ledger: &Ledger, lanes: &Lanes) -> anyhow::Result<()> {
+    for shreds in stored(ledger)? {
+        lanes.offer(Lane::Consensus, Input::Stored { shreds });
+    }
+    Ok(())
+}
+
+/// A peer that gossip knows as a node forwards; everybody else is a client.
+fn source_of(view: Arc<ArcSwapOption<crate::node::View>>) -> Arc<quic::SourceOf> {
+    Arc::new(move |peer| match peer {
+        Some(peer) if view.load().as_ref().is_some_and(|v| v.peers.iter().any(|p| p.identity == peer)) => {
+            Source::Forwarded(peer)
+        }
+        peer => Source::Client(peer),
+    })
+}

@@ -1,0 +1,201 @@
+//! From a disk to a node: the rooted bank, the tower, and machines that know nothing yet.
+
+use super::{Effect, Node, NodeConfig, NodeParts, Voter};
+use bytes::Bytes;
+use solana_keypair::Keypair;
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+use sundog_gossip::{Contact, Gossip, GossipConfig};
+use sundog_gulfstream::{Gulfstream, GulfstreamConfig};
+use sundog_ledger::{Ledger, LedgerError, SlotMeta};
+use sundog_poh::RecorderConfig;
+use sundog_runtime::{Bank, RootedAccounts, genesis::GenesisConfig};
+use sundog_tower::{Consensus, ConsensusConfig, RootBlock, SavedError, SavedTower};
+use sundog_turbine::{ShredSource, Turbine, TurbineConfig};
+use sundog_types::{
+    Hash, Now, ShredIndex, Slot,
+    peer::{Addresses, Version},
+    shred::shred_version,
+    sign::{Identity, Sign},
+    store::{Store, StoreError},
+};
+
+/// How long a node waits for the cluster before it leads without having seen it.
+const LEAD_AFTER: Duration = Duration::from_secs(10);
+/// Slots read back from the ledger after a restart at most; what is missing is repaired.
+const STORED_SLOTS_MAX: usize = 4_096;
+/// What nodes say they run: the version whose behaviour they match, and which client they are (unlisted).
+pub const VERSION: Version = Version { number: [3, 1, 12], commit: 0, feature_set: FEATURE_SET, client: 99 };
+/// Identifies the gates of a development genesis; clients only show it.
+pub const FEATURE_SET: u32 = 0x0005_4e44;
+
+/// What a node starts from.
+pub struct Boot {
+    /// The chain.
+    pub genesis: Arc<GenesisConfig>,
+    /// The identity.
+    pub identity: Arc<Keypair>,
+    /// The vote account, if it votes.
+    pub voter: Option<Voter>,
+    /// The ledger directory.
+    pub store: Arc<dyn Store>,
+    /// The tower file's content.
+    pub tower: Option<Vec<u8>>,
+    /// Where the node listens.
+    pub addresses: Addresses,
+    /// Whom it asks first.
+    pub entrypoints: Vec<SocketAddr>,
+    /// Whether private and loopback addresses of peers are used.
+    pub allow_private: bool,
+    /// Slots of blocks kept below the root.
+    pub ledger_slots: u64,
+    /// How far behind the node may be and still say that it keeps up.
+    pub health_distance_slots: u64,
+    /// Feeds every random choice of the node.
+    pub seed: [u8; 32],
+}
+
+/// Why a node cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum BootError {
+    /// The ledger cannot be used.
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+    /// The storage below it fails.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The rooted bank cannot be read.
+    #[error("the ledger's rooted bank cannot be used: {0}; restore the ledger directory, or remove it and let the node sync anew")]
+    Bank(String),
+    /// The tower cannot be used: voting without it could break promises.
+    #[error("the tower file cannot be used: {0}; restore it, or remove it only if this node's last votes are older than the cluster's root")]
+    Tower(#[from] SavedError),
+    /// The gossip settings contradict each other.
+    #[error(transparent)]
+    Gossip(#[from] sundog_gossip::config::ConfigError),
+}
+
+impl Boot {
+    /// The pace of this chain's Proof of History.
+    #[must_use]
+    pub fn recorder(&self) -> RecorderConfig {
+        RecorderConfig {
+            ticks_per_slot: self.genesis.ticks_per_slot(),
+            tick: self.genesis.tick_duration(),
+            hashes_per_tick: self.genesis.hashes_per_tick(),
+        }
+    }
+
+    /// Makes the node.
+    ///
+    /// # Errors
+    /// If the disk holds something that the node must not start from.
+    pub fn start(self, now: Now) -> Result<(Node, Vec<Effect>), BootError> {
+        let ledger = Ledger::new(Arc::clone(&self.store));
+        let genesis_hash = self.genesis.hash();
+        ledger.claim(&genesis_hash)?;
+        let root = self.root(&ledger)?;
+        let signer: Arc<dyn Sign> = Arc::new(Identity::new(self.identity.insecure_clone()));
+        let tower = self.tower.as_deref().map(|bytes| SavedTower::decode(bytes, &signer.identity())).transpose()?;
+        let version = shred_version(&genesis_hash, &[]);
+        let source = Arc::new(Served(ledger.clone()));
+        let turbine_config = TurbineConfig {
+            tick: self.genesis.tick_duration(),
+            ticks_per_slot: self.genesis.ticks_per_slot(),
+            ..TurbineConfig::new(version)
+        };
+        let vote_account = self.voter.as_ref().map(|voter| voter.account);
+        let block = RootBlock { slot: root.slot(), hash: root.hash() };
+        let parts = NodeParts {
+            config: NodeConfig {
+                slot: self.genesis.slot_duration(),
+                ticks_per_slot: self.genesis.ticks_per_slot(),
+                shred_version: version,
+                lead_after: LEAD_AFTER,
+                health_distance_slots: self.health_distance_slots,
+                ledger_slots: self.ledger_slots,
+            },
+            gossip: Gossip::new(self.gossip(version, now), Arc::clone(&signer), self.seed_for(b"gossip"), now)?,
+            turbine: Turbine::new(turbine_config, Arc::clone(&signer), source, self.seed_for(b"turbine")),
+            consensus: Consensus::new(ConsensusConfig::default(), vote_account, block, tower, Arc::clone(&signer)),
+            gulfstream: Gulfstream::new(GulfstreamConfig::default(), signer.identity(), self.seed_for(b"gulfstream")),
+            identity: Arc::clone(&self.identity),
+            voter: self.voter.clone(),
+            signer,
+            ledger,
+            root,
+        };
+        let mut effects = Vec::new();
+        let node = Node::new(parts, now, &mut effects);
+        Ok((node, effects))
+    }
+
+    fn gossip(&self, version: u16, now: Now) -> GossipConfig {
+        let contact =
+            Contact { addresses: self.addresses, version: VERSION, outset_us: now.unix_ms.saturating_mul(1_000) };
+        GossipConfig {
+            entrypoints: self.entrypoints.clone(),
+            allow_private: self.allow_private,
+            ..GossipConfig::new(version, contact)
+        }
+    }
+
+    fn seed_for(&self, what: &[u8]) -> [u8; 32] {
+        let mut seed = sha2::Sha256::default();
+        sha2::Digest::update(&mut seed, self.seed);
+        sha2::Digest::update(&mut seed, what);
+        sha2::Digest::finalize(seed).into()
+    }
+
+    /// The bank on disk, or, in an empty directory, the one that genesis describes.
+    fn root(&self, ledger: &Ledger) -> Result<Arc<Bank>, BootError> {
+        let accounts = Arc::new(RootedAccounts::new(Arc::clone(&self.store)));
+        if ledger.root()?.is_some() {
+            return Bank::restore(accounts).map_err(|e| BootError::Bank(e.to_string()));
+        }
+        let bank = Bank::genesis_block(&self.genesis, accounts).map_err(|e| BootError::Bank(e.to_string()))?;
+        let mut batch = bank.root_batch();
+        sundog_ledger::set_root(&mut batch, Slot::ZERO, &[]);
+        sundog_ledger::put_meta(&mut batch, Slot::ZERO, &genesis_meta(&self.genesis, &bank));
+        self.store.commit(&batch, true)?;
+        bank.squash();
+        Ok(bank)
+    }
+}
+
+fn genesis_meta(genesis: &GenesisConfig, bank: &Bank) -> SlotMeta {
+    SlotMeta {
+        full: true,
+        blockhash: bank.last_blockhash(),
+        previous_blockhash: Hash::default(),
+        block_time: genesis.creation_time,
+        bank_hash: bank.hash(),
+        ..SlotMeta::default()
+    }
+}
+
+/// The shreds above the root that the ledger holds, by slot: what a restarted node executes again.
+///
+/// # Errors
+/// If the storage fails.
+pub fn stored(ledger: &Ledger) -> Result<Vec<Vec<Bytes>>, LedgerError> {
+    let root = ledger.root()?.unwrap_or_default();
+    let slots = ledger.shred_slots(root.next(), STORED_SLOTS_MAX)?;
+    slots.into_iter().map(|slot| ledger.data_shreds(slot)).collect()
+}
+
+/// What this node serves to those who ask for repair: what its ledger holds.
+struct Served(Ledger);
+
+impl ShredSource for Served {
+    fn data_shred(&self, slot: Slot, index: ShredIndex) -> Option<Bytes> {
+        self.0.data_shred(slot, index).ok().flatten()
+    }
+
+    fn highest_data_shred(&self, slot: Slot) -> Option<Bytes> {
+        self.0.highest_data_shred(slot).ok().flatten()
+    }
+
+    fn parent(&self, slot: Slot) -> Option<Slot> {
+        self.0.slot_meta(slot).ok().flatten().map(|meta| meta.parent)
+    }
+}

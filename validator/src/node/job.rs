@@ -1,0 +1,219 @@
+//! Heavy pure work that the node hands out: the shell runs it on a pool, the simulator inline.
+
+use super::replay::{Replayed, Replay};
+use bytes::Bytes;
+use solana_transaction::versioned::VersionedTransaction;
+use std::{net::SocketAddr, sync::Arc};
+use sundog_gossip::Checked;
+use sundog_gulfstream::VerifiedTransaction;
+use sundog_runtime::{Bank, Executed};
+use sundog_turbine::{FecSet, Shredder, VerifyItem};
+use sundog_types::{entry::{self, Entry}, sign::Sign, store::Batch};
+
+/// A piece of work. It owns all it needs.
+pub enum Job {
+    /// Decode and verify gossip datagrams.
+    CheckGossip {
+        /// Sender and datagram.
+        packets: Vec<(SocketAddr, Bytes)>,
+    },
+    /// Check leader signatures over FEC set roots.
+    VerifyShreds {
+        /// Turbine's id.
+        id: u64,
+        /// What to check.
+        items: Vec<VerifyItem>,
+    },
+    /// Verify the signatures of a vote that gossip brought.
+    CheckVote {
+        /// The vote transaction.
+        transaction: Box<VersionedTransaction>,
+    },
+    /// Sanitise and verify transactions.
+    CheckTransactions {
+        /// Gulf Stream's id.
+        id: u64,
+        /// One transaction each.
+        packets: Vec<Bytes>,
+    },
+    /// Verify and execute a stretch of another leader's block.
+    Replay(Box<Replay>),
+    /// Execute transactions for the block this node leads.
+    Execute {
+        /// The bank, lent.
+        bank: Box<Bank>,
+        /// In order.
+        transactions: Vec<VerifiedTransaction>,
+    },
+    /// Freeze the block this node led.
+    Freeze {
+        /// The bank, complete.
+        bank: Box<Bank>,
+    },
+    /// Make shreds of entries.
+    Shred(Box<ShredJob>),
+    /// Work out what a new root changes on disk.
+    Root {
+        /// The new root.
+        bank: Arc<Bank>,
+    },
+}
+
+/// The shredding of one entry batch.
+pub struct ShredJob {
+    /// The slot's shredder, lent: it carries the chain of Merkle roots.
+    pub shredder: Box<Shredder>,
+    /// The batch.
+    pub entries: Vec<Entry>,
+    /// Ticks of the slot recorded when the batch was closed.
+    pub reference_tick: u8,
+    /// Whether the slot ends with it.
+    pub last_in_slot: bool,
+    /// Signs the roots.
+    pub signer: Arc<dyn Sign>,
+}
+
+/// The answer to a [`Job`].
+pub enum Done {
+    /// To [`Job::CheckGossip`].
+    Gossip {
+        /// What decoded and verified.
+        packets: Vec<(SocketAddr, Checked)>,
+        /// Why the others did not.
+        dropped: Vec<sundog_gossip::DropReason>,
+    },
+    /// To [`Job::VerifyShreds`].
+    Shreds {
+        /// Turbine's id.
+        id: u64,
+        /// By item.
+        valid: Vec<bool>,
+    },
+    /// To [`Job::CheckVote`]: the vote, if it is signed.
+    Vote(Option<Box<VersionedTransaction>>),
+    /// To [`Job::CheckTransactions`].
+    Transactions {
+        /// Gulf Stream's id.
+        id: u64,
+        /// By packet.
+        results: Vec<Result<VerifiedTransaction, sundog_gulfstream::DropReason>>,
+    },
+    /// To [`Job::Replay`].
+    Replayed(Box<Replayed>),
+    /// To [`Job::Execute`].
+    Executed {
+        /// The bank, given back.
+        bank: Box<Bank>,
+        /// What was executed.
+        transactions: Vec<VerifiedTransaction>,
+        /// The outcome, not yet committed.
+        executed: Box<Executed>,
+    },
+    /// To [`Job::Freeze`].
+    Frozen {
+        /// The bank with its hash.
+        bank: Box<Bank>,
+    },
+    /// To [`Job::Shred`].
+    Shredded {
+        /// The shredder, given back.
+        shredder: Box<Shredder>,
+        /// In order.
+        sets: Vec<FecSet>,
+        /// Whether the slot ended with them.
+        last_in_slot: bool,
+    },
+    /// To [`Job::Root`].
+    Rooted {
+        /// The new root.
+        bank: Arc<Bank>,
+        /// What changes on disk.
+        batch: Batch,
+    },
+}
+
+impl Job {
+    /// A word for metrics and traces.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::CheckGossip { .. } => "check_gossip",
+            Self::VerifyShreds { .. } => "verify_shreds",
+            Self::CheckVote { .. } => "check_vote",
+            Self::CheckTransactions { .. } => "check_transactions",
+            Self::Replay(_) => "replay",
+            Self::Execute { .. } => "execute",
+            Self::Freeze { .. } => "freeze",
+            Self::Shred(_) => "shred",
+            Self::Root { .. } => "root",
+        }
+    }
+
+    /// Does the work. Pure: the same job gives the same answer.
+    #[must_use]
+    pub fn run(self) -> Done {
+        match self {
+            Self::CheckGossip { packets } => check_gossip(packets),
+            Self::VerifyShreds { id, items } => Done::Shreds { id, valid: items.iter().map(VerifyItem::check).collect() },
+            Self::CheckVote { transaction } => {
+                let signed = transaction.verify_with_results().iter().all(|valid| *valid);
+                Done::Vote(Some(transaction).filter(|_| signed))
+            }
+            Self::CheckTransactions { id, packets } => {
+                Done::Transactions { id, results: packets.iter().map(sundog_gulfstream::check_packet).collect() }
+            }
+            Self::Replay(replay) => Done::Replayed(Box::new(replay.run())),
+            Self::Execute { bank, transactions } => execute(bank, transactions),
+            Self::Freeze { mut bank } => {
+                bank.freeze();
+                Done::Frozen { bank }
+            }
+            Self::Shred(job) => job.run(),
+            Self::Root { bank } => {
+                let batch = bank.root_batch();
+                Done::Rooted { bank, batch }
+            }
+        }
+    }
+}
+
+impl ShredJob {
+    fn run(mut self) -> Done {
+        let bytes = entry::encode_batch(&self.entries);
+        let sets = self
+            .shredder
+            .shred(&bytes, self.reference_tick, self.last_in_slot, &*self.signer)
+            .expect("the leader ends a block long before its slot has no room for shreds");
+        Done::Shredded { shredder: self.shredder, sets, last_in_slot: self.last_in_slot }
+    }
+}
+
+fn check_gossip(packets: Vec<(SocketAddr, Bytes)>) -> Done {
+    let mut checked = Vec::with_capacity(packets.len());
+    let mut dropped = Vec::new();
+    for (from, bytes) in packets {
+        match sundog_gossip::check(&bytes) {
+            Ok(packet) => checked.push((from, packet)),
+            Err(why) => dropped.push(why),
+        }
+    }
+    Done::Gossip { packets: checked, dropped }
+}
+
+fn execute(bank: Box<Bank>, transactions: Vec<VerifiedTransaction>) -> Done {
+    let messages: Vec<_> = transactions.iter().map(|t| t.transaction().clone()).collect();
+    let executed = Box::new(bank.execute(&messages));
+    Done::Executed { bank, transactions, executed }
+}
+
+impl std::fmt::Debug for Job {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl std::fmt::Debug for Done {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Done")
+    }
+}

@@ -1,0 +1,52 @@
+//! What the node writes into the ledger.
+
+use super::{Effect, Node};
+use sundog_ledger::{SlotMeta, TransactionRecord};
+use sundog_runtime::Committed;
+use sundog_types::{
+    Effects, Slot,
+    shred::{Shred, Signed},
+    store::Batch,
+};
+
+impl Node {
+    /// Keeps shreds, so that this node can serve repair and replay its blocks after a restart.
+    pub(super) fn remember_shreds(&mut self, shreds: &[Shred<Signed>], out: &mut Effects<Effect>) {
+        let mut batch = Batch::default();
+        sundog_ledger::put_shreds(&mut batch, shreds);
+        write(batch, out);
+    }
+
+    /// Keeps executed transactions with their outcome.
+    pub(super) fn remember_transactions(&mut self, slot: Slot, committed: Vec<Committed>, out: &mut Effects<Effect>) {
+        if committed.is_empty() {
+            return;
+        }
+        self.landed(slot, &committed, out);
+        let first = self.counters.next_place(slot, committed.len());
+        let records: Vec<TransactionRecord> = committed.into_iter().map(super::record).collect();
+        let mut batch = Batch::default();
+        sundog_ledger::put_transactions(&mut batch, slot, first, &records);
+        write(batch, out);
+    }
+
+    /// Keeps what is known of a block.
+    pub(super) fn remember_meta(&mut self, slot: Slot, meta: &SlotMeta, out: &mut Effects<Effect>) {
+        let mut batch = Batch::default();
+        sundog_ledger::put_meta(&mut batch, slot, meta);
+        write(batch, out);
+    }
+
+    /// Keeps that a slot is dead.
+    pub(super) fn remember_dead(&mut self, slot: Slot, out: &mut Effects<Effect>) {
+        let mut meta = self.ledger.slot_meta(slot).ok().flatten().unwrap_or_default();
+        meta.dead = true;
+        self.remember_meta(slot, &meta, out);
+    }
+}
+
+fn write(batch: Batch, out: &mut Effects<Effect>) {
+    if !batch.is_empty() {
+        out.push(Effect::Write { batch, durable: None });
+    }
+}

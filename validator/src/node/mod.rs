@@ -1,0 +1,290 @@
+//! The whole node as a value: the machines, composed.
+//!
+//! ```text
+//!  datagrams --> gossip ----- peers, stakes ----> turbine, gulfstream
+//!            --> turbine ---- entry batches ----> replay --- frozen banks ---> tower --- votes ---> gossip, leaders
+//!            --> gulfstream - transactions -----> leading -- entries --------> broadcast --- shreds ---> turbine
+//! ```
+//!
+//! Nothing here waits, and nothing heavy runs here: work leaves as [`Job`]s, writes as batches.
+
+mod boot;
+mod broadcast;
+mod forks;
+mod job;
+mod leading;
+mod memory;
+mod ports;
+mod record;
+mod replay;
+mod roots;
+mod view;
+mod voting;
+mod wiring;
+
+pub use boot::{Boot, BootError, FEATURE_SET, VERSION, stored};
+pub use forks::{FROZEN_MAX, Forks, Frozen};
+pub use job::{Done, Job, ShredJob};
+pub use ports::{Effect, Event, Input, Socket};
+pub use replay::{ChainSoFar, DeadBlock, PENDING_MAX, Replay, Replayed, Start, Tally};
+pub use record::{record, status_meta, told};
+pub use view::{Counters, Sample, View};
+
+use solana_keypair::Keypair;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
+use sundog_gossip::Gossip;
+use sundog_gulfstream::Gulfstream;
+use sundog_ledger::Ledger;
+use sundog_rpc::subscriptions::ExecutedTransaction;
+use sundog_runtime::Bank;
+use sundog_tower::Consensus;
+use sundog_turbine::Turbine;
+use sundog_types::{
+    Effects, Machine, Now, Pubkey, Slot,
+    machine::earliest,
+    peer::Peer,
+    schedule::Leaders,
+    sign::Sign,
+};
+
+/// How often the view's counters are renewed when nothing else renews it.
+const VIEW_EVERY: Duration = Duration::from_millis(500);
+
+/// What a node needs to know that does not change while it runs.
+#[derive(Clone, Debug)]
+pub struct NodeConfig {
+    /// Length of a slot, from genesis.
+    pub slot: Duration,
+    /// Ticks in a slot, from genesis.
+    pub ticks_per_slot: u64,
+    /// Which chain this is (reference 3.11).
+    pub shred_version: u16,
+    /// A node leads no slot before it sees peers with two thirds of the stake, or this much time has passed.
+    pub lead_after: Duration,
+    /// A node whose confirmed slot is further than this behind the cluster's says that it is behind.
+    pub health_distance_slots: u64,
+    /// Slots of blocks kept in the ledger below the root.
+    pub ledger_slots: u64,
+}
+
+/// The machines and the state that a node starts from.
+pub struct NodeParts {
+    /// The configuration.
+    pub config: NodeConfig,
+    /// The identity's key, for vote transactions.
+    pub identity: Arc<Keypair>,
+    /// The vote account and the key that votes for it. `None`: the node follows without voting.
+    pub voter: Option<Voter>,
+    /// Signs what is not a transaction.
+    pub signer: Arc<dyn Sign>,
+    /// The registry.
+    pub gossip: Gossip,
+    /// The blocks' way.
+    pub turbine: Turbine,
+    /// The fork decisions.
+    pub consensus: Consensus,
+    /// The transactions' way.
+    pub gulfstream: Gulfstream,
+    /// What is remembered.
+    pub ledger: Ledger,
+    /// The rooted bank.
+    pub root: Arc<Bank>,
+}
+
+/// A vote account and its key.
+#[derive(Clone)]
+pub struct Voter {
+    /// The account.
+    pub account: Pubkey,
+    /// The key that votes.
+    pub key: Arc<Keypair>,
+}
+
+/// What a durable write was for.
+#[derive(Clone, Copy, Debug)]
+enum Awaited {
+    /// The tower's own id.
+    Tower(u64),
+    /// Own slots up to here are marked as led.
+    Led(Slot),
+    /// The bank of this slot is the root on disk.
+    Root(Slot),
+}
+
+/// A validator.
+pub struct Node {
+    config: NodeConfig,
+    identity: Pubkey,
+    key: Arc<Keypair>,
+    voter: Option<Voter>,
+    signer: Arc<dyn Sign>,
+    gossip: Gossip,
+    turbine: Turbine,
+    consensus: Consensus,
+    gulfstream: Gulfstream,
+    ledger: Ledger,
+    forks: Forks,
+    replays: replay::Replays,
+    leading: leading::Leading,
+    broadcast: broadcast::Broadcast,
+    leaders: Leaders,
+    peers: Arc<Vec<Peer>>,
+    dead: BTreeSet<Slot>,
+    /// The highest slot of which a shred came or for which a vote was cast.
+    highest_seen: Slot,
+    /// The newest verified vote of every staked vote account.
+    newest_votes: BTreeMap<Pubkey, Slot>,
+    transactions_in_block: BTreeMap<Slot, u64>,
+    /// What subscribers will be told of blocks that are not frozen yet.
+    told: BTreeMap<Slot, Vec<ExecutedTransaction>>,
+    awaited: BTreeMap<u64, Awaited>,
+    next_id: u64,
+    roots: roots::Roots,
+    view: view::Publisher,
+    started: Now,
+    saw_supermajority: bool,
+    counters: Counters,
+}
+
+impl Node {
+    /// A node at its root, before anything happened.
+    #[must_use]
+    pub fn new(parts: NodeParts, now: Now, out: &mut Effects<Effect>) -> Self {
+        let root = Frozen { bank: Arc::clone(&parts.root), mine: false, block_id: None, transactions: 0 };
+        let leaders = Leaders::new(parts.root.epoch_schedule().clone());
+        let led_before = parts.ledger.last_led().ok().flatten();
+        let mut node = Self {
+            identity: parts.signer.identity(),
+            config: parts.config,
+            key: parts.identity,
+            voter: parts.voter,
+            signer: parts.signer,
+            gossip: parts.gossip,
+            turbine: parts.turbine,
+            consensus: parts.consensus,
+            gulfstream: parts.gulfstream,
+            ledger: parts.ledger,
+            forks: Forks::new(root),
+            replays: replay::Replays::default(),
+            leading: leading::Leading::after(led_before),
+            broadcast: broadcast::Broadcast::default(),
+            leaders,
+            peers: Arc::default(),
+            dead: BTreeSet::new(),
+            highest_seen: Slot::ZERO,
+            newest_votes: BTreeMap::new(),
+            transactions_in_block: BTreeMap::new(),
+            told: BTreeMap::new(),
+            awaited: BTreeMap::new(),
+            next_id: 0,
+            roots: roots::Roots::new(&parts.root),
+            view: view::Publisher::new(now),
+            started: now,
+            saw_supermajority: false,
+            counters: Counters::default(),
+        };
+        node.enter_epochs(now, &parts.root, out);
+        node.turbine(now, sundog_turbine::Input::Root(parts.root.slot()), out);
+        node.lead_reset(now, parts.root.slot(), out);
+        node.publish(now, out);
+        node
+    }
+
+    /// The node's identity.
+    #[must_use]
+    pub const fn identity(&self) -> Pubkey {
+        self.identity
+    }
+
+    /// The tree of frozen blocks.
+    #[must_use]
+    pub const fn forks(&self) -> &Forks {
+        &self.forks
+    }
+
+    /// The ledger it reads.
+    #[must_use]
+    pub const fn ledger(&self) -> &Ledger {
+        &self.ledger
+    }
+
+    fn await_durable(&mut self, what: Awaited) -> u64 {
+        self.next_id += 1;
+        self.awaited.insert(self.next_id, what);
+        self.next_id
+    }
+
+    fn is_own(&self, slot: Slot) -> bool {
+        self.leading.made(slot, self.leaders.leader(slot) == Some(self.identity))
+    }
+
+    /// Whether this node may begin its slots: it knows enough of the cluster, and is not behind it.
+    fn ready_to_lead(&self, now: Now) -> bool {
+        let heard = self.saw_supermajority || now.since(self.started) >= self.config.lead_after;
+        let behind = self.leading.reset().is_some_and(|reset| {
+            self.highest_seen.get() > reset.slot.get().saturating_add(leading::BEHIND_SLOTS)
+        });
+        heard && !behind
+    }
+}
+
+impl Machine for Node {
+    type Input = Input;
+    type Effect = Effect;
+
+    fn handle(&mut self, now: Now, input: Input, out: &mut Effects<Effect>) {
+        match input {
+            Input::Gossip { from, bytes } => {
+                out.push(Effect::Run(Job::CheckGossip { packets: vec![(from, bytes)] }));
+            }
+            Input::Shred { peer, bytes } => self.turbine(now, sundog_turbine::Input::Shred { bytes, peer }, out),
+            Input::RepairResponse { from, bytes } => {
+                self.turbine(now, sundog_turbine::Input::RepairResponse { from, bytes }, out);
+            }
+            Input::RepairRequest { from, bytes } => {
+                self.turbine(now, sundog_turbine::Input::RepairRequest { from, bytes }, out);
+            }
+            Input::Transactions { source, packets } => {
+                self.gulf(now, sundog_gulfstream::Input::Packets { source, packets }, out);
+            }
+            Input::Submit { packet, last_valid_block_height, retries_max } => {
+                self.gulf(now, sundog_gulfstream::Input::Submit { packet, last_valid_block_height, retries_max }, out);
+            }
+            Input::Done(done) => self.done(now, done, out),
+            Input::Poh(effect) => self.lead_poh(now, effect, out),
+            Input::Durable { id } => self.durable(now, id, out),
+            Input::Stored { shreds } => self.turbine(now, sundog_turbine::Input::Stored { shreds }, out),
+        }
+    }
+
+    fn handle_timeout(&mut self, now: Now, out: &mut Effects<Effect>) {
+        self.gossip_timeout(now, out);
+        self.turbine_timeout(now, out);
+        self.consensus_timeout(now, out);
+        self.gulf_timeout(now, out);
+        self.lead_timeout(now, out);
+        self.broadcast_pump(now, out);
+        if self.view.due(now) {
+            self.tell_tip(now, out);
+            self.publish(now, out);
+        }
+    }
+
+    fn poll_timeout(&self) -> Option<Now> {
+        [
+            self.gossip.poll_timeout(),
+            self.turbine.poll_timeout(),
+            self.consensus.poll_timeout(),
+            self.gulfstream.poll_timeout(),
+            self.leading.poll_timeout(),
+            self.broadcast.poll_timeout(),
+            self.view.poll_timeout(),
+        ]
+        .into_iter()
+        .fold(None, earliest)
+    }
+}

@@ -1,0 +1,224 @@
+//! What goes into a node and what comes out of it.
+
+use super::job::{Done, Job};
+use bytes::Bytes;
+use std::{net::SocketAddr, sync::Arc};
+use sundog_gulfstream::Source;
+use sundog_poh::{RecorderEffect, RecorderInput};
+use sundog_rpc::subscriptions::FrozenBlock;
+use sundog_types::{Hash, Pubkey, Slot, store::Batch};
+
+/// A UDP socket of the node, named by what it carries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Socket {
+    /// Gossip messages, both ways.
+    Gossip,
+    /// Repair requests of this node leave here, and their answers arrive here.
+    Repair,
+    /// Repair requests of others arrive here, and answers to them leave here.
+    ServeRepair,
+    /// Votes straight to the next leaders.
+    TpuVote,
+}
+
+/// What may happen to a node.
+#[derive(Debug)]
+pub enum Input {
+    /// A datagram on the gossip socket.
+    Gossip {
+        /// Who sent it, as the packet claims.
+        from: SocketAddr,
+        /// The datagram.
+        bytes: Bytes,
+    },
+    /// A shred by Turbine, over QUIC or UDP.
+    Shred {
+        /// The sender's identity, when its connection proves it.
+        peer: Option<Pubkey>,
+        /// The datagram.
+        bytes: Bytes,
+    },
+    /// A datagram on the repair socket.
+    RepairResponse {
+        /// Who sent it.
+        from: SocketAddr,
+        /// The datagram.
+        bytes: Bytes,
+    },
+    /// A datagram on the serve-repair socket.
+    RepairRequest {
+        /// Who sent it.
+        from: SocketAddr,
+        /// The datagram.
+        bytes: Bytes,
+    },
+    /// Transactions from clients, RPC or other validators.
+    Transactions {
+        /// Where they came from.
+        source: Source,
+        /// One transaction each.
+        packets: Vec<Bytes>,
+    },
+    /// A transaction that the RPC was given, with its conditions.
+    Submit {
+        /// The transaction.
+        packet: Bytes,
+        /// The block height after which it cannot land.
+        last_valid_block_height: Option<u64>,
+        /// How often to send it again at most.
+        retries_max: Option<u64>,
+    },
+    /// A piece of work is done.
+    Done(Done),
+    /// The Proof of History recorder says something.
+    Poh(RecorderEffect),
+    /// A durable write is on disk.
+    Durable {
+        /// Which.
+        id: u64,
+    },
+    /// Shreds from the ledger directory, after a restart.
+    Stored {
+        /// Their payloads, in order.
+        shreds: Vec<Bytes>,
+    },
+}
+
+/// What a node asks of the world.
+#[derive(Debug)]
+pub enum Effect {
+    /// Send a datagram.
+    SendUdp {
+        /// From which socket.
+        socket: Socket,
+        /// Where to.
+        to: SocketAddr,
+        /// The datagram.
+        bytes: Bytes,
+    },
+    /// Send a shred to a peer: a QUIC datagram if it offers that, else UDP.
+    SendShred {
+        /// Who.
+        to: Pubkey,
+        /// Where it listens.
+        addresses: sundog_turbine::Route,
+        /// The shred.
+        shred: Bytes,
+    },
+    /// Send transactions, each on a QUIC stream of its own.
+    SendTransactions {
+        /// Who.
+        to: Pubkey,
+        /// Where it takes transactions.
+        address: SocketAddr,
+        /// One transaction each.
+        transactions: Vec<Bytes>,
+    },
+    /// Do heavy work somewhere else; its [`Done`] comes back as an input.
+    Run(Job),
+    /// Tell the Proof of History recorder.
+    Poh(RecorderInput),
+    /// Change the ledger.
+    Write {
+        /// The changes, atomic.
+        batch: Batch,
+        /// Set: make them durable, then answer [`Input::Durable`] with this id.
+        durable: Option<u64>,
+    },
+    /// Replace the tower file durably, then answer [`Input::Durable`].
+    SaveTower {
+        /// The id to answer with.
+        id: u64,
+        /// The file's content.
+        bytes: Vec<u8>,
+    },
+    /// Give readers a new view of the node.
+    Publish(Arc<super::View>),
+    /// Tell subscribers and the log what happened.
+    Event(Event),
+    /// End this node: another instance runs with the same identity.
+    Stop {
+        /// Why, for the operator.
+        why: String,
+    },
+}
+
+/// Something that a person or a subscriber wants to know.
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// A slot began: its first shred was seen, or this node leads it.
+    SlotStarted {
+        /// Which.
+        slot: Slot,
+        /// Who leads it.
+        leader: Pubkey,
+        /// Whether that is this node.
+        mine: bool,
+    },
+    /// A block is whole, executed and frozen.
+    BlockComplete {
+        /// Which.
+        slot: Slot,
+        /// The slot it builds on.
+        parent: Slot,
+        /// Data shreds in it.
+        shreds: u32,
+        /// Data shreds that erasure coding brought back.
+        recovered: u32,
+        /// Data shreds that repair brought.
+        repaired: u32,
+        /// Transactions in it.
+        transactions: u64,
+        /// From its first shred to frozen, milliseconds.
+        ms: u64,
+        /// Its bank hash.
+        bank_hash: Hash,
+        /// The node's root then.
+        root: Slot,
+        /// What subscribers are told of it.
+        block: Arc<FrozenBlock>,
+    },
+    /// A slot has no block on the chosen fork.
+    Skipped {
+        /// Which.
+        slot: Slot,
+        /// Who should have led.
+        leader: Pubkey,
+    },
+    /// A block can never become valid.
+    Dead {
+        /// Which slot.
+        slot: Slot,
+        /// Why.
+        why: String,
+    },
+    /// A vote left this node.
+    Voted {
+        /// For which slot.
+        slot: Slot,
+        /// The tower's root then.
+        root: Slot,
+    },
+    /// The tower's root moved.
+    Rooted {
+        /// To which slot.
+        slot: Slot,
+    },
+    /// Two thirds of the stake voted for this very block.
+    Confirmed {
+        /// Which slot.
+        slot: Slot,
+    },
+    /// Two thirds of the stake rooted this slot.
+    Finalized {
+        /// Which slot.
+        slot: Slot,
+    },
+    /// The leader of a slot signed two versions of it.
+    Duplicate {
+        /// Which slot.
+        slot: Slot,
+        /// What contradicts.
+        why: String,
+    },
+}

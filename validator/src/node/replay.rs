@@ -1,0 +1,332 @@
+//! Executing the blocks of other leaders: entry batches in, frozen banks out, one job at a time per slot.
+
+use super::{Effect, Event, Node, forks::Frozen, job::Job};
+use bytes::Bytes;
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+};
+use sundog_poh::TickPosition;
+use sundog_runtime::{Bank, Committed};
+use sundog_types::{Effects, Hash, Now, Slot, entry};
+
+/// Slots whose batches are kept until they can be executed. Turbine keeps the shreds; what does not fit here is
+/// asked of it again when there is room.
+pub const PENDING_MAX: usize = 4_096;
+
+/// How a block arrived, for the log line of its completion.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Tally {
+    /// Data shreds in it.
+    pub shreds: u32,
+    /// Of them, brought back by erasure coding.
+    pub recovered: u32,
+    /// Of them, brought by repair.
+    pub repaired: u32,
+    /// From its first shred to frozen, milliseconds.
+    pub ms: u64,
+}
+
+/// Why a block can never become valid.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum DeadBlock {
+    /// A batch is no list of entries.
+    #[error("an entry batch does not decode: {0}")]
+    Entries(String),
+    /// Hashes or ticks are wrong.
+    #[error("proof of history is wrong: {0}")]
+    PoH(String),
+    /// A transaction could not be part of a block.
+    #[error("a transaction is not valid in this block: {0}")]
+    Transaction(String),
+    /// The last 32 data shreds are not one FEC set (reference 3.16).
+    #[error("the last FEC set is incomplete")]
+    LastSet,
+}
+
+/// Where the bank of a stretch comes from.
+pub enum Start {
+    /// The block's first stretch: a child of its parent.
+    Child {
+        /// The parent.
+        parent: Arc<Bank>,
+        /// Who leads the slot.
+        leader: sundog_types::Pubkey,
+    },
+    /// A later stretch.
+    Bank {
+        /// The bank so far.
+        bank: Box<Bank>,
+        /// The chain so far.
+        chain: ChainSoFar,
+    },
+}
+
+/// How far a block's chain of hashes has been verified.
+#[derive(Clone, Copy, Debug)]
+pub struct ChainSoFar {
+    /// The hash of the last entry.
+    pub hash: Hash,
+    /// The ticks.
+    pub ticks: TickPosition,
+}
+
+/// A stretch of a block to verify and execute.
+pub struct Replay {
+    /// The block's slot.
+    pub slot: Slot,
+    /// What it continues.
+    pub start: Start,
+    /// Entry batches, in order.
+    pub batches: Vec<Bytes>,
+    /// Whether the slot ends with them.
+    pub last: bool,
+}
+
+/// An executed stretch.
+pub struct Replayed {
+    /// The block's slot.
+    pub slot: Slot,
+    /// The bank and ticks so far, or why the block is dead.
+    pub outcome: Result<(Box<Bank>, ChainSoFar), DeadBlock>,
+    /// The transactions of the stretch, executed.
+    pub committed: Vec<Committed>,
+    /// Whether the bank is frozen now.
+    pub frozen: bool,
+}
+
+impl Replay {
+    /// Verifies and executes the stretch.
+    #[must_use]
+    pub fn run(self) -> Replayed {
+        let slot = self.slot;
+        let (mut bank, mut chain) = match self.start {
+            Start::Child { parent, leader } => {
+                let bank = Box::new(Bank::child(&parent, slot, leader));
+                let ticks = TickPosition { height: bank.tick_height(), end: bank.max_tick_height(), hashes: 0 };
+                (bank, ChainSoFar { hash: parent.last_blockhash(), ticks })
+            }
+            Start::Bank { bank, chain } => (bank, chain),
+        };
+        let mut committed = Vec::new();
+        let count = self.batches.len();
+        for (place, batch) in self.batches.into_iter().enumerate() {
+            let last = self.last && place + 1 == count;
+            if let Err(dead) = replay_batch(&mut bank, &mut chain, &batch, (last, &mut committed)) {
+                return Replayed { slot, outcome: Err(dead), committed: Vec::new(), frozen: false };
+            }
+        }
+        if self.last {
+            bank.freeze();
+        }
+        Replayed { slot, outcome: Ok((bank, chain)), committed, frozen: self.last }
+    }
+}
+
+fn replay_batch(
+    bank: &mut Bank,
+    chain: &mut ChainSoFar,
+    batch: &[u8],
+    (last, committed): (bool, &mut Vec<Committed>),
+) -> Result<(), DeadBlock> {
+    let entries = entry::decode_batch(batch).map_err(|e| DeadBlock::Entries(e.to_string()))?;
+    let hashes_per_tick = bank.hashes_per_tick();
+    let poh = |e: &dyn std::fmt::Display| DeadBlock::PoH(e.to_string());
+    let ticks = entries.iter().filter(|entry| entry.is_tick()).count() as u64;
+    sundog_poh::verify_ticks(&mut chain.ticks, &entries, hashes_per_tick, last).map_err(|e| poh(&e))?;
+    let budget = sundog_poh::hash_budget(ticks + 1, hashes_per_tick);
+    sundog_poh::verify_entries(chain.hash, &entries, budget).map_err(|e| poh(&e))?;
+    chain.hash = entries.last().map_or(chain.hash, |entry| entry.hash);
+    let mut pending = Vec::new();
+    for entry in entries {
+        if entry.is_tick() {
+            execute(bank, &mut pending, committed)?;
+            bank.register_tick(&entry.hash);
+        } else {
+            pending.extend(entry.transactions);
+        }
+    }
+    execute(bank, &mut pending, committed)
+}
+
+fn execute(
+    bank: &mut Bank,
+    pending: &mut Vec<solana_transaction::versioned::VersionedTransaction>,
+    committed: &mut Vec<Committed>,
+) -> Result<(), DeadBlock> {
+    if pending.is_empty() {
+        return Ok(());
+    }
+    let executed = bank.execute(&std::mem::take(pending));
+    if let Some((index, error)) = executed.first_rejected() {
+        return Err(DeadBlock::Transaction(format!("number {index}: {error}")));
+    }
+    committed.extend(bank.commit(executed));
+    Ok(())
+}
+
+enum Stage {
+    /// Its parent is not frozen yet.
+    Waiting,
+    /// A job has its bank.
+    Running,
+    /// Executed so far; waits for more batches.
+    Idle(Box<Bank>, ChainSoFar),
+    /// Frozen, but how the block arrived is not known yet.
+    Frozen(Box<Bank>),
+}
+
+struct Pending {
+    parent: Slot,
+    batches: VecDeque<Bytes>,
+    ends: bool,
+    stage: Stage,
+    first_seen: Now,
+    /// Known once every shred is here.
+    arrived: Option<(Tally, Option<Hash>)>,
+    transactions: u64,
+}
+
+/// The blocks that are being replayed.
+#[derive(Default)]
+pub(super) struct Replays {
+    slots: BTreeMap<Slot, Pending>,
+    /// Batches refused because too many slots were pending.
+    pub(super) refused: u64,
+}
+
+impl Replays {
+    /// Forgets what is not above the root.
+    pub(super) fn set_root(&mut self, root: Slot) {
+        self.slots.retain(|slot, pending| *slot > root && pending.parent >= root);
+    }
+}
+
+impl Node {
+    /// Takes an entry batch in order.
+    pub(super) fn replay_data(
+        &mut self,
+        now: Now,
+        (slot, parent): (Slot, Slot),
+        (batch, last): (Bytes, bool),
+        out: &mut Effects<Effect>,
+    ) {
+        if slot <= self.forks.root() || self.is_own(slot) || self.forks.get(slot).is_some() {
+            return;
+        }
+        if !self.replays.slots.contains_key(&slot) && self.replays.slots.len() >= PENDING_MAX {
+            self.replays.refused += 1;
+            return;
+        }
+        let pending = self.replays.slots.entry(slot).or_insert_with(|| Pending {
+            parent,
+            batches: VecDeque::new(),
+            ends: false,
+            stage: Stage::Waiting,
+            first_seen: now,
+            arrived: None,
+            transactions: 0,
+        });
+        pending.batches.push_back(batch);
+        pending.ends |= last;
+        self.replay_advance(slot, out);
+    }
+
+    /// Every shred of a block is here.
+    pub(super) fn replay_arrived(
+        &mut self,
+        now: Now,
+        slot: Slot,
+        (tally, block_id): (Tally, Option<Hash>),
+        out: &mut Effects<Effect>,
+    ) {
+        if let Some(pending) = self.replays.slots.get_mut(&slot) {
+            pending.arrived = Some((tally, block_id));
+            self.replay_settle(now, slot, out);
+        }
+    }
+
+    /// Hands out the next stretch of a block, if its parent is frozen and no job has its bank.
+    fn replay_advance(&mut self, slot: Slot, out: &mut Effects<Effect>) {
+        let Some(pending) = self.replays.slots.get_mut(&slot) else { return };
+        if pending.batches.is_empty() {
+            return;
+        }
+        let start = match std::mem::replace(&mut pending.stage, Stage::Running) {
+            Stage::Waiting => match (self.forks.get(pending.parent), self.leaders.leader(slot)) {
+                (Some(parent), Some(leader)) => Start::Child { parent: Arc::clone(&parent.bank), leader },
+                _ => {
+                    pending.stage = Stage::Waiting;
+                    return;
+                }
+            },
+            Stage::Idle(bank, chain) => Start::Bank { bank, chain },
+            other => {
+                pending.stage = other;
+                return;
+            }
+        };
+        let batches = pending.batches.drain(..).collect();
+        out.push(Effect::Run(Job::Replay(Box::new(Replay { slot, start, batches, last: pending.ends }))));
+    }
+
+    /// Takes an executed stretch.
+    pub(super) fn replay_done(&mut self, now: Now, replayed: Replayed, out: &mut Effects<Effect>) {
+        let slot = replayed.slot;
+        let Some(pending) = self.replays.slots.get_mut(&slot) else { return };
+        match replayed.outcome {
+            Err(dead) => self.replay_dead(now, slot, &dead, out),
+            Ok((bank, chain)) => {
+                pending.transactions += replayed.committed.len() as u64;
+                pending.stage = if replayed.frozen { Stage::Frozen(bank) } else { Stage::Idle(bank, chain) };
+                self.remember_transactions(slot, replayed.committed, out);
+                if replayed.frozen {
+                    self.replay_settle(now, slot, out);
+                } else {
+                    self.replay_advance(slot, out);
+                }
+            }
+        }
+    }
+
+    /// Hands a block on once it is frozen and how it arrived is known.
+    fn replay_settle(&mut self, now: Now, slot: Slot, out: &mut Effects<Effect>) {
+        let Some(pending) = self.replays.slots.get_mut(&slot) else { return };
+        let Some((tally, block_id)) = pending.arrived else { return };
+        if !matches!(pending.stage, Stage::Frozen(_)) {
+            return;
+        }
+        if block_id.is_none() {
+            self.replay_dead(now, slot, &DeadBlock::LastSet, out);
+            return;
+        }
+        let pending = self.replays.slots.remove(&slot).expect("it is there");
+        let Stage::Frozen(bank) = pending.stage else { unreachable!("checked above") };
+        let ms = u64::try_from(now.since(pending.first_seen).as_millis()).unwrap_or(u64::MAX);
+        let frozen = Frozen { bank: (*bank).into(), mine: false, block_id, transactions: pending.transactions };
+        self.on_frozen(now, frozen, Tally { ms, ..tally }, out);
+    }
+
+    /// Goes on with the blocks that waited for `parent`.
+    pub(super) fn replay_children(&mut self, parent: Slot, out: &mut Effects<Effect>) {
+        let children: Vec<Slot> =
+            self.replays.slots.range(parent.next()..).filter(|(_, p)| p.parent == parent).map(|(slot, _)| *slot).collect();
+        for child in children {
+            self.replay_advance(child, out);
+        }
+    }
+
+    /// Gives a block up for good.
+    pub(super) fn replay_dead(&mut self, now: Now, slot: Slot, why: &DeadBlock, out: &mut Effects<Effect>) {
+        self.replays.slots.remove(&slot);
+        self.mark_dead(now, slot, why.to_string(), out);
+    }
+
+    /// Notes that a slot is dead, tells the tower, and keeps it in the ledger.
+    pub(super) fn mark_dead(&mut self, now: Now, slot: Slot, why: String, out: &mut Effects<Effect>) {
+        self.dead.insert(slot);
+        out.push(Effect::Event(Event::Dead { slot, why }));
+        self.remember_dead(slot, out);
+        self.consensus(now, sundog_tower::Input::Dead(slot), out);
+    }
+}

@@ -1,0 +1,253 @@
+//! Roots: what the tower rooted and the cluster finalized becomes the bank on disk, and the rest is forgotten.
+
+use super::{Awaited, Effect, Event, Frozen, Node, Tally};
+use std::sync::Arc;
+use sundog_ledger::SlotMeta;
+use sundog_rpc::subscriptions::{ExecutedTransaction, FrozenBlock};
+use sundog_runtime::{Bank, Committed};
+use sundog_turbine::EpochInfo;
+use sundog_types::{
+    Effects, Epoch, Now, Slot,
+    schedule::LeaderSchedule,
+    shred::Gates,
+    store::Batch,
+};
+
+/// Keys removed from the ledger at each root at most: several blocks' worth, so that purging keeps up.
+const PURGE_MAX: usize = 4_096;
+
+/// Where the roots stand.
+pub(super) struct Roots {
+    /// The tower's root.
+    tower: Slot,
+    /// The highest slot that two thirds of the stake rooted.
+    pub(super) finalized: Slot,
+    /// The highest block that two thirds of the stake voted for, and that is frozen here.
+    pub(super) confirmed: Slot,
+    /// The slot whose bank is on its way to disk.
+    moving: Option<Slot>,
+    /// Epochs whose schedule Turbine has.
+    entered: Option<Epoch>,
+}
+
+impl Roots {
+    /// The tower's root.
+    pub(super) const fn tower(&self) -> Slot {
+        self.tower
+    }
+
+    pub(super) fn new(root: &Bank) -> Self {
+        let slot = root.slot();
+        Self {
+            tower: slot,
+            finalized: slot,
+            confirmed: slot,
+            moving: None,
+            entered: None,
+        }
+    }
+}
+
+impl Node {
+    /// A block is frozen: everybody who waited for it goes on.
+    pub(super) fn on_frozen(&mut self, now: Now, frozen: Frozen, tally: Tally, out: &mut Effects<Effect>) {
+        let bank = Arc::clone(&frozen.bank);
+        let (slot, mine, block_id) = (bank.slot(), frozen.mine, frozen.block_id);
+        let transactions = frozen.transactions;
+        if !self.forks.insert(frozen) {
+            return;
+        }
+        self.remember_meta(slot, &meta_of(&bank, tally), out);
+        let told = self.told.remove(&slot).unwrap_or_default();
+        self.counters.frozen(slot, now, &told);
+        if !mine {
+            self.counters.propagation_ms += tally.ms;
+            self.counters.propagated += 1;
+        }
+        out.push(Effect::Event(Event::BlockComplete {
+            slot,
+            parent: bank.parent_slot(),
+            shreds: tally.shreds,
+            recovered: tally.recovered,
+            repaired: tally.repaired,
+            transactions,
+            ms: tally.ms,
+            bank_hash: bank.hash(),
+            root: self.roots.tower,
+            block: Arc::new(frozen_block(&bank, told)),
+        }));
+        let votes = Self::voters(&bank);
+        let epoch_stakes = bank.current_epoch_stakes();
+        self.consensus(
+            now,
+            sundog_tower::Input::Frozen(sundog_tower::Block {
+                slot,
+                parent: bank.parent_slot(),
+                parent_hash: bank.parent_hash(),
+                hash: bank.hash(),
+                block_id: block_id.filter(|_| !mine).unwrap_or_default(),
+                mine,
+                votes,
+                total_stake: epoch_stakes.total(),
+                epoch_stakes,
+            }),
+            out,
+        );
+        self.replay_children(slot, out);
+        self.view.touch();
+        self.publish(now, out);
+    }
+
+    /// Transactions that are in a block now.
+    pub(super) fn landed(&mut self, slot: Slot, committed: &[Committed], out: &mut Effects<Effect>) {
+        self.told.entry(slot).or_default().extend(committed.iter().map(super::told));
+        let signatures = committed.iter().map(|c| c.signature).collect();
+        self.gulf(self.view.last(), sundog_gulfstream::Input::Landed(signatures), out);
+    }
+
+    /// Two thirds of the stake voted for exactly this block.
+    pub(super) fn confirmed(&mut self, now: Now, slot: Slot, out: &mut Effects<Effect>) {
+        if slot > self.roots.confirmed {
+            self.roots.confirmed = slot;
+            out.push(Effect::Event(Event::Confirmed { slot }));
+            self.view.touch();
+            self.publish(now, out);
+        }
+    }
+
+    /// The tower's root moved.
+    pub(super) fn tower_rooted(&mut self, now: Now, slot: Slot, out: &mut Effects<Effect>) {
+        if slot > self.roots.tower {
+            self.roots.tower = slot;
+            out.push(Effect::Event(Event::Rooted { slot }));
+            self.move_root(now, out);
+        }
+    }
+
+    /// Two thirds of the stake rooted this slot.
+    pub(super) fn finalized(&mut self, now: Now, slot: Slot, out: &mut Effects<Effect>) {
+        if slot > self.roots.finalized {
+            self.roots.finalized = slot;
+            out.push(Effect::Event(Event::Finalized { slot }));
+            self.move_root(now, out);
+        }
+    }
+
+    /// Brings the bank on disk forward to the highest block that is both rooted by this tower and finalized: what is
+    /// durable can then never be on an abandoned fork, and `finalized` reads come from exactly that bank.
+    fn move_root(&mut self, now: Now, out: &mut Effects<Effect>) {
+        if self.roots.moving.is_some() {
+            return;
+        }
+        let bound = self.roots.tower.min(self.roots.finalized);
+        let Some(target) = self.forks.ancestor_not_above(self.roots.tower, bound) else { return };
+        if target <= self.forks.root() || self.forks.chain_to(target).is_empty() {
+            return;
+        }
+        let _ = now;
+        let bank = Arc::clone(&self.forks.get(target).expect("it is an ancestor in the tree").bank);
+        self.roots.moving = Some(target);
+        out.push(Effect::Run(super::Job::Root { bank }));
+    }
+
+    /// The changes that make a bank the root on disk are worked out: write them, with the root's number, at once.
+    pub(super) fn root_computed(&mut self, now: Now, bank: &Arc<Bank>, mut batch: Batch, out: &mut Effects<Effect>) {
+        let _ = now;
+        let slot = bank.slot();
+        sundog_ledger::set_root(&mut batch, slot, &self.forks.chain_to(slot));
+        let durable = Some(self.await_durable(Awaited::Root(slot)));
+        out.push(Effect::Write { batch, durable });
+    }
+
+    /// The root is on disk: forget the other forks and tell everybody.
+    pub(super) fn root_durable(&mut self, now: Now, slot: Slot, out: &mut Effects<Effect>) {
+        self.roots.moving = None;
+        let old = self.forks.root();
+        let chain = self.forks.chain_to(slot);
+        self.tell_skipped(old, &chain, out);
+        self.forks.set_root(slot);
+        let bank = Arc::clone(&self.forks.get(slot).expect("it was just made the root").bank);
+        bank.squash();
+        self.replays.set_root(slot);
+        self.dead.retain(|dead| *dead > slot);
+        self.told.retain(|told, _| *told > slot);
+        self.counters.forget_below(slot);
+        self.enter_epochs(now, &bank, out);
+        self.turbine(now, sundog_turbine::Input::Root(slot), out);
+        self.forget_blocks(slot, out);
+        self.view.touch();
+        self.publish(now, out);
+        self.move_root(now, out);
+    }
+
+    /// Removes blocks from the ledger that are older than it is to keep.
+    fn forget_blocks(&self, root: Slot, out: &mut Effects<Effect>) {
+        let Some(below) = root.get().checked_sub(self.config.ledger_slots) else { return };
+        match self.ledger.purge(Slot::new(below), PURGE_MAX) {
+            Ok(batch) if !batch.is_empty() => out.push(Effect::Write { batch, durable: None }),
+            Ok(_) => {}
+            Err(error) => tracing::error!(%error, "old blocks cannot be removed"),
+        }
+    }
+
+    fn tell_skipped(&self, old: Slot, chain: &[Slot], out: &mut Effects<Effect>) {
+        let mut at = old;
+        for next in chain {
+            let mut skipped = at.next();
+            while skipped < *next {
+                if let Some(leader) = self.leaders.leader(skipped) {
+                    out.push(Effect::Event(Event::Skipped { slot: skipped, leader }));
+                }
+                skipped = skipped.next();
+            }
+            at = *next;
+        }
+    }
+
+    /// Learns the schedules of the epochs that `bank` fixes.
+    pub(super) fn enter_epochs(&mut self, now: Now, bank: &Arc<Bank>, out: &mut Effects<Effect>) {
+        let schedule = bank.epoch_schedule().clone();
+        let last = Epoch::new(schedule.get_leader_schedule_epoch(bank.slot().get()));
+        let first = self.roots.entered.map_or(Epoch::new(schedule.get_epoch(bank.slot().get())), Epoch::next);
+        let mut epoch = first;
+        while epoch <= last {
+            let Some(stakes) = bank.epoch_stakes(epoch) else { break };
+            let slots = schedule.get_slots_in_epoch(epoch.get());
+            let leaders = Arc::new(LeaderSchedule::new(epoch, slots, &stakes));
+            self.leaders.insert(Arc::clone(&leaders));
+            let first_slot = Slot::new(schedule.get_first_slot_in_epoch(epoch.get()));
+            let gates = Gates::since_genesis(epoch);
+            self.turbine(now, sundog_turbine::Input::Epoch(EpochInfo { epoch, first_slot, slots, leaders, stakes, gates }), out);
+            self.roots.entered = Some(epoch);
+            epoch = epoch.next();
+        }
+        let stakes = Arc::new(bank.current_epoch_stakes().by_node());
+        self.gossip(now, sundog_gossip::Input::Stakes(stakes), out);
+    }
+}
+
+fn meta_of(bank: &Bank, tally: Tally) -> SlotMeta {
+    SlotMeta {
+        parent: bank.parent_slot(),
+        last_index: tally.shreds.checked_sub(1),
+        full: true,
+        blockhash: bank.last_blockhash(),
+        previous_blockhash: bank.parent_blockhash(),
+        block_height: bank.block_height(),
+        block_time: bank.clock().unix_timestamp,
+        bank_hash: bank.hash(),
+        ..SlotMeta::default()
+    }
+}
+
+/// What subscribers are told of a block. Entries are not counted apart: a batch of transactions is one.
+fn frozen_block(bank: &Bank, transactions: Vec<ExecutedTransaction>) -> FrozenBlock {
+    FrozenBlock {
+        slot: bank.slot(),
+        parent: bank.parent_slot(),
+        entries: u64::from(!transactions.is_empty()),
+        entry_transactions_max: transactions.len() as u64,
+        transactions,
+        changed: bank.changed_accounts().map(|(key, _)| *key).collect(),
+    }
+}

@@ -1,0 +1,226 @@
+//! What readers see of a node: an immutable view, replaced whole.
+
+use super::{Effect, Node, VIEW_EVERY};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+};
+use sundog_rpc::subscriptions::ExecutedTransaction;
+use sundog_runtime::Bank;
+use sundog_tower::Abstain;
+use sundog_types::{Effects, Now, Slot, peer::Peer, schedule::Leaders};
+
+/// Samples of the chain's pace kept: an hour of one-minute samples, as clients ask for at most 720.
+const SAMPLES_MAX: usize = 720;
+/// Length of a sample, seconds.
+const SAMPLE_SECONDS: u16 = 60;
+
+/// How busy the chain was during a stretch of time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Sample {
+    /// The slot at its end.
+    pub slot: Slot,
+    /// Transactions executed.
+    pub transactions: u64,
+    /// Of them, votes.
+    pub votes: u64,
+    /// Slots it covers.
+    pub slots: u64,
+    /// Its length in seconds.
+    pub seconds: u16,
+}
+
+/// A node at one moment.
+#[derive(Clone)]
+pub struct View {
+    /// The bank that the next block builds on.
+    pub processed: Arc<Bank>,
+    /// The newest bank that two thirds of the stake voted for.
+    pub confirmed: Arc<Bank>,
+    /// The rooted and finalized bank.
+    pub finalized: Arc<Bank>,
+    /// The highest slot that two thirds of the stake have voted for or beyond. `None` before they have.
+    pub cluster_voted: Option<Slot>,
+    /// The tower's root.
+    pub root: Slot,
+    /// The slots of the fork that is built on, above the finalized one, ascending.
+    pub fork: Arc<Vec<Slot>>,
+    /// The highest slot of which a shred came or for which a vote was cast.
+    pub highest_seen: Slot,
+    /// The slot that the clock is in.
+    pub clock_slot: Slot,
+    /// The registry, this node included.
+    pub peers: Arc<Vec<Peer>>,
+    /// Who leads when.
+    pub leaders: Arc<Leaders>,
+    /// How far behind a node may be that still says it keeps up, slots.
+    pub health_distance_slots: u64,
+    /// Newest first.
+    pub samples: Arc<Vec<Sample>>,
+    /// The node's own counters.
+    pub counters: Arc<Counters>,
+    /// Turbine's counters.
+    pub turbine: Arc<sundog_turbine::Metrics>,
+    /// Gossip's counters.
+    pub gossip: Arc<sundog_gossip::Metrics>,
+    /// Gulf Stream's counters.
+    pub gulfstream: Arc<sundog_gulfstream::Metrics>,
+}
+
+impl std::fmt::Debug for View {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "View(processed {}, root {})", self.processed.slot(), self.root)
+    }
+}
+
+/// What the node itself counts.
+#[derive(Clone, Debug, Default)]
+pub struct Counters {
+    /// Blocks executed and frozen.
+    pub blocks: u64,
+    /// Transactions executed, votes included.
+    pub transactions: u64,
+    /// Votes cast.
+    pub votes: u64,
+    /// Blocks found dead.
+    pub dead: u64,
+    /// Votes from gossip whose signatures did not hold.
+    pub unsigned_votes: u64,
+    /// Votes not cast, by reason.
+    pub abstained: BTreeMap<&'static str, u64>,
+    /// Time from the first shred of a block until it was executed, added up, milliseconds.
+    pub propagation_ms: u64,
+    /// Blocks in that sum.
+    pub propagated: u64,
+    vote_transactions: u64,
+    samples: VecDeque<Sample>,
+    sample_start: Option<(Now, Slot, u64, u64)>,
+    places: BTreeMap<Slot, u32>,
+}
+
+impl Counters {
+    pub(super) fn abstained(&mut self, _slot: Slot, why: Abstain) {
+        *self.abstained.entry(why.name()).or_default() += 1;
+    }
+
+    pub(super) fn frozen(&mut self, slot: Slot, now: Now, block: &[ExecutedTransaction]) {
+        self.blocks += 1;
+        self.transactions += block.len() as u64;
+        self.vote_transactions += block.iter().filter(|t| t.vote).count() as u64;
+        let begins = (now, slot, self.transactions, self.vote_transactions);
+        let (since, from, transactions, votes) = *self.sample_start.get_or_insert(begins);
+        if now.since(since).as_secs() >= u64::from(SAMPLE_SECONDS) {
+            self.samples.push_front(Sample {
+                slot,
+                transactions: self.transactions - transactions,
+                votes: self.vote_transactions - votes,
+                slots: slot.since(from).map_or(0, sundog_types::Delta::get),
+                seconds: SAMPLE_SECONDS,
+            });
+            self.samples.truncate(SAMPLES_MAX);
+            self.sample_start = Some(begins);
+        }
+    }
+
+    /// The place in its block of the first of `count` more transactions.
+    pub(super) fn next_place(&mut self, slot: Slot, count: usize) -> u32 {
+        let place = self.places.entry(slot).or_default();
+        let first = *place;
+        *place = place.saturating_add(u32::try_from(count).unwrap_or(u32::MAX));
+        first
+    }
+
+    pub(super) fn forget_below(&mut self, root: Slot) {
+        self.places.retain(|slot, _| *slot > root);
+    }
+
+    fn samples(&self) -> Vec<Sample> {
+        self.samples.iter().copied().collect()
+    }
+}
+
+/// When the next view is due.
+pub(super) struct Publisher {
+    last: Now,
+    changed: bool,
+}
+
+impl Publisher {
+    pub(super) const fn new(now: Now) -> Self {
+        Self { last: now, changed: true }
+    }
+
+    /// Something changed that readers want to see soon.
+    pub(super) fn touch(&mut self) {
+        self.changed = true;
+    }
+
+    pub(super) fn due(&self, now: Now) -> bool {
+        now.reached(self.last.after(VIEW_EVERY))
+    }
+
+    pub(super) fn poll_timeout(&self) -> Option<Now> {
+        Some(self.last.after(VIEW_EVERY))
+    }
+
+    /// The moment of the last view.
+    pub(super) const fn last(&self) -> Now {
+        self.last
+    }
+}
+
+impl Node {
+    /// Gives readers a new view.
+    pub(super) fn publish(&mut self, now: Now, out: &mut Effects<Effect>) {
+        if !std::mem::take(&mut self.view.changed) && !self.view.due(now) {
+            return;
+        }
+        self.view.last = now;
+        out.push(Effect::Publish(Arc::new(self.look(now))));
+    }
+
+    /// The node as it is.
+    #[must_use]
+    pub fn look(&self, now: Now) -> View {
+        let root = self.forks.get(self.forks.root()).expect("the root is in the tree");
+        let at = |slot: Slot| self.forks.get(slot).map_or_else(|| Arc::clone(&root.bank), |f| Arc::clone(&f.bank));
+        let processed = at(self.leading.reset().map_or(self.forks.root(), |r| r.slot));
+        View {
+            fork: Arc::new(self.forks.chain_to(processed.slot())),
+            processed,
+            confirmed: at(self.roots.confirmed),
+            finalized: Arc::clone(&root.bank),
+            cluster_voted: self.cluster_voted(),
+            root: self.roots.tower(),
+            highest_seen: self.highest_seen,
+            clock_slot: self.clock_slot(now),
+            peers: Arc::clone(&self.peers),
+            leaders: Arc::new(self.leaders.clone()),
+            health_distance_slots: self.config.health_distance_slots,
+            samples: Arc::new(self.counters.samples()),
+            counters: Arc::new(self.counters.clone()),
+            turbine: Arc::new(self.turbine.metrics().clone()),
+            gossip: Arc::new(self.gossip.metrics().clone()),
+            gulfstream: Arc::new(self.gulfstream.metrics().clone()),
+        }
+    }
+
+    /// Tells the machines which slot the clock is in.
+    pub(super) fn tell_tip(&mut self, now: Now, out: &mut Effects<Effect>) {
+        let slot = self.clock_slot(now);
+        self.turbine(now, sundog_turbine::Input::Tip(slot), out);
+        self.tell_upcoming(now, out);
+    }
+
+    /// Tells Gulf Stream who leads next.
+    pub(super) fn tell_upcoming(&mut self, now: Now, out: &mut Effects<Effect>) {
+        let slot = self.clock_slot(now);
+        let upcoming: Vec<_> = (0..super::leading::UPCOMING_SLOTS)
+            .map(|offset| slot.saturating_add(offset))
+            .filter_map(|slot| self.leaders.leader(slot).map(|leader| (slot, leader)))
+            .collect();
+        self.gulf(now, sundog_gulfstream::Input::Leaders(Arc::new(upcoming)), out);
+        let block_height = self.forks.get(self.forks.root()).map_or(0, |f| f.bank.block_height());
+        self.gulf(now, sundog_gulfstream::Input::Tip { slot, block_height }, out);
+    }
+}

@@ -1,0 +1,97 @@
+//! Votes: casting the node's own, and counting those of others.
+
+use super::{Effect, Event, Node, Socket};
+use std::sync::Arc;
+use sundog_gulfstream::Source;
+use sundog_runtime::Bank;
+use sundog_tower::VoterState;
+use sundog_types::{
+    Effects, Now, Slot,
+    vote::{self, ParsedVote, VoteOnWire},
+};
+
+/// Leaders that get a vote straight: the present one and the one two slots ahead (reference 8.5).
+const VOTE_TO_SLOTS: [u64; 2] = [0, 2];
+
+impl Node {
+    /// Signs a vote that the tower has promised durably, and spreads it.
+    pub(super) fn cast(
+        &mut self,
+        now: Now,
+        vote: &VoteOnWire,
+        (blockhash_of, last_slot): (Slot, Slot),
+        out: &mut Effects<Effect>,
+    ) {
+        let (Some(voter), Some(frozen)) = (&self.voter, self.forks.get(blockhash_of)) else { return };
+        let blockhash = frozen.bank.last_blockhash();
+        let transaction = vote::tower_sync_transaction(vote, blockhash, &self.key, &voter.key);
+        let Ok(bytes) = bincode::serialize(&transaction) else { return };
+        let bytes = bytes::Bytes::from(bytes);
+        let root = vote.root.map_or(Slot::ZERO, Slot::new);
+        out.push(Effect::Event(Event::Voted { slot: last_slot, root }));
+        self.counters.votes += 1;
+        self.gossip(now, sundog_gossip::Input::PublishVote { transaction: transaction.clone(), slot: last_slot }, out);
+        self.gulf(now, sundog_gulfstream::Input::Packets { source: Source::Vote, packets: vec![bytes.clone()] }, out);
+        let at = self.clock_slot(now);
+        let mut sent = Vec::new();
+        for offset in VOTE_TO_SLOTS {
+            let Some(leader) = self.leaders.leader(at.saturating_add(offset)) else { continue };
+            let address = self.peers.iter().find(|p| p.identity == leader).and_then(|p| p.addresses.tpu_vote);
+            if let Some(to) = address.filter(|_| leader != self.identity && !sent.contains(&leader)) {
+                sent.push(leader);
+                out.push(Effect::SendUdp { socket: Socket::TpuVote, to, bytes: bytes.clone() });
+            }
+        }
+        if let Some(parsed) = vote::parse_vote(&transaction) {
+            self.vote_seen(now, &parsed, out);
+        }
+    }
+
+    /// Counts a vote towards optimistic confirmation, and notes slots that others have and this node has not.
+    pub(super) fn vote_seen(&mut self, now: Now, parsed: &ParsedVote, out: &mut Effects<Effect>) {
+        let slot = Slot::new(parsed.last_slot);
+        let known = self.forks.get(self.forks.root()).map(|root| root.bank.current_epoch_stakes());
+        let authorized = known.and_then(|stakes| stakes.by_vote_account.get(&parsed.vote_account).map(|v| v.authorized_voter));
+        if authorized != Some(parsed.voter) {
+            return;
+        }
+        let input =
+            sundog_tower::Input::VoteSeen { vote_account: parsed.vote_account, slot, hash: parsed.voted.hash };
+        self.consensus(now, input, out);
+        self.highest_seen = self.highest_seen.max(slot);
+        let newest = self.newest_votes.entry(parsed.vote_account).or_default();
+        *newest = slot.max(*newest);
+        if slot > self.forks.root() && self.forks.get(slot).is_none() && !self.dead.contains(&slot) {
+            self.turbine(now, sundog_turbine::Input::Wanted(vec![slot]), out);
+        }
+    }
+
+    /// The highest slot that two thirds of the stake have voted for or beyond, whether or not this node has it.
+    pub(super) fn cluster_voted(&self) -> Option<Slot> {
+        let stakes = self.forks.get(self.forks.root())?.bank.current_epoch_stakes();
+        let mut votes: Vec<(Slot, u64)> =
+            self.newest_votes.iter().map(|(account, slot)| (*slot, stakes.of_vote_account(account))).collect();
+        votes.sort_unstable_by(|a, b| b.cmp(a));
+        let total = u128::from(stakes.total());
+        let mut voted = 0_u128;
+        votes.into_iter().find_map(|(slot, stake)| {
+            voted += u128::from(stake);
+            (voted * 3 > total * 2).then_some(slot)
+        })
+    }
+
+    /// What a frozen bank says of its voters, for the tower.
+    pub(super) fn voters(bank: &Arc<Bank>) -> Vec<VoterState> {
+        bank.vote_accounts()
+            .into_iter()
+            .filter(|account| account.stake > 0)
+            .map(|account| VoterState {
+                vote_account: account.pubkey,
+                stake: account.stake,
+                lockouts: account.lockouts,
+                root: account.root,
+                last_timestamp: account.last_timestamp.1,
+            })
+            .collect()
+    }
+}

@@ -1,0 +1,270 @@
+//! A simulated machine: a node, its recorder, its disk.
+
+use super::{Port, World, WorldConfig, world::UNIX_START_MS};
+use crate::node::{Boot, Effect, Event, Input, Job, Node, View, Voter, stored};
+use bytes::Bytes;
+use rand::Rng as _;
+use rand_chacha::ChaCha8Rng;
+use solana_keypair::Keypair;
+use solana_signer::Signer as _;
+use std::{collections::BTreeMap, net::SocketAddr, sync::Arc};
+use sundog_ledger::{Ledger, MemoryStore};
+use sundog_poh::{Recorder, RecorderConfig, RecorderInput};
+use sundog_runtime::genesis::{GenesisConfig, GenesisValidator, LocalnetGenesis};
+use sundog_types::{Effects, Hash, Machine as _, Now, Slot, entry::Entry, machine::earliest};
+
+/// Hashes in a tick of a simulated chain: enough that records fit between ticks, few enough to be quick.
+const HASHES_PER_TICK: u64 = 8;
+/// One SOL in lamports.
+const LAMPORTS_PER_SOL: u64 = 1_000_000_000;
+
+/// What a lying leader does to its block before it is shredded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// The first entry claims another hash.
+    WrongEntryHash,
+    /// One tick is missing.
+    WrongTickCount,
+    /// A transaction that cannot pay is in an entry whose hash is right.
+    InvalidTransaction,
+}
+
+/// A simulated machine.
+pub struct Host {
+    /// The node, while it runs.
+    pub node: Option<Node>,
+    /// Its recorder, while it runs.
+    pub recorder: Option<Recorder>,
+    /// Its disk.
+    pub store: Arc<MemoryStore>,
+    /// Its tower file.
+    pub tower: Option<Vec<u8>>,
+    /// Its identity.
+    pub identity: Arc<Keypair>,
+    /// Its vote key, which is also its vote account's address.
+    pub vote: Arc<Keypair>,
+    /// What it last published.
+    pub view: Option<Arc<View>>,
+    /// The bank hash of every block it froze.
+    pub blocks: BTreeMap<Slot, Hash>,
+    /// The parent of every block it froze.
+    pub parents: BTreeMap<Slot, Slot>,
+    /// The slots it found dead.
+    pub dead: BTreeMap<Slot, String>,
+    /// The slots it rooted, newest last.
+    pub rooted: Vec<Slot>,
+    /// The highest slot it knows to be finalized.
+    pub finalized: Slot,
+    /// The leaders of the slots it saw begin.
+    pub started: BTreeMap<Slot, sundog_types::Pubkey>,
+    /// How it lies in its own slots from the given one on, once.
+    pub fault: Option<(Fault, Slot)>,
+    /// The slot it lied in, and where its own chain of hashes stands.
+    pub(super) lie: Option<(Slot, Hash)>,
+    /// The moment of the wake-up that counts; earlier ones in the queue are stale.
+    pub(super) wake: Option<Now>,
+    /// Counts restarts: what was under way for an earlier life is not delivered.
+    pub(super) life: u32,
+}
+
+/// The genesis of a world: keys and times come from its seed.
+pub(super) fn genesis(config: &WorldConfig, hosts: &[Host]) -> GenesisConfig {
+    let staked = hosts.iter().zip(&config.stakes).filter(|(_, stake)| **stake > 0);
+    let validators = staked
+        .map(|(host, stake)| GenesisValidator {
+            identity: host.identity.pubkey(),
+            identity_lamports: 500 * LAMPORTS_PER_SOL,
+            vote: host.vote.pubkey(),
+            vote_authority: host.vote.pubkey(),
+            vote_lamports: 0,
+            stake: Keypair::new_from_array(Hash::new_from_array(host.vote.pubkey().to_bytes()).to_bytes()).pubkey(),
+            delegated: stake * LAMPORTS_PER_SOL,
+        })
+        .collect();
+    let faucet = World::faucet(config.seed).pubkey();
+    let creation_time = i64::try_from(UNIX_START_MS / 1_000).expect("a year near ours");
+    let mut genesis = LocalnetGenesis::new(creation_time, faucet, validators);
+    genesis.tick_duration = config.slot / 64;
+    genesis.slots_per_epoch = config.slots_per_epoch;
+    genesis.hashes_per_tick = Some(HASHES_PER_TICK);
+    genesis.build().expect("a world's genesis is consistent")
+}
+
+/// The machines of a world, not started yet.
+pub(super) fn hosts(config: &WorldConfig, rng: &mut ChaCha8Rng) -> Vec<Host> {
+    let host = |_: &u64| {
+        Host {
+            node: None,
+            recorder: None,
+            store: Arc::new(MemoryStore::new()),
+            tower: None,
+            identity: Arc::new(Keypair::new_from_array(rng.r#gen())),
+            vote: Arc::new(Keypair::new_from_array(rng.r#gen())),
+            view: None,
+            blocks: BTreeMap::new(),
+            parents: BTreeMap::new(),
+            dead: BTreeMap::new(),
+            rooted: Vec::new(),
+            finalized: Slot::ZERO,
+            started: BTreeMap::new(),
+            fault: None,
+            lie: None,
+            wake: None,
+            life: 0,
+        }
+    };
+    config.stakes.iter().map(host).collect()
+}
+
+impl Host {
+    /// Starts the node from its disk.
+    pub(super) fn boot(
+        &mut self,
+        (genesis, entrypoint, number, stake): (&Arc<GenesisConfig>, Option<SocketAddr>, usize, u64),
+        seed: [u8; 32],
+        now: Now,
+        out: &mut Effects<Effect>,
+    ) {
+        let voter = Voter { account: self.vote.pubkey(), key: Arc::clone(&self.vote) };
+        let boot = Boot {
+            genesis: Arc::clone(genesis),
+            identity: Arc::clone(&self.identity),
+            voter: (stake > 0).then_some(voter),
+            store: Arc::<MemoryStore>::clone(&self.store),
+            tower: self.tower.clone(),
+            addresses: Port::advertised(number),
+            entrypoints: entrypoint.into_iter().collect(),
+            allow_private: true,
+            ledger_slots: 20_000,
+            health_distance_slots: 32,
+            seed,
+        };
+        let recorder: RecorderConfig = boot.recorder();
+        let (node, effects) = boot.start(now).expect("a simulated disk holds what a node wrote");
+        self.recorder = Some(Recorder::new(recorder));
+        self.node = Some(node);
+        self.wake = None;
+        out.extend(effects);
+    }
+
+    /// The shreds on its disk above the root.
+    pub(super) fn stored(&self) -> Vec<Vec<Bytes>> {
+        stored(&Ledger::new(Arc::<MemoryStore>::clone(&self.store))).expect("memory does not fail")
+    }
+
+    /// Tells the recorder something; what it answers goes to `deliver`.
+    pub(super) fn record(&mut self, now: Now, input: RecorderInput, deliver: &mut dyn FnMut(Input)) {
+        let mut effects = Vec::new();
+        if let Some(recorder) = &mut self.recorder {
+            recorder.handle(now, input, &mut effects);
+        }
+        effects.into_iter().for_each(|effect| deliver(Input::Poh(effect)));
+    }
+
+    /// Does what is due.
+    pub(super) fn wake_up(&mut self, now: Now, out: &mut Effects<Effect>) {
+        let mut ticks = Vec::new();
+        if let Some(recorder) = self.recorder.as_mut().filter(|r| r.poll_timeout().is_some_and(|due| now.reached(due))) {
+            recorder.handle_timeout(now, &mut ticks);
+        }
+        let Some(node) = &mut self.node else { return };
+        for tick in ticks {
+            node.handle(now, Input::Poh(tick), out);
+        }
+        if node.poll_timeout().is_some_and(|due| now.reached(due)) {
+            node.handle_timeout(now, out);
+        }
+    }
+
+    /// When there is something to do.
+    pub(super) fn poll_timeout(&self) -> Option<Now> {
+        let node = self.node.as_ref()?.poll_timeout();
+        earliest(node, self.recorder.as_ref().and_then(Recorder::poll_timeout))
+    }
+
+    /// The blocks from just after genesis to `root`, ascending; empty if a link is missing.
+    #[must_use]
+    pub fn rooted_chain(&self, root: Slot) -> Vec<Slot> {
+        let mut chain = Vec::new();
+        let mut at = root;
+        while at > Slot::ZERO {
+            chain.push(at);
+            let Some(parent) = self.parents.get(&at) else { return Vec::new() };
+            at = *parent;
+        }
+        chain.reverse();
+        chain
+    }
+
+    /// Notes an event.
+    pub(super) fn note(&mut self, event: &Event) {
+        match event {
+            Event::SlotStarted { slot, leader, .. } => {
+                self.started.insert(*slot, *leader);
+            }
+            Event::BlockComplete { slot, parent, bank_hash, .. } => {
+                self.blocks.insert(*slot, *bank_hash);
+                self.parents.insert(*slot, *parent);
+            }
+            Event::Dead { slot, why } => {
+                self.dead.insert(*slot, why.clone());
+            }
+            Event::Rooted { slot } => self.rooted.push(*slot),
+            Event::Finalized { slot } => self.finalized = self.finalized.max(*slot),
+            _ => {}
+        }
+    }
+
+    /// Lets a lying leader change what it is about to shred.
+    pub(super) fn tamper(&mut self, job: &mut Job) {
+        let Some((fault, from)) = self.fault else { return };
+        let Job::Shred(shred) = job else { return };
+        let slot = shred.shredder.slot();
+        let begins = self.lie.is_none() && slot >= from;
+        if !begins && self.lie.is_none_or(|(lied_in, _)| lied_in != slot) {
+            return;
+        }
+        let parent = self.node.as_ref().and_then(|n| n.forks().get(shred.shredder.parent()));
+        let start = parent.map(|p| p.bank.last_blockhash()).unwrap_or_default();
+        let hash = self.lie.map_or(start, |(_, hash)| hash);
+        self.lie = Some((slot, tell(fault, begins, hash, &mut shred.entries)));
+    }
+
+    /// The slot it lied in.
+    #[must_use]
+    pub fn lied_in(&self) -> Option<Slot> {
+        self.lie.map(|(slot, _)| slot)
+    }
+}
+
+/// Changes the entries of a batch; returns the hash that the next batch continues from.
+fn tell(fault: Fault, begins: bool, start: Hash, entries: &mut Vec<Entry>) -> Hash {
+    match (fault, begins) {
+        (Fault::WrongEntryHash, true) => {
+            if let Some(entry) = entries.first_mut() {
+                entry.hash = Hash::new_from_array([7; 32]);
+            }
+        }
+        (Fault::WrongTickCount, true) => {
+            entries.pop();
+        }
+        (Fault::InvalidTransaction, true) => {
+            let poor = Keypair::new_from_array([9; 32]);
+            let nobody = sundog_types::Pubkey::new_from_array([8; 32]);
+            let transfer = crate::payments::transfer(&poor, &nobody, 1, start);
+            if let Some(first) = entries.first_mut() {
+                first.num_hashes -= 1;
+            }
+            entries.insert(0, Entry { num_hashes: 1, hash: Hash::default(), transactions: vec![transfer] });
+        }
+        _ => {}
+    }
+    if fault == Fault::InvalidTransaction {
+        // The chain itself stays right, so that only the transaction can be found wrong.
+        return entries.iter_mut().fold(start, |hash, entry| {
+            entry.hash = sundog_poh::next_hash(hash, entry);
+            entry.hash
+        });
+    }
+    start
+}

@@ -1,0 +1,16 @@
+//! The virtual world: whole nodes in one thread, one seeded queue of events, virtual time.
+//!
+//! ```text
+//!   queue (time, order) --> Node::handle --> effects --> network (delay, loss) / work (drawn duration) / disk --> queue
+//!                 every delivered event --> running hash: the witness that a seed gives one history
+//! ```
+
+mod host;
+mod network;
+mod outcome;
+mod world;
+
+pub use host::{Fault, Host};
+pub use network::{Network, Port};
+pub use outcome::{NodeOutcome, Outcome};
+pub use world::{World, WorldConfig};

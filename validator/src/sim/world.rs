@@ -1,0 +1,334 @@
+//! The event queue, and the hand that moves it.
+
+use super::{Host, Network, Outcome, Port};
+use crate::node::{Effect, Input, Job, Socket};
+use bytes::Bytes;
+use rand::{Rng as _, SeedableRng as _};
+use rand_chacha::ChaCha8Rng;
+use sha2::{Digest as _, Sha256};
+use solana_keypair::Keypair;
+use solana_signer::Signer as _;
+use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
+use sundog_gulfstream::Source;
+use sundog_runtime::genesis::GenesisConfig;
+use sundog_types::{Effects, Hash, Machine as _, Now, Pubkey, Slot, store::Store as _};
+
+/// Virtual time begins at this Unix time, so that every run has the same calendar.
+pub const UNIX_START_MS: u64 = 1_800_000_000_000;
+/// Work takes 20 to 400 microseconds of virtual time.
+const WORK_US: std::ops::Range<u64> = 20..400;
+/// A durable write takes 1 to 4 milliseconds.
+const DISK_US: std::ops::Range<u64> = 1_000..4_000;
+
+/// What a world is made of.
+#[derive(Clone, Debug)]
+pub struct WorldConfig {
+    /// Decides everything that is not decided otherwise.
+    pub seed: u64,
+    /// Stake of each node, in SOL; 0 makes a node that follows without voting.
+    pub stakes: Vec<u64>,
+    /// Length of an epoch.
+    pub slots_per_epoch: u64,
+    /// Length of a slot.
+    pub slot: Duration,
+    /// What datagrams suffer.
+    pub network: Network,
+}
+
+impl Default for WorldConfig {
+    fn default() -> Self {
+        Self {
+            seed: 0,
+            stakes: vec![1_000, 600, 400],
+            slots_per_epoch: 8_192,
+            slot: Duration::from_millis(400),
+            network: Network::default(),
+        }
+    }
+}
+
+/// What waits in the queue.
+enum Happening {
+    /// An input for a node's life.
+    Deliver { host: usize, life: u32, input: Input },
+    /// A timer of a node or its recorder.
+    Wake { host: usize, life: u32 },
+    /// The tower file of a node is replaced.
+    TowerSaved { host: usize, life: u32, id: u64, bytes: Vec<u8> },
+}
+
+/// A cluster in virtual time.
+pub struct World {
+    config: WorldConfig,
+    /// The machines.
+    pub hosts: Vec<Host>,
+    /// The genesis they share.
+    pub genesis: Arc<GenesisConfig>,
+    queue: BTreeMap<(u64, u64), Happening>,
+    order: u64,
+    now: Now,
+    rng: ChaCha8Rng,
+    witness: Sha256,
+    delivered: u64,
+}
+
+impl World {
+    /// A cluster at time zero: every node is started, nothing is delivered yet.
+    #[must_use]
+    pub fn new(config: WorldConfig) -> Self {
+        let mut rng = ChaCha8Rng::seed_from_u64(config.seed);
+        let hosts = super::host::hosts(&config, &mut rng);
+        let genesis = Arc::new(super::host::genesis(&config, &hosts));
+        let mut world = Self {
+            config,
+            hosts,
+            genesis,
+            queue: BTreeMap::new(),
+            order: 0,
+            now: Now { mono_us: 0, unix_ms: UNIX_START_MS },
+            rng,
+            witness: Sha256::new(),
+            delivered: 0,
+        };
+        for host in 0..world.hosts.len() {
+            world.start(host);
+        }
+        world
+    }
+
+    /// The faucet of the world with this seed.
+    #[must_use]
+    pub fn faucet(seed: u64) -> Keypair {
+        Keypair::new_from_array(Sha256::digest(seed.to_le_bytes()).into())
+    }
+
+    /// The present moment.
+    #[must_use]
+    pub const fn now(&self) -> Now {
+        self.now
+    }
+
+    /// The running hash of everything delivered so far.
+    #[must_use]
+    pub fn history(&self) -> Hash {
+        Hash::new_from_array(self.witness.clone().finalize().into())
+    }
+
+    /// What the run has shown so far.
+    #[must_use]
+    pub fn outcome(&self) -> Outcome {
+        Outcome::of(self, self.delivered)
+    }
+
+    /// Stops a machine at once: what was not durable is lost.
+    pub fn kill(&mut self, host: usize) {
+        let killed = &mut self.hosts[host];
+        killed.node = None;
+        killed.recorder = None;
+        killed.life += 1;
+        killed.store.crash();
+    }
+
+    /// Starts a machine from its disk.
+    pub fn start(&mut self, host: usize) {
+        let seed: [u8; 32] = self.rng.r#gen();
+        let mut out = Vec::new();
+        let entrypoint = (host != 0).then(|| Port::Gossip.address(0));
+        let stake = self.config.stakes[host];
+        self.hosts[host].boot((&self.genesis, entrypoint, host, stake), seed, self.now, &mut out);
+        for shreds in self.hosts[host].stored() {
+            let life = self.hosts[host].life;
+            self.push(Duration::ZERO, Happening::Deliver { host, life, input: Input::Stored { shreds } });
+        }
+        self.settle(host, out);
+    }
+
+    /// Runs until `done` says so, or `limit` of virtual time has passed from now. Whether it was done.
+    pub fn run_until(&mut self, limit: Duration, mut done: impl FnMut(&Self) -> bool) -> bool {
+        let deadline = self.now.after(limit);
+        while !done(self) {
+            let Some(((at_us, _), happening)) = self.queue.pop_first() else { return false };
+            if at_us > deadline.mono_us {
+                return false;
+            }
+            self.now = Now { mono_us: at_us, unix_ms: UNIX_START_MS + at_us / 1_000 };
+            self.happen(happening);
+        }
+        true
+    }
+
+    /// Hands transactions to a node as its RPC does.
+    pub fn submit(&mut self, host: usize, packets: Vec<Bytes>) {
+        let life = self.hosts[host].life;
+        let input = Input::Transactions { source: Source::Rpc, packets };
+        self.push(Duration::ZERO, Happening::Deliver { host, life, input });
+    }
+
+    fn push(&mut self, after: Duration, happening: Happening) {
+        self.order += 1;
+        self.queue.insert((self.now.after(after).mono_us, self.order), happening);
+    }
+
+    fn happen(&mut self, happening: Happening) {
+        let mut out = Vec::new();
+        let host = match happening {
+            Happening::Deliver { host, life, input } => {
+                if self.hosts[host].life != life {
+                    return;
+                }
+                self.witness(host, &input);
+                let now = self.now;
+                let Some(node) = &mut self.hosts[host].node else { return };
+                node.handle(now, input, &mut out);
+                host
+            }
+            Happening::Wake { host, life } => {
+                let now = self.now;
+                let woken = &mut self.hosts[host];
+                if woken.life != life || woken.wake.is_none_or(|wake| wake > now) {
+                    return;
+                }
+                woken.wake = None;
+                woken.wake_up(now, &mut out);
+                host
+            }
+            Happening::TowerSaved { host, life, id, bytes } => {
+                if self.hosts[host].life != life {
+                    return;
+                }
+                self.hosts[host].tower = Some(bytes);
+                let now = self.now;
+                let Some(node) = &mut self.hosts[host].node else { return };
+                node.handle(now, Input::Durable { id }, &mut out);
+                host
+            }
+        };
+        self.settle(host, out);
+    }
+
+    /// Carries out the effects of a node, and sets its next wake-up.
+    fn settle(&mut self, host: usize, effects: Effects<Effect>) {
+        for effect in effects {
+            self.carry_out(host, effect);
+        }
+        let now = self.now;
+        let slept = &mut self.hosts[host];
+        let Some(next) = slept.poll_timeout() else { return };
+        let next = next.max(now);
+        if slept.wake.is_none_or(|wake| next < wake) {
+            slept.wake = Some(next);
+            let life = slept.life;
+            self.push(next.since(now), Happening::Wake { host, life });
+        }
+    }
+
+    fn carry_out(&mut self, host: usize, effect: Effect) {
+        let life = self.hosts[host].life;
+        match effect {
+            Effect::SendUdp { socket, to, bytes } => self.send_udp(host, socket, to, bytes),
+            Effect::SendShred { to, shred, .. } => {
+                let Some(to) = self.host_of(&to) else { return };
+                let Some(delay) = self.config.network.draw(&mut self.rng) else { return };
+                let peer = Some(self.hosts[host].identity.pubkey());
+                self.deliver(to, delay, Input::Shred { peer, bytes: shred });
+            }
+            Effect::SendTransactions { to, transactions, .. } => {
+                let Some(to) = self.host_of(&to) else { return };
+                let delay = self.config.network.draw_delay(&mut self.rng);
+                let source = Source::Forwarded(self.hosts[host].identity.pubkey());
+                self.deliver(to, delay, Input::Transactions { source, packets: transactions });
+            }
+            Effect::Run(job) => self.work(host, job),
+            Effect::Poh(input) => {
+                let mut answers = Vec::new();
+                self.hosts[host].record(self.now, input, &mut |answer| answers.push(answer));
+                for input in answers {
+                    self.push(Duration::ZERO, Happening::Deliver { host, life, input });
+                }
+            }
+            Effect::Write { batch, durable } => {
+                self.hosts[host].store.commit(&batch, durable.is_some()).expect("memory does not fail");
+                if let Some(id) = durable {
+                    let delay = Duration::from_micros(self.rng.gen_range(DISK_US));
+                    self.push(delay, Happening::Deliver { host, life, input: Input::Durable { id } });
+                }
+            }
+            Effect::SaveTower { id, bytes } => {
+                let delay = Duration::from_micros(self.rng.gen_range(DISK_US));
+                self.push(delay, Happening::TowerSaved { host, life, id, bytes });
+            }
+            Effect::Publish(view) => self.hosts[host].view = Some(view),
+            Effect::Event(event) => self.hosts[host].note(&event),
+            Effect::Stop { .. } => self.hosts[host].node = None,
+        }
+    }
+
+    fn work(&mut self, host: usize, mut job: Job) {
+        self.hosts[host].tamper(&mut job);
+        let life = self.hosts[host].life;
+        let input = Input::Done(job.run());
+        let delay = Duration::from_micros(self.rng.gen_range(WORK_US));
+        self.push(delay, Happening::Deliver { host, life, input });
+    }
+
+    fn send_udp(&mut self, host: usize, socket: Socket, to: SocketAddr, bytes: Bytes) {
+        let Some((to, port)) = Port::resolve(to).filter(|(to, _)| *to < self.hosts.len()) else { return };
+        let Some(delay) = self.config.network.draw(&mut self.rng) else { return };
+        let from = match socket {
+            Socket::Gossip => Port::Gossip,
+            Socket::Repair => Port::Repair,
+            Socket::ServeRepair => Port::ServeRepair,
+            Socket::TpuVote => Port::TpuVote,
+        }
+        .address(host);
+        let input = match port {
+            Port::Gossip => Input::Gossip { from, bytes },
+            Port::Repair => Input::RepairResponse { from, bytes },
+            Port::ServeRepair => Input::RepairRequest { from, bytes },
+            Port::TpuVote => Input::Transactions { source: Source::Vote, packets: vec![bytes] },
+            Port::TvuQuic | Port::TpuQuic => return,
+        };
+        self.deliver(to, delay, input);
+    }
+
+    fn deliver(&mut self, host: usize, delay: Duration, input: Input) {
+        let life = self.hosts[host].life;
+        self.push(delay, Happening::Deliver { host, life, input });
+    }
+
+    fn host_of(&self, identity: &Pubkey) -> Option<usize> {
+        self.hosts.iter().position(|h| h.identity.pubkey() == *identity)
+    }
+
+    fn witness(&mut self, host: usize, input: &Input) {
+        self.delivered += 1;
+        self.witness.update(self.now.mono_us.to_le_bytes());
+        self.witness.update(u64::try_from(host).expect("a small number").to_le_bytes());
+        let bytes: &[u8] = match input {
+            Input::Gossip { bytes, .. }
+            | Input::Shred { bytes, .. }
+            | Input::RepairResponse { bytes, .. }
+            | Input::RepairRequest { bytes, .. } => bytes,
+            Input::Transactions { packets, .. } => packets.first().map_or(&[], |p| p),
+            Input::Submit { packet, .. } => packet,
+            Input::Durable { .. } => b"durable",
+            Input::Poh(_) => b"poh",
+            Input::Done(_) => b"done",
+            Input::Stored { .. } => b"stored",
+        };
+        self.witness.update(bytes);
+    }
+
+    /// The stakes, slots and times this world was made with.
+    #[must_use]
+    pub const fn config(&self) -> &WorldConfig {
+        &self.config
+    }
+
+    /// The highest slot that every running staked node has rooted.
+    #[must_use]
+    pub fn rooted_everywhere(&self) -> Slot {
+        let running = self.hosts.iter().filter(|h| h.node.is_some());
+        running.map(|h| h.rooted.last().copied().unwrap_or_default()).min().unwrap_or_default()
+    }
+}

@@ -497,6 +497,23 @@ fn purging_forgets_what_is_old_and_nothing_else() {
 }
 
 #[test]
+fn slots_with_shreds_are_listed_in_order() {
+    let (store, ledger) = ten_slots();
+    write(&store, |batch| {
+        batch.delete(
+            Space::DataShreds,
+            [&7u64.to_be_bytes()[..], &[0; 4]].concat(),
+        )
+    });
+    assert_eq!(
+        ledger.shred_slots(slot(6), 9).unwrap(),
+        [6, 7, 8, 9].map(slot)
+    );
+    assert_eq!(ledger.shred_slots(slot(0), 3).unwrap(), [0, 1, 2].map(slot));
+    assert!(ledger.shred_slots(slot(10), 9).unwrap().is_empty());
+}
+
+#[test]
 fn purging_in_small_steps_comes_to_the_same() {
     let (store, ledger) = ten_slots();
     let mut steps = 0;

@@ -318,3 +318,21 @@ fn mutated_bytes_neither_panic_nor_pass_as_the_same_chain() {
         }
     }
 }
+
+proptest::proptest! {
+    #[test]
+    fn random_bytes_are_refused(noise in proptest::collection::vec(proptest::num::u8::ANY, 0..2_000)) {
+        proptest::prop_assert!(GenesisConfig::decode(&noise).is_err());
+    }
+
+    #[test]
+    fn settings_round_trip(creation_time in proptest::num::i64::ANY, hashes in 2u64..1_000_000, slots in 32u64..100_000) {
+        let (_, bytes) = configs(&genesis()).swap_remove(0);
+        let mut config = GenesisConfig::decode(&bytes).unwrap();
+        config.accounts.clear();
+        config.creation_time = creation_time;
+        config.poh_config.hashes_per_tick = Some(hashes);
+        config.epoch_schedule = solana_epoch_schedule::EpochSchedule::custom(slots, slots, slots % 2 == 0);
+        proptest::prop_assert_eq!(GenesisConfig::decode(&config.encode()), Ok(config));
+    }
+}

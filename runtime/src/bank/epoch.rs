@@ -35,13 +35,17 @@ impl Bank {
 
     /// Fixes the stakes of the epoch whose leader schedule is due, if they are not yet.
     pub(super) fn fix_epoch_stakes(&mut self) {
-        let epoch = self.parameters.epoch_schedule.get_leader_schedule_epoch(self.place.slot);
+        let epoch = self
+            .parameters
+            .epoch_schedule
+            .get_leader_schedule_epoch(self.place.slot);
         if self.epoch_stakes.contains_key(&epoch) {
             return;
         }
         let oldest = epoch.saturating_sub(EPOCH_STAKES_BEHIND);
         self.epoch_stakes.retain(|kept, _| *kept >= oldest);
-        self.epoch_stakes.insert(epoch, Arc::new(self.stakes.snapshot(epoch)));
+        self.epoch_stakes
+            .insert(epoch, Arc::new(self.stakes.snapshot(epoch)));
     }
 
     fn begin_rewards(&mut self) {
@@ -76,11 +80,13 @@ impl Bank {
         let mut points = 0u128;
         let mut observed = before;
         for (epoch, credits, earlier) in &vote.epoch_credits {
-            let stake = delegation.status(*epoch, self.stakes.history(), self.stakes.warmup()).effective;
+            let stake = delegation
+                .status(*epoch, self.stakes.history(), self.stakes.warmup())
+                .effective;
             let earned = if before < *earlier {
-                credits - earlier
+                credits.saturating_sub(*earlier)
             } else if before < *credits {
-                credits - observed
+                credits.saturating_sub(observed)
             } else {
                 0
             };
@@ -91,14 +97,21 @@ impl Bank {
     }
 
     pub(super) fn distribute_rewards(&mut self) {
-        let Some(rewards) = self.rewards.clone() else { return };
+        let Some(rewards) = self.rewards.clone() else {
+            return;
+        };
         if self.place.block_height < rewards.at_block_height {
             return;
         }
         self.rewards = None;
         for (key, observed) in &rewards.credits {
-            let Some(mut account) = self.account(key) else { continue };
-            let Some(place) = account.data_as_mut_slice().get_mut(CREDITS_OBSERVED_AT..CREDITS_OBSERVED_AT + 8) else {
+            let Some(mut account) = self.account(key) else {
+                continue;
+            };
+            let Some(place) = account
+                .data_as_mut_slice()
+                .get_mut(CREDITS_OBSERVED_AT..CREDITS_OBSERVED_AT + 8)
+            else {
                 continue;
             };
             place.copy_from_slice(&observed.to_le_bytes());
@@ -110,8 +123,14 @@ impl Bank {
     fn write_epoch_rewards(&mut self, rewards: &PendingRewards, active: bool) {
         let partitions = 1u64;
         let (total, distributed) = (0u64, 0u64);
-        let head = (rewards.at_block_height, partitions, rewards.parent_blockhash, rewards.points);
-        let data = bincode::serialize(&(head, total, distributed, active)).expect("plain numbers always encode");
+        let head = (
+            rewards.at_block_height,
+            partitions,
+            rewards.parent_blockhash,
+            rewards.points,
+        );
+        let data = bincode::serialize(&(head, total, distributed, active))
+            .expect("plain numbers always encode");
         self.write_sysvar(EPOCH_REWARDS, data);
     }
 
@@ -133,6 +152,10 @@ impl Bank {
     /// Never: they are fixed an epoch ahead.
     #[must_use]
     pub fn current_epoch_stakes(&self) -> Arc<EpochStakes> {
-        Arc::clone(self.epoch_stakes.get(&self.place.epoch).expect("the stakes of an epoch are fixed before it"))
+        Arc::clone(
+            self.epoch_stakes
+                .get(&self.place.epoch)
+                .expect("the stakes of an epoch are fixed before it"),
+        )
     }
 }

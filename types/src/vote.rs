@@ -224,20 +224,30 @@ pub fn tower_sync_transaction(
         account_keys.push(voter.pubkey());
     }
     let signers = u8::try_from(account_keys.len()).expect("one or two");
-    account_keys.extend([vote.vote_account, solana_sdk_ids::vote::ID]);
+    let voter_place = signers - 1;
+    // A vote account that is its own authorized voter, as in a development genesis, is named once: it signs and
+    // is written.
+    let own_voter = vote.vote_account == voter.pubkey();
+    let (account_place, readonly_signers) = if own_voter {
+        (voter_place, 0)
+    } else {
+        account_keys.push(vote.vote_account);
+        (signers, signers - 1)
+    };
+    account_keys.push(solana_sdk_ids::vote::ID);
     let message = legacy::Message {
         header: MessageHeader {
             num_required_signatures: signers,
-            num_readonly_signed_accounts: signers - 1,
+            num_readonly_signed_accounts: readonly_signers,
             num_readonly_unsigned_accounts: 1,
         },
-        account_keys,
         recent_blockhash: blockhash,
         instructions: vec![CompiledInstruction {
-            program_id_index: signers + 1,
-            accounts: vec![signers, signers - 1],
+            program_id_index: u8::try_from(account_keys.len() - 1).expect("at most four"),
+            accounts: vec![account_place, voter_place],
             data,
         }],
+        account_keys,
     };
     let bytes = message.serialize();
     let mut signatures: Vec<Signature> = vec![identity.sign_message(&bytes)];
@@ -253,6 +263,33 @@ pub fn tower_sync_transaction(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_vote_account_that_votes_for_itself_is_named_once() {
+        let (identity, voter) = (
+            Keypair::new_from_array([1; 32]),
+            Keypair::new_from_array([2; 32]),
+        );
+        let vote = VoteOnWire {
+            vote_account: voter.pubkey(),
+            ..vote(&[4, 5])
+        };
+        let transaction = tower_sync_transaction(&vote, Hash::default(), &identity, &voter);
+        let keys = transaction.message.static_account_keys();
+        assert_eq!(
+            keys,
+            [identity.pubkey(), voter.pubkey(), solana_sdk_ids::vote::ID]
+        );
+        assert!(
+            transaction.message.header().num_readonly_signed_accounts == 0,
+            "the account is written"
+        );
+        assert_eq!(
+            parse_vote(&transaction).map(|p| (p.vote_account, p.voter)),
+            Some((voter.pubkey(), voter.pubkey()))
+        );
+        assert!(transaction.verify_with_results().iter().all(|valid| *valid));
+    }
 
     fn vote(slots: &[u64]) -> VoteOnWire {
         let count = u32::try_from(slots.len()).expect("few");

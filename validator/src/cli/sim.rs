@@ -36,6 +36,7 @@ pub struct SimArgs {
 /// # Errors
 /// If the nodes do not root the slot in a generous time, or root conflicting blocks.
 pub fn run(args: &SimArgs) -> anyhow::Result<()> {
+    crate::io::log_to_stderr("warn");
     let stakes = [1_000, 600, 400].into_iter().chain(std::iter::repeat(100)).take(args.nodes.into()).collect();
     let network = Network { loss_ppm: args.loss * 10_000, ..Network::default() };
     let config = WorldConfig { seed: args.seed, stakes, network, slots_per_epoch: args.slots_per_epoch, ..WorldConfig::default() };

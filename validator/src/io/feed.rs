@@ -62,26 +62,9 @@ impl Feed {
 
     /// Something happened: a line in the log, and word to the subscribers.
     pub fn event(&self, event: Event) {
-        log(&event);
+        event.log();
         if self.news.receiver_count() > 0 {
             let _ = self.news.send(News::Event(event));
         }
-    }
-}
-
-/// The lines that a person greps for.
-fn log(event: &Event) {
-    match event {
-        Event::SlotStarted { slot, leader, mine } => tracing::info!(%slot, %leader, mine, "slot started"),
-        Event::BlockComplete { slot, parent, shreds, recovered, repaired, transactions, ms, bank_hash, .. } => {
-            tracing::info!(%slot, %parent, shreds, recovered, repaired, txs = transactions, ms, %bank_hash, "block complete");
-        }
-        Event::Skipped { slot, leader } => tracing::info!(%slot, %leader, "skipped"),
-        Event::Dead { slot, why } => tracing::warn!(%slot, why, "dead"),
-        Event::Voted { slot, root } => tracing::info!(%slot, %root, "vote"),
-        Event::Rooted { slot } => tracing::info!(%slot, "root"),
-        Event::Confirmed { slot } => tracing::debug!(%slot, "confirmed"),
-        Event::Finalized { slot } => tracing::debug!(%slot, "finalized"),
-        Event::Duplicate { slot, why } => tracing::warn!(%slot, why, "duplicate"),
     }
 }

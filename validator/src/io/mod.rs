@@ -22,3 +22,11 @@ pub mod tower_file;
 pub mod traffic;
 pub mod udp;
 pub mod validator;
+
+/// Writes the log to standard error; `RUST_LOG` beats the default filter.
+pub fn log_to_stderr(default: &str) {
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env();
+    let filter = filter.unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(default));
+    let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(false).with_writer(std::io::stderr);
+    let _ = subscriber.try_init();
+}

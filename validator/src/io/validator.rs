@@ -148,10 +148,7 @@ pub fn run(settings: &Settings, stop_with_stdin: bool) -> anyhow::Result<()> {
     if !sundog_turbine::codec_supported() {
         bail!("this processor has no AVX2, which the erasure code is built for; set RUST_REED_SOLOMON_ERASURE_ARCH=x86-64 and build again");
     }
-    let filter = tracing_subscriber::EnvFilter::try_from_default_env()
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info,quinn=warn,fjall=warn,lsm_tree=warn,solana=warn"));
-    let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(false).with_writer(std::io::stderr);
-    let _ = subscriber.try_init();
+    super::log_to_stderr("info,quinn=warn,fjall=warn,lsm_tree=warn,solana=warn");
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let why = runtime.block_on(live(settings, stop_with_stdin));
     runtime.shutdown_timeout(std::time::Duration::from_secs(2));

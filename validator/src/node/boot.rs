@@ -121,6 +121,7 @@ impl Boot {
             identity: Arc::clone(&self.identity),
             voter: self.voter.clone(),
             signer,
+            led: ledger.last_led()?,
             ledger,
             root,
         };

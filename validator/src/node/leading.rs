@@ -76,6 +76,8 @@ struct Block {
     bank: Option<Box<Bank>>,
     /// An executed batch that waits for its entry.
     recording: Option<Recording>,
+    /// The recorder refused a batch: the next one is executed after the next tick.
+    hold: bool,
     /// Set once the slot's last tick is in.
     over: bool,
     ticks: u64,
@@ -95,7 +97,8 @@ pub(super) struct Leading {
     reset: Option<Reset>,
     /// A reset that came while a block was being made; it holds once that is done.
     later: Option<Slot>,
-    ticking: bool,
+    /// The last slot that the recorder ticks to, while it does.
+    ticking: Option<Slot>,
     ticks: VecDeque<Tick>,
     planned: Option<Planned>,
     block: Option<Block>,
@@ -131,7 +134,7 @@ impl Leading {
         if self.block.is_some() || self.freezing.is_some() {
             return None;
         }
-        self.planned.map(|p| if self.ticking { p.start } else { p.wake })
+        self.planned.map(|p| if self.ticking.is_some() { p.start } else { p.wake })
     }
 }
 
@@ -152,7 +155,7 @@ impl Node {
         }
         let Some(frozen) = self.forks.get(slot) else { return };
         let mine = frozen.mine;
-        let continues = mine && self.leading.ticking && self.leading.begun == Some(slot);
+        let continues = mine && self.leading.ticking.is_some() && self.leading.begun == Some(slot);
         self.leading.later = None;
         if continues {
             let before = self.leading.reset.expect("a block was made on a reset");
@@ -164,6 +167,9 @@ impl Node {
         }
         let next = slot.next();
         self.plan(now, next);
+        if self.leading.planned.map(|p| p.slot) > self.leading.ticking {
+            self.sleep_recorder(out);
+        }
         self.tell_upcoming(now, out);
         self.lead_timeout(now, out);
     }
@@ -171,7 +177,7 @@ impl Node {
     fn sleep_recorder(&mut self, out: &mut Effects<Effect>) {
         self.leading.generation += 1;
         self.leading.ticks.clear();
-        if std::mem::take(&mut self.leading.ticking) {
+        if self.leading.ticking.take().is_some() {
             out.push(Effect::Poh(RecorderInput::Sleep));
         }
     }
@@ -201,7 +207,7 @@ impl Node {
             return;
         }
         let Some(planned) = self.leading.planned else { return };
-        if !self.leading.ticking && now.reached(planned.wake) {
+        if self.leading.ticking.is_none() && now.reached(planned.wake) {
             self.start_recorder(planned, out);
         }
         if !now.reached(planned.start) {
@@ -224,7 +230,7 @@ impl Node {
             last = last.next();
         }
         self.mark_led(last, out);
-        self.leading.ticking = true;
+        self.leading.ticking = Some(last);
         out.push(Effect::Poh(RecorderInput::Start {
             generation: self.leading.generation,
             tick_height: TickHeight::end_of(reset.slot, self.config.ticks_per_slot),
@@ -272,6 +278,7 @@ impl Node {
             began: now,
             bank: Some(bank),
             recording: None,
+            hold: false,
             over: false,
             ticks: 0,
             transactions: 0,
@@ -280,7 +287,6 @@ impl Node {
         out.push(Effect::Event(Event::SlotStarted { slot, leader: self.identity, mine: true }));
         self.gulf(now, sundog_gulfstream::Input::Leading { slot: Some(slot) }, out);
         self.absorb_ticks(now, out);
-        self.produce(now, out);
     }
 
     /// Takes what the recorder says.
@@ -314,6 +320,7 @@ impl Node {
             bank.register_tick(&tick.hash);
             block.ticks = tick.height.get().saturating_sub(begin.get());
             block.over = tick.height == end;
+            block.hold = false;
             let entry = Entry { num_hashes: tick.num_hashes, hash: tick.hash, transactions: Vec::new() };
             self.broadcast.push(now, entry, block.ticks, block.over);
         }
@@ -321,13 +328,15 @@ impl Node {
         self.broadcast_pump(now, out);
         if finish {
             self.finish(now, out);
+        } else {
+            self.produce(now, out);
         }
     }
 
     /// Executes the next batch of transactions, if the bank is at hand.
     pub(super) fn produce(&mut self, now: Now, out: &mut Effects<Effect>) {
         let Some(block) = &mut self.leading.block else { return };
-        if block.over || block.recording.is_some() || block.bank.is_none() || block.transactions >= BLOCK_TRANSACTIONS {
+        if block.over || block.hold || block.recording.is_some() || block.bank.is_none() || block.transactions >= BLOCK_TRANSACTIONS {
             return;
         }
         let transactions = self.gulfstream.take(BATCH_TRANSACTIONS, BATCH_BYTES);
@@ -348,10 +357,13 @@ impl Node {
     ) {
         let Some(block) = &mut self.leading.block else { return };
         block.bank = Some(bank);
+        for error in executed.rejections().into_iter().flatten() {
+            tracing::debug!(slot = %block.slot, %error, "a transaction cannot be in this block");
+            self.counters.rejected += 1;
+        }
         let processed = executed.processed();
         if processed.is_empty() {
             self.absorb_ticks(now, out);
-            self.produce(now, out);
             return;
         }
         self.leading.next_record += 1;
@@ -376,18 +388,17 @@ impl Node {
         self.remember_transactions(slot, committed, out);
         self.broadcast_pump(now, out);
         self.absorb_ticks(now, out);
-        self.produce(now, out);
     }
 
     fn refused(&mut self, now: Now, id: u64, out: &mut Effects<Effect>) {
         let Some(block) = &mut self.leading.block else { return };
         let Some(recording) = block.recording.take_if(|r| r.id == id) else { return };
         self.gulfstream.give_back(recording.transactions);
+        block.hold = true;
         if block.over {
             self.finish(now, out);
         } else {
             self.absorb_ticks(now, out);
-            self.produce(now, out);
         }
     }
 
@@ -413,6 +424,8 @@ impl Node {
         if let Some(later) = self.leading.later.take() {
             self.lead_reset(now, later, out);
         } else if self.leading.reset.is_some_and(|r| r.slot < slot) && self.leading.planned.is_none() {
+            // The own block is not built on: its ticks are used up, and the next block needs others.
+            self.sleep_recorder(out);
             let next = slot.next();
             self.plan(now, next);
         }

@@ -91,6 +91,8 @@ pub struct NodeParts {
     pub gulfstream: Gulfstream,
     /// What is remembered.
     pub ledger: Ledger,
+    /// The last slot that this node may have led before it was restarted.
+    pub led: Option<Slot>,
     /// The rooted bank.
     pub root: Arc<Bank>,
 }
@@ -156,7 +158,6 @@ impl Node {
     pub fn new(parts: NodeParts, now: Now, out: &mut Effects<Effect>) -> Self {
         let root = Frozen { bank: Arc::clone(&parts.root), mine: false, block_id: None, transactions: 0 };
         let leaders = Leaders::new(parts.root.epoch_schedule().clone());
-        let led_before = parts.ledger.last_led().ok().flatten();
         let mut node = Self {
             identity: parts.signer.identity(),
             config: parts.config,
@@ -170,7 +171,7 @@ impl Node {
             ledger: parts.ledger,
             forks: Forks::new(root),
             replays: replay::Replays::default(),
-            leading: leading::Leading::after(led_before),
+            leading: leading::Leading::after(parts.led),
             broadcast: broadcast::Broadcast::default(),
             leaders,
             peers: Arc::default(),

@@ -222,3 +222,23 @@ pub enum Event {
         why: String,
     },
 }
+
+impl Event {
+    /// Writes the line that a person greps for.
+    pub fn log(&self) {
+        match self {
+            Self::SlotStarted { slot, leader, mine } => tracing::info!(%slot, %leader, mine, "slot started"),
+            Self::BlockComplete { slot, parent, shreds, recovered, repaired, transactions, ms, bank_hash, .. } => {
+                let txs = transactions;
+                tracing::info!(%slot, %parent, shreds, recovered, repaired, txs, ms, %bank_hash, "block complete");
+            }
+            Self::Skipped { slot, leader } => tracing::info!(%slot, %leader, "skipped"),
+            Self::Dead { slot, why } => tracing::warn!(%slot, why, "dead"),
+            Self::Voted { slot, root } => tracing::info!(%slot, %root, "vote"),
+            Self::Rooted { slot } => tracing::info!(%slot, "root"),
+            Self::Confirmed { slot } => tracing::debug!(%slot, "confirmed"),
+            Self::Finalized { slot } => tracing::debug!(%slot, "finalized"),
+            Self::Duplicate { slot, why } => tracing::warn!(%slot, why, "duplicate"),
+        }
+    }
+}

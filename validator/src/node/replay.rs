@@ -157,6 +157,8 @@ fn execute(
     if pending.is_empty() {
         return Ok(());
     }
+    sundog_runtime::verify_signatures(pending)
+        .map_err(|index| DeadBlock::Transaction(format!("number {index}: it is not signed by all its signers")))?;
     let executed = bank.execute(&std::mem::take(pending));
     if let Some((index, error)) = executed.first_rejected() {
         return Err(DeadBlock::Transaction(format!("number {index}: {error}")));

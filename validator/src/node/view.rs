@@ -86,6 +86,8 @@ pub struct Counters {
     pub dead: u64,
     /// Votes from gossip whose signatures did not hold.
     pub unsigned_votes: u64,
+    /// Transactions that the leader could not put into its block: too old, already there, or unable to pay.
+    pub rejected: u64,
     /// Votes not cast, by reason.
     pub abstained: BTreeMap<&'static str, u64>,
     /// Time from the first shred of a block until it was executed, added up, milliseconds.

@@ -198,6 +198,7 @@ impl Host {
 
     /// Notes an event.
     pub(super) fn note(&mut self, event: &Event) {
+        event.log();
         match event {
             Event::SlotStarted { slot, leader, .. } => {
                 self.started.insert(*slot, *leader);

@@ -258,7 +258,10 @@ impl World {
                 self.push(delay, Happening::TowerSaved { host, life, id, bytes });
             }
             Effect::Publish(view) => self.hosts[host].view = Some(view),
-            Effect::Event(event) => self.hosts[host].note(&event),
+            Effect::Event(event) => {
+                let ms = self.now.mono_us / 1_000;
+                tracing::info_span!("node", host, ms).in_scope(|| self.hosts[host].note(&event));
+            }
             Effect::Stop { .. } => self.hosts[host].node = None,
         }
     }

@@ -26,9 +26,7 @@ use arc_swap::ArcSwapOption;
 use serde::{Deserialize, Serialize};
 use solana_signer::Signer as _;
 use std::{
-    fs::File,
     net::{IpAddr, SocketAddr, TcpListener, UdpSocket},
-    path::Path,
     sync::Arc,
     thread::JoinHandle,
 };
@@ -130,16 +128,6 @@ fn tcp(ip: IpAddr, port: u16, key: &str) -> anyhow::Result<TcpListener> {
     Ok(listener)
 }
 
-/// Keeps a second process out of a ledger directory; released when the process ends, however it ends.
-fn lock(ledger: &Path) -> anyhow::Result<File> {
-    let path = ledger.join("lock");
-    let file = File::options().create(true).truncate(false).write(true).open(&path).with_context(|| format!("{} cannot be opened", path.display()))?;
-    if file.try_lock().is_err() {
-        bail!("another process uses the ledger {}; stop it, or give another --ledger", ledger.display());
-    }
-    Ok(file)
-}
-
 /// Runs a validator until it is told to end.
 ///
 /// # Errors
@@ -158,7 +146,6 @@ pub fn run(settings: &Settings, stop_with_stdin: bool) -> anyhow::Result<()> {
 async fn live(settings: &Settings, stop_with_stdin: bool) -> anyhow::Result<()> {
     let ledger_path = settings.ledger.as_deref().context("no ledger")?;
     files::make_directory(ledger_path)?;
-    let _lock = lock(ledger_path)?;
     let identity = Arc::new(files::read_keypair(settings.identity.as_deref().context("no identity")?)?);
     let genesis = Arc::new(files::read_genesis(settings.genesis.as_deref().context("no genesis")?)?);
     let faucet = settings.faucet.as_deref().map(files::read_keypair).transpose()?;

@@ -26,20 +26,14 @@ pub struct Bloom {
 /// FNV-1a of 64 bits with `key` in place of the offset basis.
 #[must_use]
 pub fn fnv(key: u64, hash: &Hash) -> u64 {
-    hash.as_ref().iter().fold(key, |state, byte| {
-        (state ^ u64::from(*byte)).wrapping_mul(FNV_PRIME)
-    })
+    hash.as_ref().iter().fold(key, |state, byte| (state ^ u64::from(*byte)).wrapping_mul(FNV_PRIME))
 }
 
 impl Bloom {
     /// An empty filter of `bits` bits with the given keys.
     #[must_use]
     pub fn new(bits: u32, keys: Vec<u64>) -> Self {
-        Self {
-            keys,
-            bits: BitVec::zeros(bits.max(1)),
-            ones: 0,
-        }
+        Self { keys, bits: BitVec::zeros(bits.max(1)), ones: 0 }
     }
 
     /// An empty filter of `bits` bits with fresh keys.
@@ -76,9 +70,7 @@ impl Bloom {
     /// Whether the filter says it holds the hash. Without keys it says so of every hash.
     #[must_use]
     pub fn contains(&self, hash: &Hash) -> bool {
-        self.keys
-            .iter()
-            .all(|&key| self.bits.get(self.position(key, hash)))
+        self.keys.iter().all(|&key| self.bits.get(self.position(key, hash)))
     }
 
     /// The keys.
@@ -98,11 +90,7 @@ impl Bloom {
     /// # Errors
     /// [`DecodeError`] when it ends early or its bits are inconsistent.
     pub fn read(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
-        Ok(Self {
-            keys: reader.vec(Reader::u64)?,
-            bits: BitVec::read(reader)?,
-            ones: reader.u64()?,
-        })
+        Ok(Self { keys: reader.vec(Reader::u64)?, bits: BitVec::read(reader)?, ones: reader.u64()? })
     }
 
     /// Writes it.

@@ -81,24 +81,16 @@ pub fn check(bytes: &[u8]) -> Result<Checked, DropReason> {
             return Err(DropReason::NothingLeft);
         }
     }
-    if signatures_hold(&message) {
-        Ok(Checked { message })
-    } else {
-        Err(DropReason::BadSignature)
-    }
+    if signatures_hold(&message) { Ok(Checked { message }) } else { Err(DropReason::BadSignature) }
 }
 
 fn signatures_hold(message: &Protocol) -> bool {
     match message {
         Protocol::PullRequest(_, caller) => caller.verify(),
-        Protocol::PullResponse(_, values) | Protocol::PushMessage(_, values) => {
-            values.iter().all(CrdsValue::verify)
-        }
+        Protocol::PullResponse(_, values) | Protocol::PushMessage(_, values) => values.iter().all(CrdsValue::verify),
         Protocol::PruneMessage(_, prune) => prune.verify(),
         Protocol::PingMessage(ping) => ping.signature.verify(ping.from.as_ref(), &ping.token),
-        Protocol::PongMessage(pong) => pong
-            .signature
-            .verify(pong.from.as_ref(), pong.hash.as_ref()),
+        Protocol::PongMessage(pong) => pong.signature.verify(pong.from.as_ref(), pong.hash.as_ref()),
     }
 }
 
@@ -114,9 +106,9 @@ fn sanitise(message: &Protocol) -> Result<(), SanitiseError> {
             require(contact)?;
             sanitise_data(caller.data())
         }
-        Protocol::PullResponse(_, values) | Protocol::PushMessage(_, values) => values
-            .iter()
-            .try_for_each(|value| sanitise_data(value.data())),
+        Protocol::PullResponse(_, values) | Protocol::PushMessage(_, values) => {
+            values.iter().try_for_each(|value| sanitise_data(value.data()))
+        }
         Protocol::PruneMessage(from, prune) => {
             require(*from == prune.pubkey)?;
             bounded(prune.wallclock)
@@ -192,17 +184,9 @@ fn bounded(number: u64) -> Result<(), SanitiseError> {
 }
 
 const fn place(inside: bool) -> Result<(), SanitiseError> {
-    if inside {
-        Ok(())
-    } else {
-        Err(SanitiseError::OutOfBounds)
-    }
+    if inside { Ok(()) } else { Err(SanitiseError::OutOfBounds) }
 }
 
 const fn require(holds: bool) -> Result<(), SanitiseError> {
-    if holds {
-        Ok(())
-    } else {
-        Err(SanitiseError::Invalid)
-    }
+    if holds { Ok(()) } else { Err(SanitiseError::Invalid) }
 }

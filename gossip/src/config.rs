@@ -91,10 +91,8 @@ impl GossipConfig {
     /// # Errors
     /// [`ConfigError`] naming the settings that contradict each other.
     pub fn validate(self) -> Result<Self, ConfigError> {
-        let zero = self.fanout == 0
-            || self.round_every.is_zero()
-            || self.limits.origins == 0
-            || self.limits.values == 0;
+        let zero =
+            self.fanout == 0 || self.round_every.is_zero() || self.limits.origins == 0 || self.limits.values == 0;
         if zero {
             return Err(ConfigError::Zero);
         }

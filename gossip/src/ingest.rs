@@ -37,13 +37,7 @@ enum Route {
 }
 
 impl Gossip {
-    pub(crate) fn take_message(
-        &mut self,
-        now: Now,
-        from: SocketAddr,
-        message: Protocol,
-        out: &mut Effects<Effect>,
-    ) {
+    pub(crate) fn take_message(&mut self, now: Now, from: SocketAddr, message: Protocol, out: &mut Effects<Effect>) {
         match message {
             Protocol::PullRequest(filter, caller) => {
                 self.take_pull(now, from, (&filter, *caller), out);
@@ -71,13 +65,7 @@ impl Gossip {
     }
 
     /// Takes a value in if it comes from where it says, belongs to our chain and is news.
-    fn admit(
-        &mut self,
-        now: Now,
-        value: CrdsValue,
-        route: Route,
-        out: &mut Effects<Effect>,
-    ) -> Result<(), DropReason> {
+    fn admit(&mut self, now: Now, value: CrdsValue, route: Route, out: &mut Effects<Effect>) -> Result<(), DropReason> {
         if value.origin() == self.me {
             self.hear_own_name(&value, out);
             if route == Route::Pull {
@@ -113,15 +101,8 @@ impl Gossip {
     }
 
     fn admit_origin(&self, value: &CrdsValue) -> Result<(), DropReason> {
-        let contact = self
-            .table
-            .contact(&value.origin())
-            .ok_or(DropReason::UnknownOrigin)?;
-        if contact.shred_version == self.shred_version {
-            Ok(())
-        } else {
-            Err(DropReason::OtherChain)
-        }
+        let contact = self.table.contact(&value.origin()).ok_or(DropReason::UnknownOrigin)?;
+        if contact.shred_version == self.shred_version { Ok(()) } else { Err(DropReason::OtherChain) }
     }
 
     fn admit_contact(
@@ -154,13 +135,7 @@ impl Gossip {
         standing.proven
     }
 
-    fn file(
-        &mut self,
-        now: Now,
-        value: CrdsValue,
-        route: Route,
-        out: &mut Effects<Effect>,
-    ) -> Result<(), DropReason> {
+    fn file(&mut self, now: Now, value: CrdsValue, route: Route, out: &mut Effects<Effect>) -> Result<(), DropReason> {
         let before = self.table.contact(&value.origin()).map(ContactInfo::gossip);
         let outcome = self.table.offer(now, value.clone());
         match outcome {
@@ -192,12 +167,7 @@ impl Gossip {
     }
 
     /// A contact info was taken in; `before`: the node's gossip address before, if the node was known.
-    fn note_contact(
-        &mut self,
-        contact: &ContactInfo,
-        before: Option<Option<SocketAddr>>,
-        out: &mut Effects<Effect>,
-    ) {
+    fn note_contact(&mut self, contact: &ContactInfo, before: Option<Option<SocketAddr>>, out: &mut Effects<Effect>) {
         self.registry.outdate(Outdated::Peers);
         let Some(address) = contact.gossip() else {
             return;
@@ -214,9 +184,7 @@ impl Gossip {
             return;
         }
         self.push.welcome(contact.pubkey);
-        let label = self
-            .publisher
-            .label(&CrdsData::ContactInfo(Box::new(contact.clone())));
+        let label = self.publisher.label(&CrdsData::ContactInfo(Box::new(contact.clone())));
         if let Some(own) = self.table.get(&label) {
             let parcel = (address, vec![own.value.bytes().clone()]);
             self.send_parcel(&parcel, out);
@@ -303,12 +271,7 @@ impl Gossip {
         (filter, wallclock): (&CrdsFilter, u64),
         out: &mut Effects<Effect>,
     ) {
-        let request = Request {
-            filter,
-            wallclock,
-            shred_version: self.shred_version,
-            gate: &self.gate,
-        };
+        let request = Request { filter, wallclock, shred_version: self.shred_version, gate: &self.gate };
         let answer = self.pull.answer(now, &request, &self.table, &mut self.rng);
         self.metrics.pull_requests_answered += 1;
         self.metrics.pulled_out += answer.values.len() as u64;
@@ -339,10 +302,7 @@ impl Gossip {
         let pong = Pong::answer(&ping.token, &*self.signer);
         self.send(from, Protocol::PongMessage(pong).encode().into(), out);
         // An entrypoint pings in place of an answer. Now it will answer, so ask again at once.
-        let asked = self
-            .entrypoints
-            .iter_mut()
-            .any(|e| e.address == from && e.ask_after_ping(now));
+        let asked = self.entrypoints.iter_mut().any(|e| e.address == from && e.ask_after_ping(now));
         if asked {
             self.send_pull(now, from, out);
         }

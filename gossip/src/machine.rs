@@ -130,25 +130,13 @@ impl Gossip {
     ///
     /// # Errors
     /// [`ConfigError`] when settings contradict each other.
-    pub fn new(
-        config: GossipConfig,
-        signer: Arc<dyn Sign>,
-        seed: [u8; 32],
-        now: Now,
-    ) -> Result<Self, ConfigError> {
+    pub fn new(config: GossipConfig, signer: Arc<dyn Sign>, seed: [u8; 32], now: Now) -> Result<Self, ConfigError> {
         let config = config.validate()?;
         let mut rng = ChaCha8Rng::from_seed(seed);
         let me = signer.identity();
-        let space = if config.allow_private {
-            AddressSpace::Private
-        } else {
-            AddressSpace::Public
-        };
+        let space = if config.allow_private { AddressSpace::Private } else { AddressSpace::Public };
         let own = config.contact.addresses.gossip;
-        let others = config
-            .entrypoints
-            .iter()
-            .filter(|address| Some(**address) != own);
+        let others = config.entrypoints.iter().filter(|address| Some(**address) != own);
         let pings_rng = ChaCha8Rng::from_seed(rng.r#gen());
         Ok(Self {
             space,
@@ -159,20 +147,12 @@ impl Gossip {
             push: Push::new(config.fanout),
             pull: Pull::new(config.pull_items_min, now),
             publisher: Publisher::new(&config, signer.clone()),
-            entrypoints: others
-                .map(|address| Entrypoint::new(*address, now))
-                .collect(),
+            entrypoints: others.map(|address| Entrypoint::new(*address, now)).collect(),
             waiting: Recent::new(WAITING_MAX),
             gate: StakeGate::new(Stakes::default()),
             metrics: Metrics::default(),
             started: now,
-            due: Due {
-                round: now,
-                refresh: now,
-                pull: now,
-                expire: now,
-                push: None,
-            },
+            due: Due { round: now, refresh: now, pull: now, expire: now, push: None },
             config,
             signer,
             me,
@@ -233,10 +213,7 @@ impl Gossip {
 
     /// Signs and files something we say, to be pushed at once.
     pub(crate) fn publish(&mut self, now: Now, data: CrdsData) {
-        let before = self
-            .table
-            .get(&self.publisher.label(&data))
-            .map(|filed| filed.value.wallclock());
+        let before = self.table.get(&self.publisher.label(&data)).map(|filed| filed.value.wallclock());
         let value = self.publisher.sign(now, data, before);
         self.table.offer(now, value);
         self.push_within(now, Duration::ZERO);
@@ -248,10 +225,7 @@ impl Gossip {
             return;
         }
         let places = self.push.places(now, &self.table, &self.pings);
-        let fresh = Fresh {
-            unix_ms: now.unix_ms,
-            gate: self.gate.clone(),
-        };
+        let fresh = Fresh { unix_ms: now.unix_ms, gate: self.gate.clone() };
         for parcel in self.push.collect(&self.table, &fresh, &places) {
             self.send_parcel(&parcel, out);
         }
@@ -270,8 +244,7 @@ impl Gossip {
             self.due.refresh = now.after(self.config.refresh_every);
             let contact = self.publisher.contact(self.shred_version);
             self.publish(now, contact);
-            self.push
-                .rotate(&self.me, self.registry.peers(), &mut self.rng);
+            self.push.rotate(&self.me, self.registry.peers(), &mut self.rng);
             self.registry.outdate(Outdated::Seen);
         }
         if now.reached(self.due.expire) {
@@ -281,11 +254,7 @@ impl Gossip {
         self.ask_entrypoints(now, out);
         if now.reached(self.due.pull) {
             let young = now.since(self.started) < YOUNG_FOR;
-            let every = if young {
-                self.config.pull_every_young
-            } else {
-                self.config.pull_every
-            };
+            let every = if young { self.config.pull_every_young } else { self.config.pull_every };
             self.due.pull = now.after(every);
             self.ask_peers(now, out);
         }
@@ -354,30 +323,19 @@ impl Gossip {
     /// nobody tells us what is newer than it.
     fn pull_requests(&mut self, now: Now) -> Vec<Bytes> {
         let contact = self.publisher.contact(self.shred_version);
-        let filed = self
-            .table
-            .get(&self.publisher.label(&contact))
-            .map(|filed| filed.value.clone());
+        let filed = self.table.get(&self.publisher.label(&contact)).map(|filed| filed.value.clone());
         let young = now.since(self.started) < YOUNG_FOR;
         let caller = match filed {
             Some(value) if !young => value,
-            filed => self
-                .publisher
-                .sign(now, contact, filed.map(|value| value.wallclock())),
+            filed => self.publisher.sign(now, contact, filed.map(|value| value.wallclock())),
         };
-        let filters = self
-            .pull
-            .filters(&self.table, caller.bytes().len(), &mut self.rng);
+        let filters = self.pull.filters(&self.table, caller.bytes().len(), &mut self.rng);
         let request = |filter| Protocol::PullRequest(filter, Box::new(caller.clone()));
-        filters
-            .into_iter()
-            .map(|filter| request(filter).encode().into())
-            .collect()
+        filters.into_iter().map(|filter| request(filter).encode().into()).collect()
     }
 
     fn set_stakes(&mut self, stakes: Stakes) {
-        self.pull
-            .set_staked(stakes.values().filter(|stake| **stake > 0).count());
+        self.pull.set_staked(stakes.values().filter(|stake| **stake > 0).count());
         self.gate = StakeGate::new(stakes.clone());
         self.table.set_stakes(stakes);
         self.registry.outdate(Outdated::Peers);

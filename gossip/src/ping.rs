@@ -81,9 +81,7 @@ impl Pings {
     /// Whether the place has proven itself.
     #[must_use]
     pub fn is_proven(&self, now: Now, place: &Place) -> bool {
-        self.proven
-            .get(place)
-            .is_some_and(|(at, ())| now.since(at) < PROOF_LASTS)
+        self.proven.get(place).is_some_and(|(at, ())| now.since(at) < PROOF_LASTS)
     }
 
     /// Whether the place has proven itself, and a ping for it if it is time for one.
@@ -149,10 +147,7 @@ fn token(secret: &[u8; 32], (pubkey, address): &Place) -> [u8; 32] {
         IpAddr::V4(ip) => hasher.chain_update(ip.octets()),
         IpAddr::V6(ip) => hasher.chain_update(ip.octets()),
     };
-    hasher
-        .chain_update(address.port().to_le_bytes())
-        .finalize()
-        .into()
+    hasher.chain_update(address.port().to_le_bytes()).finalize().into()
 }
 
 #[cfg(test)]
@@ -162,10 +157,7 @@ mod tests {
     use solana_keypair::Keypair;
     use sundog_types::sign::Identity;
 
-    const START: Now = Now {
-        mono_us: 0,
-        unix_ms: 1_760_000_000_000,
-    };
+    const START: Now = Now { mono_us: 0, unix_ms: 1_760_000_000_000 };
 
     fn pings() -> Pings {
         let signer = Arc::new(Identity::new(Keypair::new_from_array([1; 32])));
@@ -174,17 +166,11 @@ mod tests {
 
     fn place(number: u32) -> Place {
         let identity = Identity::new(Keypair::new_from_array([2; 32])).identity();
-        (
-            identity,
-            SocketAddr::new(IpAddr::from(number.to_be_bytes()), 8_000),
-        )
+        (identity, SocketAddr::new(IpAddr::from(number.to_be_bytes()), 8_000))
     }
 
     fn answer(ping: &Ping) -> Pong {
-        Pong::answer(
-            &ping.token,
-            &Identity::new(Keypair::new_from_array([2; 32])),
-        )
+        Pong::answer(&ping.token, &Identity::new(Keypair::new_from_array([2; 32])))
     }
 
     #[test]
@@ -193,10 +179,7 @@ mod tests {
         let ping = pings.meet(START, place(9)).ping.expect("first meeting");
         assert!(!pings.pong(START, place(8).1, &answer(&ping)));
         assert!(pings.pong(START, place(9).1, &answer(&ping)));
-        assert!(
-            !pings.pong(START, place(9).1, &answer(&ping)),
-            "a ping is answered once"
-        );
+        assert!(!pings.pong(START, place(9).1, &answer(&ping)), "a ping is answered once");
         assert!(pings.is_proven(START, &place(9)));
         assert!(!pings.is_proven(START, &place(8)));
         assert!(!pings.is_proven(START.after(PROOF_LASTS), &place(9)));
@@ -219,21 +202,13 @@ mod tests {
             let mut pings = pings();
             let ping = pings.meet(START, place(9)).ping.expect("first meeting");
             let now = START.after(Duration::from_secs(later));
-            assert_eq!(
-                pings.pong(now, place(9).1, &answer(&ping)),
-                good,
-                "{later} s"
-            );
+            assert_eq!(pings.pong(now, place(9).1, &answer(&ping)), good, "{later} s");
         }
         let mut pings = pings();
         let ping = pings.meet(START, place(9)).ping.expect("first meeting");
         pings.meet(START.after(Duration::from_secs(61)), place(1));
         pings.meet(START.after(Duration::from_secs(122)), place(2));
-        assert!(!pings.pong(
-            START.after(Duration::from_secs(123)),
-            place(9).1,
-            &answer(&ping)
-        ));
+        assert!(!pings.pong(START.after(Duration::from_secs(123)), place(9).1, &answer(&ping)));
     }
 
     #[test]

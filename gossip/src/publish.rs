@@ -83,10 +83,7 @@ impl Publisher {
     /// What `data` will be filed under.
     #[must_use]
     pub fn label(&self, data: &CrdsData) -> Label {
-        Label {
-            origin: self.me,
-            ..data.label()
-        }
+        Label { origin: self.me, ..data.label() }
     }
 
     /// Signs `data` as said by us now, later than what we said `before` under the same label.
@@ -98,11 +95,7 @@ impl Publisher {
         let wallclock = before.map_or(now.unix_ms, |before| now.unix_ms.max(before + 1));
         data.restamp(self.me, wallclock);
         let value = CrdsValue::sign(data, &*self.signer);
-        assert!(
-            value.bytes().len() <= VALUE_BYTES_MAX,
-            "a value of {} bytes",
-            value.bytes().len()
-        );
+        assert!(value.bytes().len() <= VALUE_BYTES_MAX, "a value of {} bytes", value.bytes().len());
         value
     }
 }

@@ -69,14 +69,8 @@ impl Budget {
         let intervals = now.since(self.filled).as_micros() as u64 / interval;
         if intervals > 0 {
             let more = self.rate.saturating_mul(intervals);
-            self.bytes = self
-                .bytes
-                .saturating_add(more)
-                .min(self.rate * BUDGET_BURST);
-            self.filled = Now {
-                mono_us: self.filled.mono_us + intervals * interval,
-                ..now
-            };
+            self.bytes = self.bytes.saturating_add(more).min(self.rate * BUDGET_BURST);
+            self.filled = Now { mono_us: self.filled.mono_us + intervals * interval, ..now };
         }
     }
 
@@ -113,16 +107,8 @@ impl Pull {
     #[must_use]
     pub const fn new(items_min: usize, now: Now) -> Self {
         let rate = 2 * BUDGET_BYTES;
-        let budget = Budget {
-            bytes: rate * BUDGET_BURST,
-            rate,
-            filled: now,
-        };
-        Self {
-            failed: Recent::new(FAILED_MAX),
-            budget,
-            items_min,
-        }
+        let budget = Budget { bytes: rate * BUDGET_BURST, rate, filled: now };
+        Self { failed: Recent::new(FAILED_MAX), budget, items_min }
     }
 
     /// Tells how many nodes have stake, which decides the budget for answers.
@@ -143,22 +129,12 @@ impl Pull {
     /// Filters for one round: the whole table in one when it fits, else a sample of its partitions.
     /// `caller_bytes`: the caller's contact info, which shares the datagram.
     #[must_use]
-    pub fn filters(
-        &self,
-        table: &Table,
-        caller_bytes: usize,
-        rng: &mut ChaCha8Rng,
-    ) -> Vec<CrdsFilter> {
+    pub fn filters(&self, table: &Table, caller_bytes: usize, rng: &mut ChaCha8Rng) -> Vec<CrdsFilter> {
         let items = (table.hashes_len() + self.failed.len()).max(self.items_min);
         let room = filter_bits(caller_bytes);
-        assert!(
-            room > 0,
-            "a contact info of {caller_bytes} bytes leaves no room for a filter"
-        );
+        assert!(room > 0, "a contact info of {caller_bytes} bytes leaves no room for a filter");
         let wanted = 6 * u32::try_from(items).unwrap_or(u32::MAX / 6);
-        let bits = wanted
-            .next_multiple_of(64)
-            .clamp(FILTER_BITS_MIN.min(room), room);
+        let bits = wanted.next_multiple_of(64).clamp(FILTER_BITS_MIN.min(room), room);
         let partitions = items.div_ceil(Bloom::capacity(bits)).next_power_of_two() as u64;
         let mask_bits = partitions.trailing_zeros();
         let count = partitions.div_ceil(PARTITIONS_PER_FILTER).min(FILTERS_MAX);
@@ -166,9 +142,7 @@ impl Pull {
         while (chosen.len() as u64) < count {
             let number = rng.gen_range(0..partitions);
             let mask = CrdsFilter::mask_of(number, mask_bits);
-            chosen
-                .entry(mask)
-                .or_insert_with(|| Bloom::random(bits, rng));
+            chosen.entry(mask).or_insert_with(|| Bloom::random(bits, rng));
         }
         let below = CrdsFilter::mask_of(0, mask_bits);
         for hash in table.hashes().chain(self.failed.keys()) {
@@ -176,26 +150,14 @@ impl Pull {
                 bloom.add(hash);
             }
         }
-        let filter = |(mask, bloom)| CrdsFilter {
-            bloom,
-            mask,
-            mask_bits,
-        };
+        let filter = |(mask, bloom)| CrdsFilter { bloom, mask, mask_bits };
         chosen.into_iter().map(filter).collect()
     }
 
     /// What the table has and the caller lacks, as far as the budget allows.
-    pub fn answer(
-        &mut self,
-        now: Now,
-        request: &Request<'_>,
-        table: &Table,
-        rng: &mut ChaCha8Rng,
-    ) -> Answer {
+    pub fn answer(&mut self, now: Now, request: &Request<'_>, table: &Table, rng: &mut ChaCha8Rng) -> Answer {
         self.budget.refill(now);
-        let latest = request
-            .wallclock
-            .saturating_add(rng.gen_range(0..JITTER_MS));
+        let latest = request.wallclock.saturating_add(rng.gen_range(0..JITTER_MS));
         let (low, high) = request.filter.range();
         if low > high {
             return Answer::default();
@@ -250,12 +212,7 @@ pub const VALUES_BYTES: usize = PACKET_BYTES - ENVELOPE_BYTES;
 
 /// A random peer to ask, by stake: who has more is asked more often, who is silent rarely.
 #[must_use]
-pub fn choose_peer<'a>(
-    now: Now,
-    me: &Pubkey,
-    peers: &'a [Peer],
-    rng: &mut ChaCha8Rng,
-) -> Option<&'a Peer> {
+pub fn choose_peer<'a>(now: Now, me: &Pubkey, peers: &'a [Peer], rng: &mut ChaCha8Rng) -> Option<&'a Peer> {
     let weight = |peer: &Peer| {
         if peer.identity == *me || peer.addresses.gossip.is_none() {
             return 0;
@@ -312,13 +269,7 @@ impl Entrypoint {
     /// An address nobody has answered from yet.
     #[must_use]
     pub const fn new(address: SocketAddr, now: Now) -> Self {
-        Self {
-            address,
-            identity: None,
-            asked: 0,
-            next: now,
-            pinged: None,
-        }
+        Self { address, identity: None, asked: 0, next: now, pinged: None }
     }
 
     /// Whether to ask it now; counts the asking.
@@ -327,9 +278,7 @@ impl Entrypoint {
             return false;
         }
         let doublings = self.asked.saturating_sub(ENTRYPOINT_EAGER).min(10);
-        let wait = ENTRYPOINT_FIRST
-            .saturating_mul(1 << doublings)
-            .min(ENTRYPOINT_LAST);
+        let wait = ENTRYPOINT_FIRST.saturating_mul(1 << doublings).min(ENTRYPOINT_LAST);
         self.next = now.after(wait);
         self.asked += 1;
         true
@@ -338,9 +287,7 @@ impl Entrypoint {
     /// It pinged us. Whether to ask it again at once, which nobody can make us do more often than we would
     /// ask by ourselves.
     pub fn ask_after_ping(&mut self, now: Now) -> bool {
-        let soon = self
-            .pinged
-            .is_some_and(|at| now.since(at) < ENTRYPOINT_FIRST);
+        let soon = self.pinged.is_some_and(|at| now.since(at) < ENTRYPOINT_FIRST);
         if soon || self.identity.is_some() {
             return false;
         }

@@ -52,37 +52,25 @@ impl Push {
     /// Nobody to push to yet; each value goes to `fanout` peers.
     #[must_use]
     pub const fn new(fanout: usize) -> Self {
-        Self {
-            active: Vec::new(),
-            cursor: 0,
-            fanout,
-        }
+        Self { active: Vec::new(), cursor: 0, fanout }
     }
 
     /// Adds a peer that just became known if there is room.
     pub fn welcome(&mut self, peer: Pubkey) {
         if self.active.len() < ACTIVE_MAX && self.active.iter().all(|active| active.peer != peer) {
-            self.active.push(Active {
-                peer,
-                pruned: BTreeSet::new(),
-            });
+            self.active.push(Active { peer, pruned: BTreeSet::new() });
         }
     }
 
     /// Lets the peer that was active longest go if others wait, and fills up with random peers.
     pub fn rotate(&mut self, me: &Pubkey, peers: &[Peer], rng: &mut ChaCha8Rng) {
-        self.active
-            .retain(|active| peers.iter().any(|peer| peer.identity == active.peer));
+        self.active.retain(|active| peers.iter().any(|peer| peer.identity == active.peer));
         let waiting = |peer: &&Peer| {
             peer.identity != *me
                 && peer.addresses.gossip.is_some()
-                && self
-                    .active
-                    .iter()
-                    .all(|active| active.peer != peer.identity)
+                && self.active.iter().all(|active| active.peer != peer.identity)
         };
-        let mut candidates: Vec<Pubkey> =
-            peers.iter().filter(waiting).map(|p| p.identity).collect();
+        let mut candidates: Vec<Pubkey> = peers.iter().filter(waiting).map(|p| p.identity).collect();
         if self.active.len() >= ACTIVE_MAX && !candidates.is_empty() {
             self.active.remove(0);
         }
@@ -104,11 +92,7 @@ impl Push {
         };
         let room = PRUNED_MAX - active.pruned.len();
         // A peer's own values are pushed to it never, so there is nothing to prune there.
-        origins
-            .iter()
-            .take(room)
-            .filter(|origin| active.pruned.insert(**origin))
-            .count()
+        origins.iter().take(room).filter(|origin| active.pruned.insert(**origin)).count()
     }
 
     /// Whether everything in the table's history is pushed.
@@ -118,12 +102,7 @@ impl Push {
     }
 
     /// What is new in the table since last time, by receiver.
-    pub fn collect(
-        &mut self,
-        table: &Table,
-        fresh: &Fresh,
-        places: &[Option<Place>],
-    ) -> Vec<Parcel> {
+    pub fn collect(&mut self, table: &Table, fresh: &Fresh, places: &[Option<Place>]) -> Vec<Parcel> {
         let mut parcels = BTreeMap::<SocketAddr, Vec<Bytes>>::new();
         let mut taken = 0;
         for (order, filed) in table.since(self.cursor) {
@@ -134,10 +113,7 @@ impl Push {
             taken += 1;
             if fresh.holds(&filed.value) {
                 for address in self.receivers(filed, places) {
-                    parcels
-                        .entry(address)
-                        .or_default()
-                        .push(filed.value.bytes().clone());
+                    parcels.entry(address).or_default().push(filed.value.bytes().clone());
                 }
             }
         }
@@ -147,14 +123,9 @@ impl Push {
         parcels.into_iter().collect()
     }
 
-    fn receivers<'a>(
-        &'a self,
-        filed: &Filed,
-        places: &'a [Option<Place>],
-    ) -> impl Iterator<Item = SocketAddr> + 'a {
+    fn receivers<'a>(&'a self, filed: &Filed, places: &'a [Option<Place>]) -> impl Iterator<Item = SocketAddr> + 'a {
         let origin = filed.value.origin();
-        let willing =
-            move |active: &Active| active.peer != origin && !active.pruned.contains(&origin);
+        let willing = move |active: &Active| active.peer != origin && !active.pruned.contains(&origin);
         self.active
             .iter()
             .zip(places)
@@ -243,10 +214,7 @@ impl StakeGate {
 
 /// Whether `contact`'s gossip address may be talked to, and which it is.
 #[must_use]
-pub fn gossip_place(
-    contact: &crate::wire::contact::ContactInfo,
-    space: AddressSpace,
-) -> Option<Place> {
+pub fn gossip_place(contact: &crate::wire::contact::ContactInfo, space: AddressSpace) -> Option<Place> {
     let address = contact.gossip().filter(|address| space.allows(address))?;
     Some((contact.pubkey, address))
 }

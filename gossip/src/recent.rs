@@ -27,12 +27,7 @@ impl<K: Ord + Clone, V> Recent<K, V> {
     #[must_use]
     pub const fn new(capacity: usize) -> Self {
         assert!(capacity > 0, "a memory of nothing");
-        Self {
-            noted: BTreeMap::new(),
-            order: BTreeMap::new(),
-            next: 0,
-            capacity,
-        }
+        Self { noted: BTreeMap::new(), order: BTreeMap::new(), next: 0, capacity }
     }
 
     /// Notes a key now, forgetting what was noted of it before.
@@ -44,14 +39,7 @@ impl<K: Ord + Clone, V> Recent<K, V> {
         let place = self.next;
         self.next += 1;
         self.order.insert(place, key.clone());
-        self.noted.insert(
-            key,
-            Note {
-                at: now,
-                place,
-                value,
-            },
-        );
+        self.noted.insert(key, Note { at: now, place, value });
         assert_eq!(self.order.len(), self.noted.len());
     }
 
@@ -106,10 +94,7 @@ impl<K: Ord + Clone, V> Recent<K, V> {
 #[must_use]
 pub fn before(now: Now, earlier: std::time::Duration) -> Now {
     let us = u64::try_from(earlier.as_micros()).unwrap_or(u64::MAX);
-    Now {
-        mono_us: now.mono_us.saturating_sub(us),
-        unix_ms: now.unix_ms.saturating_sub(us / 1_000),
-    }
+    Now { mono_us: now.mono_us.saturating_sub(us), unix_ms: now.unix_ms.saturating_sub(us / 1_000) }
 }
 
 #[cfg(test)]
@@ -117,10 +102,7 @@ mod tests {
     use super::*;
     use std::time::Duration;
 
-    const START: Now = Now {
-        mono_us: 1_000,
-        unix_ms: 1,
-    };
+    const START: Now = Now { mono_us: 1_000, unix_ms: 1 };
 
     #[test]
     fn a_full_memory_forgets_what_was_noted_longest_ago() {
@@ -137,10 +119,7 @@ mod tests {
         for key in 0..5u64 {
             recent.note(START.after(Duration::from_secs(key)), key, ());
         }
-        recent.forget_before(before(
-            START.after(Duration::from_secs(10)),
-            Duration::from_secs(7),
-        ));
+        recent.forget_before(before(START.after(Duration::from_secs(10)), Duration::from_secs(7)));
         assert_eq!(recent.keys().copied().collect::<Vec<_>>(), [3, 4]);
     }
 }

@@ -54,12 +54,7 @@ impl Registry {
     /// An empty list.
     #[must_use]
     pub fn new(space: AddressSpace, now: Now) -> Self {
-        Self {
-            peers: Arc::default(),
-            space,
-            outdated: Outdated::Peers,
-            refreshed: now,
-        }
+        Self { peers: Arc::default(), space, outdated: Outdated::Peers, refreshed: now }
     }
 
     /// Notes that the list is out of date.
@@ -74,12 +69,7 @@ impl Registry {
     }
 
     /// Makes the list anew from the table if it is time; the new list.
-    pub fn refresh(
-        &mut self,
-        now: Now,
-        table: &Table,
-        shred_version: u16,
-    ) -> Option<Arc<Vec<Peer>>> {
+    pub fn refresh(&mut self, now: Now, table: &Table, shred_version: u16) -> Option<Arc<Vec<Peer>>> {
         let due = match self.outdated {
             Outdated::No => false,
             Outdated::Seen => now.since(self.refreshed) >= SEEN_EVERY,

@@ -82,11 +82,7 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         let epoch = Duration::from_millis(432_000 * 400);
-        Self {
-            origins: ORIGINS_MAX,
-            values: VALUES_MAX,
-            staked_lasts: epoch,
-        }
+        Self { origins: ORIGINS_MAX, values: VALUES_MAX, staked_lasts: epoch }
     }
 }
 
@@ -153,11 +149,7 @@ impl Table {
         let label = value.label();
         let stake = self.stake(&label.origin);
         let origin = self.origins.entry(label.origin);
-        let origin = origin.or_insert(Origin {
-            values: 0,
-            stake,
-            seen: now,
-        });
+        let origin = origin.or_insert(Origin { values: 0, stake, seen: now });
         origin.values += 1;
         if label.kind == Kind::ContactInfo {
             origin.seen = now;
@@ -167,14 +159,7 @@ impl Table {
         }
         self.by_order.insert(self.next_order, label);
         self.by_prefix.insert((hash_prefix(value.hash()), label));
-        self.values.insert(
-            label,
-            Filed {
-                value,
-                received: now,
-                order: self.next_order,
-            },
-        );
+        self.values.insert(label, Filed { value, received: now, order: self.next_order });
         self.next_order += 1;
         assert_eq!(self.by_order.len(), self.values.len());
         assert_eq!(self.by_prefix.len(), self.values.len());
@@ -185,13 +170,9 @@ impl Table {
             return;
         };
         self.by_order.remove(&filed.order);
-        self.by_prefix
-            .remove(&(hash_prefix(filed.value.hash()), *label));
+        self.by_prefix.remove(&(hash_prefix(filed.value.hash()), *label));
         self.purged.note(now, *filed.value.hash(), ());
-        let origin = self
-            .origins
-            .get_mut(&label.origin)
-            .expect("a value has an origin");
+        let origin = self.origins.get_mut(&label.origin).expect("a value has an origin");
         origin.values -= 1;
         if origin.values == 0 {
             self.by_stake.remove(&(origin.stake, label.origin));
@@ -202,8 +183,7 @@ impl Table {
     /// Evicts the node with the least stake if one more value of `newcomer` would not fit.
     fn make_room(&mut self, now: Now, newcomer: &Pubkey) -> bool {
         let known = self.origins.contains_key(newcomer);
-        let fits = self.values.len() < self.limits.values
-            && (known || self.origins.len() < self.limits.origins);
+        let fits = self.values.len() < self.limits.values && (known || self.origins.len() < self.limits.origins);
         if fits || newcomer == self.me_ref() {
             return true;
         }
@@ -293,13 +273,7 @@ impl Table {
     /// The contact info of a node.
     #[must_use]
     pub fn contact(&self, node: &Pubkey) -> Option<&ContactInfo> {
-        self.get(&Label {
-            origin: *node,
-            kind: Kind::ContactInfo,
-            index: 0,
-        })?
-        .value
-        .contact()
+        self.get(&Label { origin: *node, kind: Kind::ContactInfo, index: 0 })?.value.contact()
     }
 
     /// When a node was last heard of.
@@ -321,9 +295,7 @@ impl Table {
 
     /// Values taken in from place `order` of the history on, oldest first.
     pub fn since(&self, order: u64) -> impl Iterator<Item = (u64, &Filed)> {
-        self.by_order
-            .range(order..)
-            .map(|(order, label)| (*order, &self.values[label]))
+        self.by_order.range(order..).map(|(order, label)| (*order, &self.values[label]))
     }
 
     /// The place in the history that the next value will have.
@@ -334,24 +306,15 @@ impl Table {
 
     /// Values whose hash has a prefix in the range, by prefix.
     pub fn by_prefix(&self, range: RangeInclusive<u64>) -> impl Iterator<Item = &Filed> {
-        let least = Label {
-            origin: Pubkey::default(),
-            kind: Kind::ContactInfo,
-            index: 0,
-        };
+        let least = Label { origin: Pubkey::default(), kind: Kind::ContactInfo, index: 0 };
         let (low, high) = range.into_inner();
         let from_low = self.by_prefix.range((low, least)..);
-        from_low
-            .take_while(move |(prefix, _)| *prefix <= high)
-            .map(|(_, label)| &self.values[label])
+        from_low.take_while(move |(prefix, _)| *prefix <= high).map(|(_, label)| &self.values[label])
     }
 
     /// Hashes of all that is kept and of what left lately.
     pub fn hashes(&self) -> impl Iterator<Item = &Hash> {
-        self.values
-            .values()
-            .map(|filed| filed.value.hash())
-            .chain(self.purged.keys())
+        self.values.values().map(|filed| filed.value.hash()).chain(self.purged.keys())
     }
 
     /// How many hashes [`Self::hashes`] gives.
@@ -380,15 +343,7 @@ impl Table {
 }
 
 fn labels_of(origin: Pubkey) -> RangeInclusive<Label> {
-    Label {
-        origin,
-        kind: Kind::ContactInfo,
-        index: 0,
-    }..=Label {
-        origin,
-        kind: Kind::Retired,
-        index: u16::MAX,
-    }
+    Label { origin, kind: Kind::ContactInfo, index: 0 }..=Label { origin, kind: Kind::Retired, index: u16::MAX }
 }
 
 /// Whether `new` takes the place of `old` with the same label.

@@ -26,10 +26,8 @@ use sundog_gossip::{
 use sundog_types::{Hash, Now, Pubkey, Signature};
 
 fn vectors(file: &str) -> Value {
-    let folder = std::env::var_os("SUNDOG_VECTORS").map_or_else(
-        || PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/vectors")),
-        PathBuf::from,
-    );
+    let folder = std::env::var_os("SUNDOG_VECTORS")
+        .map_or_else(|| PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/vectors")), PathBuf::from);
     let text = std::fs::read_to_string(folder.join(file)).expect("vectors are beside the tests");
     serde_json::from_str(&text).expect("vectors are JSON")
 }
@@ -47,9 +45,7 @@ fn number(value: &Value) -> u64 {
 }
 
 fn bytes(value: &Value) -> Vec<u8> {
-    base64::engine::general_purpose::STANDARD
-        .decode(text(value))
-        .expect("base64")
+    base64::engine::general_purpose::STANDARD.decode(text(value)).expect("base64")
 }
 
 fn hash(value: &Value) -> Hash {
@@ -88,11 +84,7 @@ fn check_message(name: &str, message: &Protocol, fields: &Value) {
     match message {
         Protocol::PingMessage(ping) => {
             assert_eq!(ping.from, pubkey(&fields["from"]), "{name}");
-            assert_eq!(
-                Hash::new_from_array(ping.token),
-                hash(&fields["token"]),
-                "{name}"
-            );
+            assert_eq!(Hash::new_from_array(ping.token), hash(&fields["token"]), "{name}");
         }
         Protocol::PongMessage(pong) => {
             assert_eq!(pong.from, pubkey(&fields["from"]), "{name}");
@@ -120,37 +112,21 @@ fn check_message(name: &str, message: &Protocol, fields: &Value) {
 
 fn check_value(name: &str, value: &CrdsValue, fields: &Value) {
     assert_eq!(*value.hash(), hash(&fields["value_hash"]), "{name}");
-    assert_eq!(
-        value.bytes().len() as u64,
-        number(&fields["length"]),
-        "{name}"
-    );
+    assert_eq!(value.bytes().len() as u64, number(&fields["length"]), "{name}");
     let signature = Signature::from_str(text(&fields["signature"])).expect("a signature");
     assert_eq!(value.signature(), signature, "{name}");
-    assert_eq!(
-        format!("{:?}", value.label().kind),
-        text(&fields["kind"]),
-        "{name}"
-    );
+    assert_eq!(format!("{:?}", value.label().kind), text(&fields["kind"]), "{name}");
     if let Some(info) = value.contact() {
         return check_contact(name, info, &fields["contact_info"]);
     }
     assert_eq!(value.origin(), pubkey(&fields["from"]), "{name}");
     assert_eq!(value.wallclock(), number(&fields["wallclock"]), "{name}");
     if !fields["index"].is_null() {
-        assert_eq!(
-            u64::from(value.label().index),
-            number(&fields["index"]),
-            "{name}"
-        );
+        assert_eq!(u64::from(value.label().index), number(&fields["index"]), "{name}");
     }
     match value.data() {
         CrdsData::Vote(_, vote) => {
-            assert_eq!(
-                vote.slot(),
-                Some(number(&fields["last_voted_slot"])),
-                "{name}"
-            );
+            assert_eq!(vote.slot(), Some(number(&fields["last_voted_slot"])), "{name}");
             let transaction = bincode::serialize(&vote.transaction).expect("encodes");
             assert_eq!(transaction, bytes(&fields["transaction"]), "{name}");
         }
@@ -171,120 +147,54 @@ fn check_rare_kind(name: &str, data: &CrdsData, fields: &Value) {
             let incremental = list(&fields["incremental"]).iter();
             let pair = |pair: &Value| (number_or_text(&pair[0]), hash(&pair[1]));
             assert_eq!(hashes.full, pair(&fields["full"]), "{name}");
-            assert_eq!(
-                hashes.incremental,
-                incremental.map(pair).collect::<Vec<_>>(),
-                "{name}"
-            );
+            assert_eq!(hashes.incremental, incremental.map(pair).collect::<Vec<_>>(), "{name}");
         }
         CrdsData::RestartLastVotedForkSlots(restart) => {
-            assert_eq!(
-                restart.last_voted_slot,
-                number(&fields["last_voted_slot"]),
-                "{name}"
-            );
-            assert_eq!(
-                restart.last_voted_hash,
-                hash(&fields["last_voted_hash"]),
-                "{name}"
-            );
-            assert_eq!(
-                u64::from(restart.shred_version),
-                number(&fields["shred_version"]),
-                "{name}"
-            );
+            assert_eq!(restart.last_voted_slot, number(&fields["last_voted_slot"]), "{name}");
+            assert_eq!(restart.last_voted_hash, hash(&fields["last_voted_hash"]), "{name}");
+            assert_eq!(u64::from(restart.shred_version), number(&fields["shred_version"]), "{name}");
             let ranges = list(&fields["slot_ranges"]);
-            let all = ranges
-                .iter()
-                .flat_map(|range| number(&range[0])..=number(&range[1]));
+            let all = ranges.iter().flat_map(|range| number(&range[0])..=number(&range[1]));
             assert_eq!(restart.slots(0), all.collect::<Vec<u64>>(), "{name}");
         }
         CrdsData::RestartHeaviestFork(fork) => {
             assert_eq!(fork.last_slot, number(&fields["last_slot"]), "{name}");
-            assert_eq!(
-                fork.last_slot_hash,
-                hash(&fields["last_slot_hash"]),
-                "{name}"
-            );
-            assert_eq!(
-                fork.observed_stake,
-                number(&fields["observed_stake"]),
-                "{name}"
-            );
-            assert_eq!(
-                u64::from(fork.shred_version),
-                number(&fields["shred_version"]),
-                "{name}"
-            );
+            assert_eq!(fork.last_slot_hash, hash(&fields["last_slot_hash"]), "{name}");
+            assert_eq!(fork.observed_stake, number(&fields["observed_stake"]), "{name}");
+            assert_eq!(u64::from(fork.shred_version), number(&fields["shred_version"]), "{name}");
         }
         CrdsData::DuplicateShred(_, chunk) => {
             assert_eq!(chunk.slot, number(&fields["slot"]), "{name}");
-            assert_eq!(
-                u64::from(chunk.num_chunks),
-                number(&fields["num_chunks"]),
-                "{name}"
-            );
-            assert_eq!(
-                u64::from(chunk.chunk_index),
-                number(&fields["chunk_index"]),
-                "{name}"
-            );
-            assert_eq!(
-                chunk.chunk.len() as u64,
-                number(&fields["chunk_length"]),
-                "{name}"
-            );
+            assert_eq!(u64::from(chunk.num_chunks), number(&fields["num_chunks"]), "{name}");
+            assert_eq!(u64::from(chunk.chunk_index), number(&fields["chunk_index"]), "{name}");
+            assert_eq!(chunk.chunk.len() as u64, number(&fields["chunk_length"]), "{name}");
         }
         _ => panic!("{name}: not expected here"),
     }
 }
 
 fn number_or_text(value: &Value) -> u64 {
-    value
-        .as_u64()
-        .unwrap_or_else(|| text(value).parse().expect("a number"))
+    value.as_u64().unwrap_or_else(|| text(value).parse().expect("a number"))
 }
 
 fn check_contact(name: &str, info: &ContactInfo, fields: &Value) {
     assert_eq!(info.pubkey, pubkey(&fields["pubkey"]), "{name}");
     assert_eq!(info.wallclock, number(&fields["wallclock"]), "{name}");
     assert_eq!(info.outset, number(&fields["outset"]), "{name}");
-    assert_eq!(
-        u64::from(info.shred_version),
-        number(&fields["shred_version"]),
-        "{name}"
-    );
+    assert_eq!(u64::from(info.shred_version), number(&fields["shred_version"]), "{name}");
     let version = &fields["version"];
     let parts = ["major", "minor", "patch"].map(|part| number(&version[part]) as u16);
     assert_eq!(info.version.number, parts, "{name}");
-    assert_eq!(
-        u64::from(info.version.commit),
-        number(&version["commit"]),
-        "{name}"
-    );
-    assert_eq!(
-        u64::from(info.version.feature_set),
-        number(&version["feature_set"]),
-        "{name}"
-    );
-    assert_eq!(
-        u64::from(info.version.client),
-        number(&version["client"]),
-        "{name}"
-    );
+    assert_eq!(u64::from(info.version.commit), number(&version["commit"]), "{name}");
+    assert_eq!(u64::from(info.version.feature_set), number(&version["feature_set"]), "{name}");
+    assert_eq!(u64::from(info.version.client), number(&version["client"]), "{name}");
     let ips: Vec<String> = info.ips().iter().map(ToString::to_string).collect();
     let expected: Vec<&str> = list(&fields["addrs"]).iter().map(text).collect();
     assert_eq!(ips, expected, "{name}");
     let sockets: Vec<(u8, SocketAddr)> = info.sockets().collect();
     let listed = list(&fields["sockets"]).iter();
-    let expected: Vec<_> = listed
-        .map(|s| {
-            (
-                number(&s["key"]) as u8,
-                address(&s["address"]).expect("an address"),
-            )
-        })
-        .collect();
+    let expected: Vec<_> =
+        listed.map(|s| (number(&s["key"]) as u8, address(&s["address"]).expect("an address"))).collect();
     assert_eq!(sockets, expected, "{name}");
     let seen = &fields["seen_by_agave"];
     let keys = [
@@ -320,9 +230,7 @@ fn pull_requests_carry_the_filter_and_are_answered_with_the_same_values() {
         .collect();
     for case in list(&gossip["pull_requests"]) {
         let name = text(&case["message"]);
-        let Protocol::PullRequest(filter, caller) = &messages[name] else {
-            panic!("{name}")
-        };
+        let Protocol::PullRequest(filter, caller) = &messages[name] else { panic!("{name}") };
         check_filter(name, filter, case);
         check_value(name, caller, &case["caller_value"]);
         let answered = &case["answered_with"];
@@ -342,54 +250,30 @@ fn answer<'a>(
     caller: &CrdsValue,
     shred_version: u16,
 ) -> Vec<Hash> {
-    let now = Now {
-        mono_us: 0,
-        unix_ms: caller.wallclock(),
-    };
+    let now = Now { mono_us: 0, unix_ms: caller.wallclock() };
     let mut table = Table::new(Pubkey::default(), Limits::default());
     for value in values {
         let outcome = table.offer(now, value.clone());
-        assert!(
-            matches!(outcome, Offered::New | Offered::Duplicate),
-            "{:?}",
-            value.label()
-        );
+        assert!(matches!(outcome, Offered::New | Offered::Duplicate), "{:?}", value.label());
     }
     let gate = StakeGate::new(Stakes::default());
     let mut pull = Pull::new(512, now);
     pull.set_staked(1_000);
-    let request = Request {
-        filter,
-        wallclock: caller.wallclock(),
-        shred_version,
-        gate: &gate,
-    };
+    let request = Request { filter, wallclock: caller.wallclock(), shred_version, gate: &gate };
     let mut rng = rand_chacha::rand_core::SeedableRng::from_seed([3; 32]);
     let later = now.after(Duration::from_secs(1));
     let answer = pull.answer(later, &request, &table, &mut rng);
     assert_eq!(answer.over_budget, 0);
     let read = |bytes: &bytes::Bytes| CrdsValue::read(&mut Reader::new(bytes)).expect("a value");
-    answer
-        .values
-        .iter()
-        .map(|bytes| *read(bytes).hash())
-        .collect()
+    answer.values.iter().map(|bytes| *read(bytes).hash()).collect()
 }
 
 fn check_filter(name: &str, filter: &CrdsFilter, case: &Value) {
     let keys: Vec<u64> = list(&case["keys"]).iter().map(number).collect();
     assert_eq!(filter.bloom.keys(), keys, "{name}");
-    assert_eq!(
-        filter.bloom.bits().len(),
-        number(&case["num_bits"]),
-        "{name}"
-    );
+    assert_eq!(filter.bloom.bits().len(), number(&case["num_bits"]), "{name}");
     assert_eq!(filter.mask, number(&case["mask"]), "{name}");
-    assert_eq!(
-        u64::from(filter.mask_bits),
-        number(&case["mask_bits"]),
-        "{name}"
-    );
+    assert_eq!(u64::from(filter.mask_bits), number(&case["mask_bits"]), "{name}");
     let mut writer = Writer::new();
     filter.write(&mut writer);
     assert_eq!(writer.into_bytes(), bytes(&case["crds_filter"]), "{name}");
@@ -401,14 +285,8 @@ fn check_filter(name: &str, filter: &CrdsFilter, case: &Value) {
     assert_eq!(made, filter.bloom, "{name}");
     for probe in list(&case["probes"]) {
         let probed = hash(&probe["hash"]);
-        assert_eq!(
-            filter.bloom.contains(&probed),
-            probe["in_bloom"].as_bool().expect("a truth")
-        );
-        assert_eq!(
-            filter.covers(&probed),
-            probe["in_partition"].as_bool().expect("a truth")
-        );
+        assert_eq!(filter.bloom.contains(&probed), probe["in_bloom"].as_bool().expect("a truth"));
+        assert_eq!(filter.covers(&probed), probe["in_partition"].as_bool().expect("a truth"));
     }
 }
 
@@ -457,10 +335,7 @@ fn duplicate_proofs_are_cut_and_joined_like_the_reference_does() {
     let reporter = pubkey(&proofs["reporter"]["pubkey"]);
     let (slot, wallclock) = (number(&proofs["slot"]), number(&proofs["wallclock"]));
     for (index, case) in list(&proofs["cases"]).iter().enumerate() {
-        let proof = DuplicateProof {
-            first: bytes(&case["shred1"]),
-            second: bytes(&case["shred2"]),
-        };
+        let proof = DuplicateProof { first: bytes(&case["shred1"]), second: bytes(&case["shred2"]) };
         let chunks = proof.chunks(reporter, slot, wallclock);
         if let Some(count) = case["sender"]["chunks"].as_u64() {
             assert_eq!(chunks.len() as u64, count);
@@ -483,20 +358,14 @@ fn bloom_filters_set_the_reference_bits() {
             let item = hash(&added["hash"]);
             for (index, key) in keys.iter().enumerate() {
                 assert_eq!(fnv(*key, &item), number(&added["fnv_by_key"][index]));
-                assert_eq!(
-                    bloom.position(*key, &item),
-                    number(&added["positions"][index])
-                );
+                assert_eq!(bloom.position(*key, &item), number(&added["positions"][index]));
             }
             bloom.add(&item);
         }
         let set: Vec<u64> = list(&case["bits_set"]).iter().map(number).collect();
         assert_eq!(bloom.bits().ones().collect::<Vec<_>>(), set);
         for probe in list(&case["contains"]) {
-            assert_eq!(
-                bloom.contains(&hash(&probe[0])),
-                probe[1].as_bool().expect("a truth")
-            );
+            assert_eq!(bloom.contains(&hash(&probe[0])), probe[1].as_bool().expect("a truth"));
         }
         let wire = bytes(&case["bincode"]);
         assert_eq!(encoded(&bloom), wire);
@@ -521,12 +390,7 @@ fn compact_integers_have_one_spelling() {
         let wire = bytes(&case["bytes"]);
         let mut reader = Reader::new(&wire);
         let read = reader.compact_u16().ok();
-        assert_eq!(
-            read.map(u64::from),
-            case["agave"]["value"].as_u64(),
-            "{}",
-            case["hex"]
-        );
+        assert_eq!(read.map(u64::from), case["agave"]["value"].as_u64(), "{}", case["hex"]);
         if read.is_some() {
             let length = (wire.len() - reader.rest().len()) as u64;
             assert_eq!(Some(length), case["agave"]["length"].as_u64());
@@ -557,10 +421,7 @@ fn every_kind_is_among_the_vectors() {
         .iter()
         .flat_map(|case| {
             let message = Protocol::decode(&bytes(&case["bytes"])).expect("decodes");
-            values_of(&message)
-                .iter()
-                .map(|value| value.label().kind)
-                .collect::<Vec<_>>()
+            values_of(&message).iter().map(|value| value.label().kind).collect::<Vec<_>>()
         })
         .collect();
     kinds.sort_unstable();

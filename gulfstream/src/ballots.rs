@@ -22,11 +22,7 @@ impl Ballots {
     ///
     /// # Errors
     /// Why it is not held. When another one had to go for it, that is told as `Ok(true)`.
-    pub(crate) fn offer(
-        &mut self,
-        stake: u64,
-        vote: VerifiedTransaction,
-    ) -> Result<bool, DropReason> {
+    pub(crate) fn offer(&mut self, stake: u64, vote: VerifiedTransaction) -> Result<bool, DropReason> {
         let parsed = parse_vote(vote.transaction()).filter(|_| vote.is_vote());
         let parsed = parsed.ok_or(DropReason::NotAVote)?;
         let slot = Slot::new(parsed.last_slot);
@@ -81,21 +77,12 @@ mod tests {
     fn when_full_the_voter_with_least_stake_loses() {
         let mut ballots = Ballots::default();
         for voter in 0..BALLOTS_MAX as u64 {
-            assert_eq!(
-                ballots.offer(10, samples::unsigned_vote(voter, 1)),
-                Ok(false)
-            );
+            assert_eq!(ballots.offer(10, samples::unsigned_vote(voter, 1)), Ok(false));
         }
         let newcomer = samples::unsigned_vote(u64::MAX, 1);
-        assert_eq!(
-            ballots.offer(9, newcomer.clone()),
-            Err(DropReason::VotesFull)
-        );
+        assert_eq!(ballots.offer(9, newcomer.clone()), Err(DropReason::VotesFull));
         assert_eq!(ballots.offer(11, newcomer.clone()), Ok(true));
-        assert_eq!(
-            (ballots.len(), ballots.by_voter.len()),
-            (BALLOTS_MAX, BALLOTS_MAX)
-        );
+        assert_eq!((ballots.len(), ballots.by_voter.len()), (BALLOTS_MAX, BALLOTS_MAX));
         assert_eq!(ballots.take_best(9_999), Some(newcomer));
     }
 
@@ -104,10 +91,7 @@ mod tests {
         let mut ballots = Ballots::default();
         assert_eq!(ballots.offer(1, samples::unsigned_vote(1, 5)), Ok(false));
         assert_eq!(ballots.offer(1, samples::unsigned_vote(1, 5)), Ok(false));
-        assert_eq!(
-            ballots.offer(1, samples::unsigned_vote(1, 4)),
-            Err(DropReason::OldVote)
-        );
+        assert_eq!(ballots.offer(1, samples::unsigned_vote(1, 4)), Err(DropReason::OldVote));
         assert_eq!(ballots.len(), 1);
     }
 }

@@ -96,9 +96,7 @@ impl Buffer {
     /// The best ones that no other leader has been sent yet, at most `count`.
     pub(crate) fn unforwarded(&self, count: usize) -> impl Iterator<Item = &VerifiedTransaction> {
         let best_first = self.ranked.values().rev();
-        best_first
-            .filter(|transaction| !transaction.forwarded)
-            .take(count)
+        best_first.filter(|transaction| !transaction.forwarded).take(count)
     }
 
     /// Notes that one was sent to another leader.
@@ -129,35 +127,22 @@ mod tests {
     use super::*;
     use crate::samples;
 
-    const T0: Now = Now {
-        mono_us: 0,
-        unix_ms: 0,
-    };
+    const T0: Now = Now { mono_us: 0, unix_ms: 0 };
 
     #[test]
     fn when_full_the_cheapest_loses() {
         let mut buffer = Buffer::default();
         for number in 0..BUFFER_MAX as u64 {
-            assert_eq!(
-                buffer.offer(T0, samples::unsigned(number, 1_000)),
-                Offer::Held
-            );
+            assert_eq!(buffer.offer(T0, samples::unsigned(number, 1_000)), Offer::Held);
         }
         let newcomer = |price| samples::unsigned(u64::MAX - price, price);
-        assert_eq!(
-            buffer.offer(T0, newcomer(1_000)),
-            Offer::Outbid,
-            "as cheap, but later"
-        );
+        assert_eq!(buffer.offer(T0, newcomer(1_000)), Offer::Outbid, "as cheap, but later");
         assert_eq!(buffer.offer(T0, newcomer(0)), Offer::Outbid);
         assert_eq!(buffer.offer(T0, newcomer(2_000)), Offer::Displaced);
         assert_eq!(buffer.offer(T0, newcomer(2_000)), Offer::Duplicate);
         assert_eq!(buffer.len(), BUFFER_MAX);
         assert_eq!(buffer.take_best(9_999), Some(held(newcomer(2_000))));
-        assert_eq!(
-            (buffer.by_signature.len(), buffer.by_age.len()),
-            (buffer.len(), buffer.len())
-        );
+        assert_eq!((buffer.by_signature.len(), buffer.by_age.len()), (buffer.len(), buffer.len()));
         assert_eq!(buffer.expire(T0.after(HELD_FOR)), BUFFER_MAX as u64 - 1);
     }
 

@@ -5,9 +5,7 @@ use crate::price::{Price, price};
 use bytes::Bytes;
 use solana_message::{VersionedMessage, v0::MessageAddressTableLookup};
 use solana_transaction::versioned::VersionedTransaction;
-use sundog_types::transaction::{
-    TRANSACTION_BYTES_MAX, TransactionError, decode_whole_transaction,
-};
+use sundog_types::transaction::{TRANSACTION_BYTES_MAX, TransactionError, decode_whole_transaction};
 use sundog_types::vote::is_simple_vote;
 use sundog_types::{Hash, Now, Pubkey, Signature};
 
@@ -75,22 +73,13 @@ impl VerifiedTransaction {
     /// Its id: the first signature.
     #[must_use]
     pub fn signature(&self) -> Signature {
-        self.transaction
-            .signatures
-            .first()
-            .copied()
-            .unwrap_or_default()
+        self.transaction.signatures.first().copied().unwrap_or_default()
     }
 
     /// Who pays its fee.
     #[must_use]
     pub fn payer(&self) -> Pubkey {
-        self.transaction
-            .message
-            .static_account_keys()
-            .first()
-            .copied()
-            .unwrap_or_default()
+        self.transaction.message.static_account_keys().first().copied().unwrap_or_default()
     }
 
     /// Hash of the signed message, by which a bank knows it again (reference 1.10).
@@ -166,19 +155,14 @@ fn check_signature_count(transaction: &VersionedTransaction) -> Result<(), DropR
     // The payer is the first signer and must be writable.
     let payer_writable = header.num_readonly_signed_accounts < header.num_required_signatures;
     let right = (1..=SIGNATURES_MAX).contains(&count) && count == required && payer_writable;
-    if right {
-        Ok(())
-    } else {
-        Err(DropReason::SignatureCount)
-    }
+    if right { Ok(()) } else { Err(DropReason::SignatureCount) }
 }
 
 fn check_message(message: &VersionedMessage) -> Result<(), DropReason> {
     let header = message.header();
     let keys = message.static_account_keys().len();
     let signers = usize::from(header.num_required_signatures);
-    if signers + usize::from(header.num_readonly_unsigned_accounts) > keys || keys > STATIC_KEYS_MAX
-    {
+    if signers + usize::from(header.num_readonly_unsigned_accounts) > keys || keys > STATIC_KEYS_MAX {
         return Err(DropReason::Unsanitary);
     }
     let instructions = message.instructions();
@@ -196,17 +180,9 @@ fn check_message(message: &VersionedMessage) -> Result<(), DropReason> {
     let sane = accounts <= ACCOUNTS_MAX
         && instructions.iter().all(|instruction| {
             let program = usize::from(instruction.program_id_index);
-            (1..keys).contains(&program)
-                && instruction
-                    .accounts
-                    .iter()
-                    .all(|index| usize::from(*index) < accounts)
+            (1..keys).contains(&program) && instruction.accounts.iter().all(|index| usize::from(*index) < accounts)
         });
-    if sane {
-        Ok(())
-    } else {
-        Err(DropReason::Unsanitary)
-    }
+    if sane { Ok(()) } else { Err(DropReason::Unsanitary) }
 }
 
 fn loads(lookup: &MessageAddressTableLookup) -> usize {
@@ -240,10 +216,7 @@ mod tests {
         let verified = check_packet(&packet).expect("good");
         assert_eq!(verified.packet(), &packet);
         assert_eq!(verified.signature().as_ref(), &packet[1..65]);
-        assert_eq!(
-            verified.message_hash(),
-            verified.transaction().message.hash()
-        );
+        assert_eq!(verified.message_hash(), verified.transaction().message.hash());
         assert!(!verified.is_vote());
         assert!(check(&samples::vote(1, 2)).expect("good").is_vote());
     }

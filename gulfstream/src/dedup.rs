@@ -52,10 +52,7 @@ impl Seen {
 mod tests {
     use super::*;
 
-    const T0: Now = Now {
-        mono_us: 5,
-        unix_ms: 0,
-    };
+    const T0: Now = Now { mono_us: 5, unix_ms: 0 };
 
     fn key(number: usize) -> SeenKey {
         (number as u128).to_le_bytes()

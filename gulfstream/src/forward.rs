@@ -36,12 +36,7 @@ pub(crate) struct Horizon {
 
 impl Horizon {
     pub(crate) fn new(me: Pubkey) -> Self {
-        Self {
-            me,
-            leaders: Arc::default(),
-            addresses: BTreeMap::new(),
-            tip: Slot::ZERO,
-        }
+        Self { me, leaders: Arc::default(), addresses: BTreeMap::new(), tip: Slot::ZERO }
     }
 
     pub(crate) fn me(&self) -> Pubkey {
@@ -57,10 +52,7 @@ impl Horizon {
     }
 
     pub(crate) fn set_peers(&mut self, peers: &[Peer]) {
-        self.addresses = peers
-            .iter()
-            .map(|peer| (peer.identity, peer.addresses))
-            .collect();
+        self.addresses = peers.iter().map(|peer| (peer.identity, peer.addresses)).collect();
     }
 
     fn ahead(&self) -> impl Iterator<Item = &(Slot, Pubkey)> {
@@ -110,10 +102,7 @@ impl Outbox {
         let mut count = 0;
         for leader in horizon.next_leaders() {
             if leader != horizon.me && address(horizon, &leader, way).is_some() {
-                self.parcels
-                    .entry((leader, way))
-                    .or_default()
-                    .push(packet.clone());
+                self.parcels.entry((leader, way)).or_default().push(packet.clone());
                 count += 1;
             }
         }
@@ -128,12 +117,7 @@ impl Outbox {
             };
             for batch in packets.chunks(CHECK_BATCH_MAX) {
                 let (transactions, votes) = (batch.to_vec(), way == Way::Vote);
-                out.push(Effect::Forward {
-                    to,
-                    addr,
-                    transactions,
-                    votes,
-                });
+                out.push(Effect::Forward { to, addr, transactions, votes });
             }
         }
     }

@@ -49,10 +49,7 @@ struct Bucket {
 
 impl Bucket {
     fn full(now: Now, per_second: u64) -> Self {
-        Self {
-            tokens: per_second.saturating_mul(TOKEN),
-            filled: now,
-        }
+        Self { tokens: per_second.saturating_mul(TOKEN), filled: now }
     }
 
     fn take(&mut self, now: Now, per_second: u64) -> bool {
@@ -84,10 +81,7 @@ impl Buckets {
             self.by_peer.remove(&oldest);
         }
         self.by_age.insert((now, peer));
-        let bucket = self
-            .by_peer
-            .entry(peer)
-            .or_insert_with(|| Bucket::full(now, per_second));
+        let bucket = self.by_peer.entry(peer).or_insert_with(|| Bucket::full(now, per_second));
         bucket.take(now, per_second)
     }
 }
@@ -120,9 +114,7 @@ impl Ingress {
 
     /// Learns who has stake.
     pub(crate) fn weigh(&mut self, stakes: BTreeMap<Pubkey, u64>) {
-        self.total_stake = stakes
-            .values()
-            .fold(0, |sum: u64, stake| sum.saturating_add(*stake));
+        self.total_stake = stakes.values().fold(0, |sum: u64, stake| sum.saturating_add(*stake));
         self.stakes = stakes;
     }
 
@@ -139,10 +131,7 @@ impl Ingress {
             Source::Vote => take_shared(&mut self.votes, now, self.config.votes_per_second),
             Source::Client(None) => self.admit_unstaked(now),
             Source::Client(Some(peer)) | Source::Forwarded(peer) => match self.stake(&peer) {
-                0 => {
-                    self.admit_unstaked(now)
-                        && self.unstaked.take(now, peer, self.config.peer_per_second)
-                }
+                0 => self.admit_unstaked(now) && self.unstaked.take(now, peer, self.config.peer_per_second),
                 stake => {
                     let rate = self.share(stake);
                     self.staked.take(now, peer, rate)
@@ -158,16 +147,12 @@ impl Ingress {
     fn share(&self, stake: u64) -> u64 {
         let all = u128::from(self.config.staked_per_second);
         let share = all * u128::from(stake) / u128::from(self.total_stake.max(1));
-        u64::try_from(share)
-            .unwrap_or(u64::MAX)
-            .max(self.config.peer_per_second)
+        u64::try_from(share).unwrap_or(u64::MAX).max(self.config.peer_per_second)
     }
 }
 
 fn take_shared(bucket: &mut Option<Bucket>, now: Now, per_second: u64) -> bool {
-    bucket
-        .get_or_insert_with(|| Bucket::full(now, per_second))
-        .take(now, per_second)
+    bucket.get_or_insert_with(|| Bucket::full(now, per_second)).take(now, per_second)
 }
 
 #[cfg(test)]
@@ -175,10 +160,7 @@ mod tests {
     use super::*;
     use std::time::Duration;
 
-    const T0: Now = Now {
-        mono_us: 0,
-        unix_ms: 0,
-    };
+    const T0: Now = Now { mono_us: 0, unix_ms: 0 };
 
     fn key(number: u64) -> Pubkey {
         let mut bytes = [0; 32];
@@ -229,18 +211,8 @@ mod tests {
     fn a_bucket_refills_with_time_up_to_one_second() {
         let mut ingress = ingress();
         check(&mut ingress, T0, Source::Vote, 40);
-        check(
-            &mut ingress,
-            T0.after(Duration::from_millis(500)),
-            Source::Vote,
-            20,
-        );
-        check(
-            &mut ingress,
-            T0.after(Duration::from_secs(60)),
-            Source::Vote,
-            40,
-        );
+        check(&mut ingress, T0.after(Duration::from_millis(500)), Source::Vote, 20);
+        check(&mut ingress, T0.after(Duration::from_secs(60)), Source::Vote, 40);
     }
 
     #[test]
@@ -250,10 +222,7 @@ mod tests {
             let now = T0.after(Duration::from_micros(peer));
             assert!(buckets.take(now, key(peer), 1));
         }
-        assert_eq!(
-            (buckets.by_peer.len(), buckets.by_age.len()),
-            (BUCKETS_MAX, BUCKETS_MAX)
-        );
+        assert_eq!((buckets.by_peer.len(), buckets.by_age.len()), (BUCKETS_MAX, BUCKETS_MAX));
         let now = T0.after(Duration::from_micros(BUCKETS_MAX as u64));
         assert!(!buckets.take(now, key(1), 1), "its bucket is still empty");
         assert!(buckets.take(now, key(0), 1), "forgotten, so it starts anew");

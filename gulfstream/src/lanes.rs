@@ -30,11 +30,7 @@ pub(crate) struct Origin {
 
 impl From<Source> for Origin {
     fn from(source: Source) -> Self {
-        Self {
-            source,
-            last_valid_block_height: None,
-            retries_max: None,
-        }
+        Self { source, last_valid_block_height: None, retries_max: None }
     }
 }
 
@@ -86,10 +82,7 @@ impl Lanes {
         }
         self.last_id += 1;
         self.out.insert(self.last_id, origins);
-        Some(Batch {
-            id: self.last_id,
-            packets,
-        })
+        Some(Batch { id: self.last_id, packets })
     }
 
     /// Where the packets of a batch that came back were from; nothing, if no such batch is out.
@@ -114,10 +107,7 @@ mod tests {
     fn a_full_lane_drops_the_newcomer_and_leaves_the_other_lane_alone() {
         let mut lanes = Lanes::default();
         assert_eq!(fill(&mut lanes, Source::Rpc), LANE_MAX);
-        assert_eq!(
-            lanes.push(Source::Internal.into(), Bytes::new()),
-            Err(DropReason::LaneFull)
-        );
+        assert_eq!(lanes.push(Source::Internal.into(), Bytes::new()), Err(DropReason::LaneFull));
         assert_eq!(fill(&mut lanes, Source::Vote), VOTE_LANE_MAX);
     }
 
@@ -125,24 +115,14 @@ mod tests {
     fn votes_are_checked_while_transactions_fill_the_pool() {
         let mut lanes = Lanes::default();
         fill(&mut lanes, Source::Rpc);
-        let ids: Vec<u64> = std::iter::from_fn(|| lanes.next_batch())
-            .map(|b| b.id)
-            .collect();
+        let ids: Vec<u64> = std::iter::from_fn(|| lanes.next_batch()).map(|b| b.id).collect();
         assert_eq!(ids.len(), CHECKS_MAX - CHECKS_RESERVED_FOR_VOTES);
         fill(&mut lanes, Source::Vote);
         let votes = std::iter::from_fn(|| lanes.next_batch()).count();
         assert_eq!(votes, CHECKS_RESERVED_FOR_VOTES);
         assert_eq!(lanes.returned(ids[0]).len(), CHECK_BATCH_MAX);
         let batch = lanes.next_batch().expect("room for one more");
-        assert!(
-            lanes
-                .returned(batch.id)
-                .iter()
-                .all(|origin| origin.source == Source::Vote)
-        );
-        assert!(
-            lanes.returned(batch.id).is_empty(),
-            "a batch comes back once"
-        );
+        assert!(lanes.returned(batch.id).iter().all(|origin| origin.source == Source::Vote));
+        assert!(lanes.returned(batch.id).is_empty(), "a batch comes back once");
     }
 }

@@ -84,15 +84,14 @@ impl Gulfstream {
     pub fn take(&mut self, max: usize, bytes_max: usize) -> Vec<VerifiedTransaction> {
         let mut taken = Vec::new();
         let mut bytes_left = bytes_max;
-        let mut fill =
-            |count: usize, next: &mut dyn FnMut(usize) -> Option<VerifiedTransaction>| {
-                while taken.len() < count
-                    && let Some(transaction) = next(bytes_left)
-                {
-                    bytes_left -= transaction.packet().len();
-                    taken.push(transaction);
-                }
-            };
+        let mut fill = |count: usize, next: &mut dyn FnMut(usize) -> Option<VerifiedTransaction>| {
+            while taken.len() < count
+                && let Some(transaction) = next(bytes_left)
+            {
+                bytes_left -= transaction.packet().len();
+                taken.push(transaction);
+            }
+        };
         fill(max.div_ceil(2), &mut |bytes| self.ballots.take_best(bytes));
         fill(max, &mut |bytes| self.buffer.take_best(bytes));
         fill(max, &mut |bytes| self.ballots.take_best(bytes));
@@ -128,10 +127,7 @@ impl Gulfstream {
         if !self.ingress.admit(now, origin.source) {
             return Err(DropReason::RateLimited);
         }
-        let key = Sha256::new()
-            .chain_update(self.salt)
-            .chain_update(&packet)
-            .finalize();
+        let key = Sha256::new().chain_update(self.salt).chain_update(&packet).finalize();
         if !self.seen_packets.note(now, half(&key)) {
             return Err(DropReason::Duplicate);
         }
@@ -141,10 +137,7 @@ impl Gulfstream {
     fn send_checks(&mut self, out: &mut Effects<Effect>) {
         while let Some(batch) = self.lanes.next_batch() {
             self.metrics.checks += batch.packets.len() as u64;
-            out.push(Effect::Check {
-                id: batch.id,
-                packets: batch.packets,
-            });
+            out.push(Effect::Check { id: batch.id, packets: batch.packets });
         }
     }
 
@@ -157,10 +150,7 @@ impl Gulfstream {
         let mut transaction = result?;
         self.metrics.verified += 1;
         transaction.held_since = Some(now);
-        if !self
-            .seen_messages
-            .note(now, half(transaction.message_hash().as_ref()))
-        {
+        if !self.seen_messages.note(now, half(transaction.message_hash().as_ref())) {
             return Err(DropReason::Duplicate);
         }
         match origin.source {
@@ -179,15 +169,8 @@ impl Gulfstream {
     }
 
     /// Sent by RPC: kept until it lands, and sent off at once unless it can be executed right here.
-    fn submitted(
-        &mut self,
-        now: Now,
-        origin: Origin,
-        transaction: VerifiedTransaction,
-    ) -> Result<(), DropReason> {
-        let last_valid = origin
-            .last_valid_block_height
-            .unwrap_or(self.block_height.saturating_add(VALID_BLOCKS));
+    fn submitted(&mut self, now: Now, origin: Origin, transaction: VerifiedTransaction) -> Result<(), DropReason> {
+        let last_valid = origin.last_valid_block_height.unwrap_or(self.block_height.saturating_add(VALID_BLOCKS));
         let item = (transaction.signature(), transaction.packet().clone());
         if !self.retries.keep(now, item, last_valid, origin.retries_max) {
             self.metrics.drop(DropReason::RetriesFull);
@@ -196,26 +179,14 @@ impl Gulfstream {
     }
 
     /// Not limited by the budget for relays.
-    fn send_own(
-        &mut self,
-        now: Now,
-        mut transaction: VerifiedTransaction,
-    ) -> Result<(), DropReason> {
-        let way = if transaction.is_vote() {
-            Way::Vote
-        } else {
-            Way::Client
-        };
+    fn send_own(&mut self, now: Now, mut transaction: VerifiedTransaction) -> Result<(), DropReason> {
+        let way = if transaction.is_vote() { Way::Vote } else { Way::Client };
         if self.leading.is_none() {
             let sent = self.outbox.put(&self.horizon, way, transaction.packet());
             self.metrics.forwarded += sent;
             transaction.forwarded = sent > 0;
             if !self.horizon.is_next() {
-                return if sent > 0 {
-                    Ok(())
-                } else {
-                    Err(DropReason::NoLeader)
-                };
+                return if sent > 0 { Ok(()) } else { Err(DropReason::NoLeader) };
             }
         }
         self.hold(now, transaction);
@@ -223,18 +194,10 @@ impl Gulfstream {
     }
 
     /// Held if this node leads soon; forwarded unless it leads next.
-    fn client_sent(
-        &mut self,
-        now: Now,
-        mut transaction: VerifiedTransaction,
-    ) -> Result<(), DropReason> {
+    fn client_sent(&mut self, now: Now, mut transaction: VerifiedTransaction) -> Result<(), DropReason> {
         let distance = self.horizon.slots_to_own();
         let alone = self.leading.is_some() || distance.is_some_and(|d| d <= HOLD_ONLY_SLOTS);
-        let relayed = if alone {
-            Ok(())
-        } else {
-            self.relay(now, &mut transaction)
-        };
+        let relayed = if alone { Ok(()) } else { self.relay(now, &mut transaction) };
         if alone || self.horizon.leads_soon() {
             self.hold(now, transaction);
             return Ok(());
@@ -245,19 +208,14 @@ impl Gulfstream {
     /// Passes a transaction on, once, within the budget.
     fn relay(&mut self, now: Now, transaction: &mut VerifiedTransaction) -> Result<(), DropReason> {
         let second = std::time::Duration::from_secs(1);
-        if self
-            .relays_counted_since
-            .is_none_or(|since| now.since(since) >= second)
-        {
+        if self.relays_counted_since.is_none_or(|since| now.since(since) >= second) {
             self.relays_counted_since = Some(now);
             self.relays_left = self.relays_per_second;
         }
         if self.relays_left == 0 {
             return Err(DropReason::RelayBudget);
         }
-        let sent = self
-            .outbox
-            .put(&self.horizon, Way::Relay, transaction.packet());
+        let sent = self.outbox.put(&self.horizon, Way::Relay, transaction.packet());
         if sent == 0 {
             return Err(DropReason::NoLeader);
         }
@@ -348,17 +306,9 @@ impl Machine for Gulfstream {
                 }
                 self.send_checks(out);
             }
-            Input::Submit {
-                packet,
-                last_valid_block_height,
-                retries_max,
-            } => {
+            Input::Submit { packet, last_valid_block_height, retries_max } => {
                 let source = Source::Rpc;
-                let origin = Origin {
-                    source,
-                    last_valid_block_height,
-                    retries_max,
-                };
+                let origin = Origin { source, last_valid_block_height, retries_max };
                 self.packet_in(now, origin, packet);
                 self.send_checks(out);
             }
@@ -373,8 +323,7 @@ impl Machine for Gulfstream {
             Input::Leaders(leaders) => self.horizon.set_leaders(leaders),
             Input::Peers(peers) => {
                 let staked = peers.iter().filter(|peer| peer.stake > 0);
-                self.ingress
-                    .weigh(staked.map(|peer| (peer.identity, peer.stake)).collect());
+                self.ingress.weigh(staked.map(|peer| (peer.identity, peer.stake)).collect());
                 self.horizon.set_peers(&peers);
             }
             Input::Tip { slot, block_height } => {
@@ -421,10 +370,7 @@ mod tests {
     use std::{net::SocketAddr, sync::Arc};
     use sundog_types::peer::{Addresses, Peer, Version};
 
-    const T0: Now = Now {
-        mono_us: 0,
-        unix_ms: 0,
-    };
+    const T0: Now = Now { mono_us: 0, unix_ms: 0 };
 
     fn node(number: u8) -> Pubkey {
         Pubkey::from([number; 32])
@@ -442,14 +388,7 @@ mod tests {
             ..Addresses::default()
         };
         let (stake, last_seen, version) = (100, T0, Version::default());
-        Peer {
-            identity: node(number),
-            addresses,
-            stake,
-            last_seen,
-            shred_version: 1,
-            version,
-        }
+        Peer { identity: node(number), addresses, stake, last_seen, shred_version: 1, version }
     }
 
     /// Node 1 of a cluster in which these nodes lead four slots each, from slot 0, and then nobody.
@@ -468,10 +407,7 @@ mod tests {
             let peers = [1, 2, 3, 4].map(peer).to_vec();
             gulfstream.handle(T0, Input::Peers(Arc::new(peers)), &mut out);
             assert!(out.is_empty());
-            Self {
-                gulfstream,
-                sent: Vec::new(),
-            }
+            Self { gulfstream, sent: Vec::new() }
         }
 
         /// Gives an input, runs the checks it asks for, and notes what is sent.
@@ -495,12 +431,7 @@ mod tests {
                         let results = packets.iter().map(check_packet).collect();
                         self.give(now, Input::Checked { id, results });
                     }
-                    Effect::Forward {
-                        to,
-                        addr,
-                        transactions,
-                        votes,
-                    } => {
+                    Effect::Forward { to, addr, transactions, votes } => {
                         assert_eq!(votes, addr.port() == 12);
                         let number = to.as_ref()[0];
                         assert_eq!(addr, address(number, addr.port()));
@@ -511,13 +442,7 @@ mod tests {
         }
 
         fn packet(&mut self, now: Now, source: Source, packet: &Bytes) {
-            self.give(
-                now,
-                Input::Packets {
-                    source,
-                    packets: vec![packet.clone()],
-                },
-            );
+            self.give(now, Input::Packets { source, packets: vec![packet.clone()] });
         }
 
         #[track_caller]
@@ -544,18 +469,9 @@ mod tests {
 
     #[test]
     fn a_leader_keeps_what_it_gets() {
-        for source in [
-            Source::Rpc,
-            Source::Client(None),
-            Source::Forwarded(node(2)),
-        ] {
+        for source in [Source::Rpc, Source::Client(None), Source::Forwarded(node(2))] {
             let mut cluster = Cluster::new(&[1, 2, 3]);
-            cluster.give(
-                T0,
-                Input::Leading {
-                    slot: Some(Slot::new(0)),
-                },
-            );
+            cluster.give(T0, Input::Leading { slot: Some(Slot::new(0)) });
             cluster.check(source, &[], 1);
         }
     }
@@ -576,16 +492,8 @@ mod tests {
         assert_eq!(cluster.dropped(DropReason::NotLeadingSoon), 1);
         // Nor at the end of the own slots, where other leftovers are.
         let mut cluster = Cluster::new(&[2, 3, 1]).check(source, &[], 1);
-        let other = samples::transfer(Sample {
-            lamports: 2,
-            ..Sample::default()
-        });
-        cluster.give(
-            T0,
-            Input::Leading {
-                slot: Some(Slot::new(8)),
-            },
-        );
+        let other = samples::transfer(Sample { lamports: 2, ..Sample::default() });
+        cluster.give(T0, Input::Leading { slot: Some(Slot::new(8)) });
         cluster.packet(T0, Source::Client(None), &other);
         cluster.give(T0, Input::Leading { slot: None });
         assert_eq!(cluster.sent, [(2, 7, 1), (3, 7, 1)]);
@@ -595,10 +503,7 @@ mod tests {
     fn what_rpc_sent_is_repeated_every_two_seconds_until_it_lands() {
         let mut cluster = Cluster::new(&[2, 3]).check(Source::Rpc, &[(2, 8, 1), (3, 8, 1)], 0);
         cluster.sent.clear();
-        assert_eq!(
-            cluster.gulfstream.poll_timeout(),
-            Some(T0.after(RETRY_EVERY))
-        );
+        assert_eq!(cluster.gulfstream.poll_timeout(), Some(T0.after(RETRY_EVERY)));
         cluster.wait(T0.after(RETRY_EVERY));
         assert_eq!(cluster.sent, [(2, 8, 1), (3, 8, 1)]);
         let packet = samples::transfer(Sample::default());
@@ -611,13 +516,7 @@ mod tests {
     #[test]
     fn what_rpc_sent_is_repeated_until_it_expires() {
         let mut cluster = Cluster::new(&[2, 3]).check(Source::Rpc, &[(2, 8, 1), (3, 8, 1)], 0);
-        cluster.give(
-            T0,
-            Input::Tip {
-                slot: Slot::new(1),
-                block_height: VALID_BLOCKS + 1,
-            },
-        );
+        cluster.give(T0, Input::Tip { slot: Slot::new(1), block_height: VALID_BLOCKS + 1 });
         cluster.wait(T0.after(RETRY_EVERY));
         assert_eq!(cluster.gulfstream.poll_timeout(), None);
         assert_eq!(cluster.dropped(DropReason::Expired), 1);
@@ -626,13 +525,7 @@ mod tests {
     #[test]
     fn what_is_repeated_is_held_here_when_this_node_leads_by_then() {
         let mut cluster = Cluster::new(&[2, 3, 1]).check(Source::Rpc, &[(2, 8, 1), (3, 8, 1)], 0);
-        cluster.give(
-            T0,
-            Input::Tip {
-                slot: Slot::new(8),
-                block_height: 0,
-            },
-        );
+        cluster.give(T0, Input::Tip { slot: Slot::new(8), block_height: 0 });
         cluster.wait(T0.after(RETRY_EVERY));
         assert_eq!(cluster.gulfstream.held(), 1);
     }
@@ -656,13 +549,7 @@ mod tests {
         let mut cluster = Cluster::new(&[1]).check(Source::Client(None), &[], 1);
         assert_eq!(cluster.gulfstream.poll_timeout(), Some(T0.after(HELD_FOR)));
         cluster.wait(T0.after(HELD_FOR));
-        assert_eq!(
-            (
-                cluster.gulfstream.held(),
-                cluster.dropped(DropReason::Stale)
-            ),
-            (0, 1)
-        );
+        assert_eq!((cluster.gulfstream.held(), cluster.dropped(DropReason::Stale)), (0, 1));
     }
 
     #[test]
@@ -681,17 +568,11 @@ mod tests {
             cluster.packet(T0, Source::Vote, &samples::vote(voter, 5));
         }
         for unit_price in 0..8 {
-            let sample = Sample {
-                unit_price,
-                ..Sample::default()
-            };
+            let sample = Sample { unit_price, ..Sample::default() };
             cluster.packet(T0, Source::Client(None), &samples::transfer(sample));
         }
         let taken = cluster.gulfstream.take(6, 99_999);
-        let votes = taken
-            .iter()
-            .map(VerifiedTransaction::is_vote)
-            .collect::<Vec<_>>();
+        let votes = taken.iter().map(VerifiedTransaction::is_vote).collect::<Vec<_>>();
         assert_eq!(votes, [true, true, true, false, false, false]);
         let prices: Vec<u64> = taken[3..].iter().map(|t| t.price().priority()).collect();
         assert!(prices.is_sorted_by(|a, b| a > b), "{prices:?}");
@@ -719,13 +600,7 @@ mod tests {
         for slot in [5, 7, 6] {
             cluster.packet(T0, Source::Vote, &samples::vote(1, slot));
         }
-        assert_eq!(
-            (
-                cluster.gulfstream.held(),
-                cluster.dropped(DropReason::OldVote)
-            ),
-            (1, 1)
-        );
+        assert_eq!((cluster.gulfstream.held(), cluster.dropped(DropReason::OldVote)), (1, 1));
     }
 
     #[test]
@@ -739,13 +614,8 @@ mod tests {
     fn a_flood_of_transactions_does_not_keep_votes_out() {
         let mut cluster = Cluster::new(&[1]);
         let mut out = Vec::new();
-        let packets: Vec<Bytes> = (0..20_000u32)
-            .map(|n| n.to_le_bytes().to_vec().into())
-            .collect();
-        let flood = Input::Packets {
-            source: Source::Client(Some(node(2))),
-            packets,
-        };
+        let packets: Vec<Bytes> = (0..20_000u32).map(|n| n.to_le_bytes().to_vec().into()).collect();
+        let flood = Input::Packets { source: Source::Client(Some(node(2))), packets };
         // The pool answers nothing of this.
         cluster.gulfstream.handle(T0, flood, &mut out);
         assert!(cluster.dropped(DropReason::LaneFull) > 0);
@@ -759,17 +629,11 @@ mod tests {
         cluster.gulfstream.relays_left = 1;
         cluster.gulfstream.relays_counted_since = Some(T0);
         for lamports in 1..4 {
-            let sample = Sample {
-                lamports,
-                ..Sample::default()
-            };
+            let sample = Sample { lamports, ..Sample::default() };
             cluster.packet(T0, Source::Client(None), &samples::transfer(sample));
         }
         assert_eq!(cluster.dropped(DropReason::RelayBudget), 2);
-        let sample = Sample {
-            lamports: 9,
-            ..Sample::default()
-        };
+        let sample = Sample { lamports: 9, ..Sample::default() };
         let later = T0.after(Duration::from_secs(1));
         cluster.packet(later, Source::Client(None), &samples::transfer(sample));
         assert_eq!(cluster.dropped(DropReason::RelayBudget), 2);

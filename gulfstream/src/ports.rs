@@ -103,9 +103,6 @@ pub struct GulfstreamConfig {
 impl Default for GulfstreamConfig {
     /// Relays: the reference's 12 MB/s in packets of full size.
     fn default() -> Self {
-        Self {
-            ingress: IngressConfig::default(),
-            relays_per_second: 10_000,
-        }
+        Self { ingress: IngressConfig::default(), relays_per_second: 10_000 }
     }
 }

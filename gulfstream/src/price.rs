@@ -2,8 +2,8 @@
 
 use solana_message::compiled_instruction::CompiledInstruction;
 use solana_sdk_ids::{
-    bpf_loader, bpf_loader_deprecated, bpf_loader_upgradeable, compute_budget, ed25519_program,
-    loader_v4, secp256k1_program, system_program, vote,
+    bpf_loader, bpf_loader_deprecated, bpf_loader_upgradeable, compute_budget, ed25519_program, loader_v4,
+    secp256k1_program, system_program, vote,
 };
 use solana_transaction::versioned::VersionedTransaction;
 use sundog_types::Pubkey;
@@ -55,20 +55,11 @@ pub fn price(transaction: &VersionedTransaction) -> Price {
             continue;
         };
         data_bytes += instruction.data.len() as u64;
-        default += if is_builtin(&program) {
-            UNITS_DEFAULT_BUILTIN
-        } else {
-            UNITS_DEFAULT
-        };
+        default += if is_builtin(&program) { UNITS_DEFAULT_BUILTIN } else { UNITS_DEFAULT };
         if program == compute_budget::ID {
             match instruction.data.as_slice() {
                 [2, units @ ..] => {
-                    limit = units
-                        .try_into()
-                        .ok()
-                        .map(u32::from_le_bytes)
-                        .map(u64::from)
-                        .or(limit);
+                    limit = units.try_into().ok().map(u32::from_le_bytes).map(u64::from).or(limit);
                 }
                 [3, price @ ..] => {
                     unit_price = price.try_into().map_or(unit_price, u64::from_le_bytes);
@@ -81,9 +72,8 @@ pub fn price(transaction: &VersionedTransaction) -> Price {
     let signatures = transaction.signatures.len() as u64;
     let priority_fee = (u128::from(unit_price) * u128::from(units)).div_ceil(1_000_000);
     let priority_fee = u64::try_from(priority_fee).unwrap_or(u64::MAX);
-    let overhead = SIGNATURE_UNITS * signatures
-        + WRITE_LOCK_UNITS * write_locks(transaction)
-        + data_bytes / DATA_BYTES_PER_UNIT;
+    let overhead =
+        SIGNATURE_UNITS * signatures + WRITE_LOCK_UNITS * write_locks(transaction) + data_bytes / DATA_BYTES_PER_UNIT;
     Price {
         reward_lamports: (SIGNATURE_LAMPORTS / 2 * signatures).saturating_add(priority_fee),
         cost_units: units + overhead,
@@ -94,15 +84,11 @@ pub fn price(transaction: &VersionedTransaction) -> Price {
 fn write_locks(transaction: &VersionedTransaction) -> u64 {
     let message = &transaction.message;
     let header = message.header();
-    let read_only = usize::from(header.num_readonly_signed_accounts)
-        + usize::from(header.num_readonly_unsigned_accounts);
+    let read_only =
+        usize::from(header.num_readonly_signed_accounts) + usize::from(header.num_readonly_unsigned_accounts);
     let lookups = message.address_table_lookups().unwrap_or_default().iter();
     let loaded: usize = lookups.map(|lookup| lookup.writable_indexes.len()).sum();
-    (message
-        .static_account_keys()
-        .len()
-        .saturating_sub(read_only)
-        + loaded) as u64
+    (message.static_account_keys().len().saturating_sub(read_only) + loaded) as u64
 }
 
 fn is_builtin(program: &Pubkey) -> bool {
@@ -128,70 +114,33 @@ mod tests {
     #[track_caller]
     fn check(sample: Sample, reward_lamports: u64, cost_units: u64) {
         let transaction = crate::check(&samples::transfer(sample)).expect("good");
-        assert_eq!(
-            transaction.price(),
-            Price {
-                reward_lamports,
-                cost_units
-            }
-        );
+        assert_eq!(transaction.price(), Price { reward_lamports, cost_units });
     }
 
     // A transfer: 2 write locks, 1 signature, 12 bytes of data; limit and price have 5 and 9.
     #[test]
     fn without_a_budget_a_builtin_counts_little() {
-        check(
-            Sample {
-                unit_limit: None,
-                unit_price: 0,
-                ..Sample::default()
-            },
-            2_500,
-            3_000 + 720 + 600 + 3,
-        );
+        check(Sample { unit_limit: None, unit_price: 0, ..Sample::default() }, 2_500, 3_000 + 720 + 600 + 3);
     }
 
     #[test]
     fn the_priority_fee_is_the_price_times_the_limit_rounded_up() {
-        let sample = Sample {
-            unit_limit: Some(1_001),
-            unit_price: 1_000,
-            ..Sample::default()
-        };
+        let sample = Sample { unit_limit: Some(1_001), unit_price: 1_000, ..Sample::default() };
         check(sample, 2_500 + 2, 1_001 + 720 + 600 + 6);
     }
 
     #[test]
     fn the_limit_is_capped_and_no_price_overflows() {
-        let sample = Sample {
-            unit_limit: Some(u32::MAX),
-            unit_price: u64::MAX,
-            ..Sample::default()
-        };
-        let expected = (u128::from(u64::MAX) * 1_400_000)
-            .div_ceil(1_000_000)
-            .min(u128::from(u64::MAX));
-        check(
-            sample,
-            u64::try_from(expected).expect("capped"),
-            1_400_000 + 720 + 600 + 6,
-        );
+        let sample = Sample { unit_limit: Some(u32::MAX), unit_price: u64::MAX, ..Sample::default() };
+        let expected = (u128::from(u64::MAX) * 1_400_000).div_ceil(1_000_000).min(u128::from(u64::MAX));
+        check(sample, u64::try_from(expected).expect("capped"), 1_400_000 + 720 + 600 + 6);
     }
 
     #[test]
     fn more_pay_for_the_same_work_goes_first() {
-        let cheap = Price {
-            reward_lamports: 10,
-            cost_units: 100,
-        };
-        let dear = Price {
-            reward_lamports: 11,
-            cost_units: 100,
-        };
-        let small = Price {
-            reward_lamports: 10,
-            cost_units: 90,
-        };
+        let cheap = Price { reward_lamports: 10, cost_units: 100 };
+        let dear = Price { reward_lamports: 11, cost_units: 100 };
+        let small = Price { reward_lamports: 10, cost_units: 90 };
         assert!(dear.priority() > cheap.priority() && small.priority() > cheap.priority());
     }
 }

@@ -53,15 +53,7 @@ impl Retries {
         }
         let due = now.after(RETRY_EVERY);
         self.due.insert((due, signature));
-        self.waiting.insert(
-            signature,
-            Waiting {
-                packet,
-                due,
-                last_valid_block_height,
-                retries_left,
-            },
-        );
+        self.waiting.insert(signature, Waiting { packet, due, last_valid_block_height, retries_left });
         true
     }
 
@@ -96,10 +88,7 @@ impl Retries {
 mod tests {
     use super::*;
 
-    const T0: Now = Now {
-        mono_us: 0,
-        unix_ms: 0,
-    };
+    const T0: Now = Now { mono_us: 0, unix_ms: 0 };
 
     fn keep(retries: &mut Retries, number: u64, left: Option<u64>) -> bool {
         let mut signature = [0; 64];
@@ -126,14 +115,8 @@ mod tests {
     fn one_is_repeated_no_more_often_than_asked() {
         let mut retries = Retries::default();
         assert!(keep(&mut retries, 1, Some(1)));
-        assert!(matches!(
-            retries.turn(T0.after(RETRY_EVERY), 0),
-            Some(Turn::Again(_))
-        ));
-        assert!(matches!(
-            retries.turn(T0.after(RETRY_EVERY * 2), 0),
-            Some(Turn::Expired)
-        ));
+        assert!(matches!(retries.turn(T0.after(RETRY_EVERY), 0), Some(Turn::Again(_))));
+        assert!(matches!(retries.turn(T0.after(RETRY_EVERY * 2), 0), Some(Turn::Expired)));
     }
 
     #[test]

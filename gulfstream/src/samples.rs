@@ -3,9 +3,7 @@
 use crate::VerifiedTransaction;
 use bytes::Bytes;
 use solana_keypair::Keypair;
-use solana_message::{
-    Message, MessageHeader, VersionedMessage, compiled_instruction::CompiledInstruction,
-};
+use solana_message::{Message, MessageHeader, VersionedMessage, compiled_instruction::CompiledInstruction};
 use solana_signer::Signer as _;
 use solana_transaction::versioned::VersionedTransaction;
 use sundog_types::transaction::encode_transaction;
@@ -22,11 +20,7 @@ pub(crate) struct Sample {
 
 impl Default for Sample {
     fn default() -> Self {
-        Self {
-            lamports: 1,
-            unit_limit: Some(1_000_000),
-            unit_price: 0,
-        }
+        Self { lamports: 1, unit_limit: Some(1_000_000), unit_price: 0 }
     }
 }
 
@@ -44,11 +38,7 @@ fn message(payer: Pubkey, sample: Sample) -> Message {
     let mut instructions = vec![call(2, &[0, 1], transfer)];
     if let Some(limit) = sample.unit_limit {
         instructions.push(call(3, &[], [&[2][..], &limit.to_le_bytes()].concat()));
-        instructions.push(call(
-            3,
-            &[],
-            [&[3][..], &sample.unit_price.to_le_bytes()].concat(),
-        ));
+        instructions.push(call(3, &[], [&[3][..], &sample.unit_price.to_le_bytes()].concat()));
     }
     Message {
         header: MessageHeader {
@@ -72,24 +62,14 @@ pub(crate) fn transfer(sample: Sample) -> Bytes {
     let payer = keypair(7);
     let message = VersionedMessage::Legacy(message(payer.pubkey(), sample));
     let signatures = vec![payer.sign_message(&message.serialize())];
-    encode_transaction(&VersionedTransaction {
-        signatures,
-        message,
-    })
-    .into()
+    encode_transaction(&VersionedTransaction { signatures, message }).into()
 }
 
 /// A transfer whose signature is only a number.
 pub(crate) fn unsigned(number: u64, unit_price: u64) -> VerifiedTransaction {
-    let sample = Sample {
-        unit_price,
-        ..Sample::default()
-    };
+    let sample = Sample { unit_price, ..Sample::default() };
     let message = VersionedMessage::Legacy(message(Pubkey::from([7; 32]), sample));
-    VerifiedTransaction::unchecked(VersionedTransaction {
-        signatures: vec![signature(number)],
-        message,
-    })
+    VerifiedTransaction::unchecked(VersionedTransaction { signatures: vec![signature(number)], message })
 }
 
 fn signature(number: u64) -> Signature {
@@ -101,13 +81,7 @@ fn signature(number: u64) -> Signature {
 /// A signed vote for one slot.
 pub(crate) fn vote(voter: u8, slot: u64) -> Bytes {
     let key = keypair(100 + voter);
-    encode_transaction(&tower_sync_transaction(
-        &said(slot),
-        Hash::default(),
-        &key,
-        &key,
-    ))
-    .into()
+    encode_transaction(&tower_sync_transaction(&said(slot), Hash::default(), &key, &key)).into()
 }
 
 /// A vote whose payer and signature are only a number.

@@ -9,9 +9,7 @@ pub enum LedgerError {
     #[error(transparent)]
     Store(#[from] StoreError),
     /// Stored bytes do not decode.
-    #[error(
-        "the ledger holds {what} that does not decode; remove the ledger directory and let the node catch up"
-    )]
+    #[error("the ledger holds {what} that does not decode; remove the ledger directory and let the node catch up")]
     Corrupt {
         /// What the bytes should be.
         what: &'static str,
@@ -28,9 +26,7 @@ pub enum LedgerError {
         wanted: Hash,
     },
     /// The directory was written by a version with another layout.
-    #[error(
-        "the ledger has format {stored}, this version writes {wanted}; use another directory, or remove this one"
-    )]
+    #[error("the ledger has format {stored}, this version writes {wanted}; use another directory, or remove this one")]
     OtherFormat {
         /// The format in the directory.
         stored: u64,
@@ -46,10 +42,7 @@ impl LedgerError {
 }
 
 /// Decodes a stored value.
-pub(crate) fn decode<T: serde::de::DeserializeOwned>(
-    bytes: &[u8],
-    what: &'static str,
-) -> Result<T, LedgerError> {
+pub(crate) fn decode<T: serde::de::DeserializeOwned>(bytes: &[u8], what: &'static str) -> Result<T, LedgerError> {
     bincode::deserialize(bytes).map_err(|_| LedgerError::corrupt(what))
 }
 

@@ -68,29 +68,17 @@ impl Ledger {
             };
             to = keys::address(address, slot, index).to_vec();
         }
-        let from = match page
-            .until
-            .as_ref()
-            .map(|until| self.place_on(until, on_fork))
-            .transpose()?
-            .flatten()
-        {
+        let from = match page.until.as_ref().map(|until| self.place_on(until, on_fork)).transpose()?.flatten() {
             Some((slot, index)) => keys::address(address, slot, index.saturating_add(1)),
             None => keys::address(address, Slot::ZERO, 0),
         };
         let mut scanned = 0;
         while found.len() < limit && scanned < HISTORY_SCAN_MAX {
-            let rows = self
-                .store
-                .range_back(Space::Addresses, &from, &to, PAGE_ROWS)?;
+            let rows = self.store.range_back(Space::Addresses, &from, &to, PAGE_ROWS)?;
             for (key, value) in &rows {
                 let (slot, index) = keys::place_at_end(key, 44)?;
                 if found.len() < limit && on_fork(slot) {
-                    found.push(self.line(
-                        slot,
-                        index,
-                        decode(value, "a line of an address's history")?,
-                    )?);
+                    found.push(self.line(slot, index, decode(value, "a line of an address's history")?)?);
                 }
             }
             scanned += rows.len();
@@ -107,34 +95,12 @@ impl Ledger {
         signature: &Signature,
         on_fork: &dyn Fn(Slot) -> bool,
     ) -> Result<Option<(Slot, u32)>, LedgerError> {
-        Ok(self
-            .places(signature)?
-            .into_iter()
-            .find(|(slot, _)| on_fork(*slot)))
+        Ok(self.places(signature)?.into_iter().find(|(slot, _)| on_fork(*slot)))
     }
 
-    fn line(
-        &self,
-        slot: Slot,
-        index: u32,
-        sighting: Sighting,
-    ) -> Result<AddressRecord, LedgerError> {
-        let Sighting {
-            signature,
-            err,
-            memo,
-        } = sighting;
-        let block_time = self
-            .slot_meta(slot)?
-            .filter(crate::SlotMeta::executed)
-            .map(|meta| meta.block_time);
-        Ok(AddressRecord {
-            signature,
-            slot,
-            index,
-            err,
-            memo,
-            block_time,
-        })
+    fn line(&self, slot: Slot, index: u32, sighting: Sighting) -> Result<AddressRecord, LedgerError> {
+        let Sighting { signature, err, memo } = sighting;
+        let block_time = self.slot_meta(slot)?.filter(crate::SlotMeta::executed).map(|meta| meta.block_time);
+        Ok(AddressRecord { signature, slot, index, err, memo, block_time })
     }
 }

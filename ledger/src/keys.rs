@@ -62,9 +62,7 @@ pub(crate) fn address(address: &Pubkey, slot: Slot, index: u32) -> [u8; 44] {
 }
 
 fn tail<const N: usize>(key: &[u8], length: usize) -> Result<[u8; N], LedgerError> {
-    let bytes = (key.len() == length)
-        .then(|| key.last_chunk::<N>())
-        .flatten();
+    let bytes = (key.len() == length).then(|| key.last_chunk::<N>()).flatten();
     bytes.copied().ok_or(LedgerError::corrupt("a key"))
 }
 
@@ -77,11 +75,7 @@ pub(crate) fn slot_at_end(key: &[u8], length: usize) -> Result<Slot, LedgerError
 pub(crate) fn place_at_end(key: &[u8], length: usize) -> Result<(Slot, u32), LedgerError> {
     let bytes: [u8; 12] = tail(key, length)?;
     let (slot, place) = bytes.split_at(8);
-    let number = |bytes: &[u8]| {
-        bytes
-            .iter()
-            .fold(0u64, |sum, byte| sum << 8 | u64::from(*byte))
-    };
+    let number = |bytes: &[u8]| bytes.iter().fold(0u64, |sum, byte| sum << 8 | u64::from(*byte));
     let place = u32::try_from(number(place)).map_err(|_| LedgerError::corrupt("a key"))?;
     Ok((Slot::new(number(slot)), place))
 }

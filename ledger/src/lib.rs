@@ -52,8 +52,5 @@ pub use history::{AddressRecord, HISTORY_LIMIT, HISTORY_SCAN_MAX, Page};
 pub use memory::{MemoryStore, PENDING_MAX};
 pub use meta::{Reward, RewardKind, SlotMeta};
 pub use read::{Block, Ledger, Located, TRANSACTIONS_PER_BLOCK_MAX};
-pub use record::{
-    InnerInstruction, InnerInstructions, LoadedAddresses, StatusMeta, TokenBalance,
-    TransactionRecord,
-};
+pub use record::{InnerInstruction, InnerInstructions, LoadedAddresses, StatusMeta, TokenBalance, TransactionRecord};
 pub use write::{put_led, put_meta, put_shreds, put_transactions, set_root};

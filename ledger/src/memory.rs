@@ -105,50 +105,25 @@ fn between<'a>(from: &'a [u8], to: &'a [u8]) -> (Bound<&'a [u8]>, Bound<&'a [u8]
 
 impl Store for MemoryStore {
     fn get(&self, space: Space, key: &[u8]) -> Result<Option<Bytes>, StoreError> {
-        Ok(self
-            .read()
-            .visible
-            .get(&space)
-            .and_then(|keys| keys.get(key))
-            .cloned())
+        Ok(self.read().visible.get(&space).and_then(|keys| keys.get(key)).cloned())
     }
 
-    fn range(
-        &self,
-        space: Space,
-        from: &[u8],
-        to: &[u8],
-        limit: usize,
-    ) -> Result<Rows, StoreError> {
+    fn range(&self, space: Space, from: &[u8], to: &[u8], limit: usize) -> Result<Rows, StoreError> {
         if from >= to {
             return Ok(Vec::new());
         }
         let state = self.read();
         let keys = state.visible.get(&space).into_iter();
-        Ok(keys
-            .flat_map(|keys| keys.range::<[u8], _>(between(from, to)))
-            .take(limit)
-            .map(owned)
-            .collect())
+        Ok(keys.flat_map(|keys| keys.range::<[u8], _>(between(from, to))).take(limit).map(owned).collect())
     }
 
-    fn range_back(
-        &self,
-        space: Space,
-        from: &[u8],
-        to: &[u8],
-        limit: usize,
-    ) -> Result<Rows, StoreError> {
+    fn range_back(&self, space: Space, from: &[u8], to: &[u8], limit: usize) -> Result<Rows, StoreError> {
         if from >= to {
             return Ok(Vec::new());
         }
         let state = self.read();
         let keys = state.visible.get(&space).into_iter();
-        Ok(keys
-            .flat_map(|keys| keys.range::<[u8], _>(between(from, to)).rev())
-            .take(limit)
-            .map(owned)
-            .collect())
+        Ok(keys.flat_map(|keys| keys.range::<[u8], _>(between(from, to)).rev()).take(limit).map(owned).collect())
     }
 
     fn commit(&self, batch: &Batch, durable: bool) -> Result<(), StoreError> {
@@ -186,9 +161,7 @@ mod tests {
     }
 
     fn all(store: &MemoryStore) -> Vec<(u8, u8)> {
-        let rows = store
-            .range(Space::Singles, &[], &[255, 255], usize::MAX)
-            .unwrap();
+        let rows = store.range(Space::Singles, &[], &[255, 255], usize::MAX).unwrap();
         rows.iter().map(|(key, value)| (key[0], value[0])).collect()
     }
 
@@ -222,20 +195,14 @@ mod tests {
         store.crash_keeping(2);
         assert_eq!(all(&store), [(1, 2), (2, 2)]);
         store.crash();
-        assert_eq!(
-            all(&store),
-            [(1, 2), (2, 2)],
-            "what reached the disk stays there"
-        );
+        assert_eq!(all(&store), [(1, 2), (2, 2)], "what reached the disk stays there");
     }
 
     #[test]
     fn when_too_much_is_pending_the_oldest_becomes_durable() {
         let store = MemoryStore::new();
         for step in 0..=PENDING_MAX {
-            store
-                .commit(&put(&[(1, (step % 200) as u8)]), false)
-                .unwrap();
+            store.commit(&put(&[(1, (step % 200) as u8)]), false).unwrap();
         }
         assert_eq!(store.pending(), PENDING_MAX);
         store.crash();
@@ -245,26 +212,12 @@ mod tests {
     #[test]
     fn ranges_are_half_open_bounded_and_in_order() {
         let store = MemoryStore::new();
-        store
-            .commit(&put(&[(1, 1), (2, 2), (3, 3), (4, 4)]), false)
-            .unwrap();
+        store.commit(&put(&[(1, 1), (2, 2), (3, 3), (4, 4)]), false).unwrap();
         let keys = |rows: Rows| rows.iter().map(|(key, _)| key[0]).collect::<Vec<_>>();
-        assert_eq!(
-            keys(store.range(Space::Singles, &[1], &[4], 9).unwrap()),
-            [1, 2, 3]
-        );
-        assert_eq!(
-            keys(store.range_back(Space::Singles, &[1], &[4], 2).unwrap()),
-            [3, 2]
-        );
-        assert_eq!(
-            keys(store.range(Space::Singles, &[4], &[1], 9).unwrap()),
-            [0u8; 0]
-        );
-        assert_eq!(
-            keys(store.range(Space::Slots, &[0], &[9], 9).unwrap()),
-            [0u8; 0]
-        );
+        assert_eq!(keys(store.range(Space::Singles, &[1], &[4], 9).unwrap()), [1, 2, 3]);
+        assert_eq!(keys(store.range_back(Space::Singles, &[1], &[4], 2).unwrap()), [3, 2]);
+        assert_eq!(keys(store.range(Space::Singles, &[4], &[1], 9).unwrap()), [0u8; 0]);
+        assert_eq!(keys(store.range(Space::Slots, &[0], &[9], 9).unwrap()), [0u8; 0]);
     }
 
     proptest! {

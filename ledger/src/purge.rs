@@ -18,12 +18,7 @@ impl Ledger {
     pub fn purge(&self, below: Slot, limit: usize) -> Result<Batch, LedgerError> {
         let mut batch = Batch::default();
         // A mark that does not decode only costs time.
-        let from = Slot::new(
-            self.number(keys::PURGED, "a purge mark")
-                .ok()
-                .flatten()
-                .unwrap_or(0),
-        );
+        let from = Slot::new(self.number(keys::PURGED, "a purge mark").ok().flatten().unwrap_or(0));
         if from >= below {
             return Ok(batch);
         }
@@ -41,10 +36,7 @@ impl Ledger {
             batch.delete(Space::Transactions, key);
             room -= 1;
         }
-        for (first, last) in [
-            (keys::meta(from), keys::meta(below)),
-            (keys::rooted(from), keys::rooted(below)),
-        ] {
+        for (first, last) in [(keys::meta(from), keys::meta(below)), (keys::rooted(from), keys::rooted(below))] {
             for (key, _) in self.store.range(Space::Slots, &first, &last, room)? {
                 batch.delete(Space::Slots, key);
                 room -= 1;
@@ -62,15 +54,9 @@ fn forget_transaction(batch: &mut Batch, key: &[u8], value: &[u8]) {
     let place = keys::place_at_end(key, 12);
     let record = decode::<TransactionRecord>(value, "a transaction");
     if let (Ok((slot, index)), Ok(record)) = (place, record) {
-        batch.delete(
-            Space::Signatures,
-            keys::signature(&record.signature(), slot).to_vec(),
-        );
+        batch.delete(Space::Signatures, keys::signature(&record.signature(), slot).to_vec());
         for address in record.addresses() {
-            batch.delete(
-                Space::Addresses,
-                keys::address(address, slot, index).to_vec(),
-            );
+            batch.delete(Space::Addresses, keys::address(address, slot, index).to_vec());
         }
     }
 }

@@ -62,33 +62,18 @@ impl Ledger {
     pub fn claim(&self, genesis: &Hash) -> Result<(), LedgerError> {
         let Some(stored) = self.single(keys::GENESIS)? else {
             let mut batch = Batch::default();
-            batch.put(
-                Space::Singles,
-                keys::GENESIS,
-                Bytes::copy_from_slice(genesis.as_ref()),
-            );
-            batch.put(
-                Space::Singles,
-                keys::FORMAT_NAME,
-                keys::FORMAT.to_be_bytes().to_vec(),
-            );
+            batch.put(Space::Singles, keys::GENESIS, Bytes::copy_from_slice(genesis.as_ref()));
+            batch.put(Space::Singles, keys::FORMAT_NAME, keys::FORMAT.to_be_bytes().to_vec());
             return Ok(self.store.commit(&batch, true)?);
         };
-        let stored = <[u8; 32]>::try_from(&stored[..])
-            .map_err(|_| LedgerError::corrupt("a genesis hash"))?;
+        let stored = <[u8; 32]>::try_from(&stored[..]).map_err(|_| LedgerError::corrupt("a genesis hash"))?;
         let stored = Hash::new_from_array(stored);
         if stored != *genesis {
-            return Err(LedgerError::OtherGenesis {
-                stored,
-                wanted: *genesis,
-            });
+            return Err(LedgerError::OtherGenesis { stored, wanted: *genesis });
         }
         let format = self.number(keys::FORMAT_NAME, "its format")?.unwrap_or(0);
         if format != keys::FORMAT {
-            return Err(LedgerError::OtherFormat {
-                stored: format,
-                wanted: keys::FORMAT,
-            });
+            return Err(LedgerError::OtherFormat { stored: format, wanted: keys::FORMAT });
         }
         Ok(())
     }
@@ -97,14 +82,8 @@ impl Ledger {
         Ok(self.store.get(Space::Singles, name)?)
     }
 
-    pub(crate) fn number(
-        &self,
-        name: &[u8],
-        what: &'static str,
-    ) -> Result<Option<u64>, LedgerError> {
-        self.single(name)?
-            .map(|bytes| keys::number(&bytes, what))
-            .transpose()
+    pub(crate) fn number(&self, name: &[u8], what: &'static str) -> Result<Option<u64>, LedgerError> {
+        self.single(name)?.map(|bytes| keys::number(&bytes, what)).transpose()
     }
 
     /// The rooted slot, if there is one yet.
@@ -135,17 +114,10 @@ impl Ledger {
     ///
     /// # Errors
     /// If the store fails or a key does not decode.
-    pub fn rooted_slots(
-        &self,
-        first: Slot,
-        last: Slot,
-        limit: usize,
-    ) -> Result<Vec<Slot>, LedgerError> {
+    pub fn rooted_slots(&self, first: Slot, last: Slot, limit: usize) -> Result<Vec<Slot>, LedgerError> {
         let (from, to) = (keys::rooted(first), keys::rooted(last.saturating_add(1)));
         let rows = self.store.range(Space::Slots, &from, &to, limit)?;
-        rows.iter()
-            .map(|(key, _)| keys::slot_at_end(key, 9))
-            .collect()
+        rows.iter().map(|(key, _)| keys::slot_at_end(key, 9)).collect()
     }
 
     /// The lowest slot that something is known of.
@@ -155,21 +127,14 @@ impl Ledger {
     pub fn lowest_slot(&self) -> Result<Option<Slot>, LedgerError> {
         let (from, to) = (keys::meta(Slot::ZERO), keys::meta(Slot::new(u64::MAX)));
         let rows = self.store.range(Space::Slots, &from, &to, 1)?;
-        rows.first()
-            .map(|(key, _)| keys::slot_at_end(key, 9))
-            .transpose()
+        rows.first().map(|(key, _)| keys::slot_at_end(key, 9)).transpose()
     }
 
     /// At most `limit` slots from `first` to `last`, both included, with what is known of them, in ascending order.
     ///
     /// # Errors
     /// If the store fails or something does not decode.
-    pub fn slots(
-        &self,
-        first: Slot,
-        last: Slot,
-        limit: usize,
-    ) -> Result<Vec<(Slot, SlotMeta)>, LedgerError> {
+    pub fn slots(&self, first: Slot, last: Slot, limit: usize) -> Result<Vec<(Slot, SlotMeta)>, LedgerError> {
         let (from, to) = (keys::meta(first), keys::meta(last.saturating_add(1)));
         let rows = self.store.range(Space::Slots, &from, &to, limit)?;
         let read = |(key, value): &(Bytes, Bytes)| {
@@ -185,17 +150,12 @@ impl Ledger {
     /// If the store fails or the value does not decode.
     pub fn slot_meta(&self, slot: Slot) -> Result<Option<SlotMeta>, LedgerError> {
         let value = self.store.get(Space::Slots, &keys::meta(slot))?;
-        value
-            .map(|value| self.with_root_mark(slot, &value))
-            .transpose()
+        value.map(|value| self.with_root_mark(slot, &value)).transpose()
     }
 
     fn with_root_mark(&self, slot: Slot, value: &[u8]) -> Result<SlotMeta, LedgerError> {
         let meta: SlotMeta = decode(value, "metadata of a slot")?;
-        Ok(SlotMeta {
-            rooted: self.is_rooted(slot)?,
-            ..meta
-        })
+        Ok(SlotMeta { rooted: self.is_rooted(slot)?, ..meta })
     }
 
     /// A data shred as it came.
@@ -203,9 +163,7 @@ impl Ledger {
     /// # Errors
     /// If the store fails.
     pub fn data_shred(&self, slot: Slot, index: ShredIndex) -> Result<Option<Bytes>, LedgerError> {
-        Ok(self
-            .store
-            .get(Space::DataShreds, &keys::shred(slot, index))?)
+        Ok(self.store.get(Space::DataShreds, &keys::shred(slot, index))?)
     }
 
     /// The data shred of a slot with the highest index.
@@ -214,11 +172,7 @@ impl Ledger {
     /// If the store fails.
     pub fn highest_data_shred(&self, slot: Slot) -> Result<Option<Bytes>, LedgerError> {
         let (from, to) = (keys::slot(slot), keys::slot(slot.saturating_add(1)));
-        Ok(self
-            .store
-            .range_back(Space::DataShreds, &from, &to, 1)?
-            .pop()
-            .map(|(_, shred)| shred))
+        Ok(self.store.range_back(Space::DataShreds, &from, &to, 1)?.pop().map(|(_, shred)| shred))
     }
 
     /// The data shreds of a slot in the order of their indexes, gaps left out.
@@ -227,9 +181,7 @@ impl Ledger {
     /// If the store fails.
     pub fn data_shreds(&self, slot: Slot) -> Result<Vec<Bytes>, LedgerError> {
         let (from, to) = (keys::slot(slot), keys::slot(slot.saturating_add(1)));
-        let rows = self
-            .store
-            .range(Space::DataShreds, &from, &to, MAX_SHREDS_PER_SLOT as usize)?;
+        let rows = self.store.range(Space::DataShreds, &from, &to, MAX_SHREDS_PER_SLOT as usize)?;
         Ok(rows.into_iter().map(|(_, shred)| shred).collect())
     }
 
@@ -242,9 +194,7 @@ impl Ledger {
         let mut from = first;
         while slots.len() < limit {
             let end = keys::slot(Slot::new(u64::MAX));
-            let rows = self
-                .store
-                .range(Space::DataShreds, &keys::slot(from), &end, 1)?;
+            let rows = self.store.range(Space::DataShreds, &keys::slot(from), &end, 1)?;
             let Some((key, _)) = rows.first() else { break };
             let (slot, _) = keys::place_at_end(key, 12)?;
             slots.push(slot);
@@ -258,16 +208,10 @@ impl Ledger {
     /// # Errors
     /// If the store fails or something does not decode.
     pub fn places(&self, signature: &Signature) -> Result<Vec<(Slot, u32)>, LedgerError> {
-        let (from, to) = (
-            keys::signature(signature, Slot::ZERO),
-            keys::signature(signature, Slot::new(u64::MAX)),
-        );
-        let rows = self
-            .store
-            .range_back(Space::Signatures, &from, &to, FORKS_PER_SIGNATURE_MAX)?;
+        let (from, to) = (keys::signature(signature, Slot::ZERO), keys::signature(signature, Slot::new(u64::MAX)));
+        let rows = self.store.range_back(Space::Signatures, &from, &to, FORKS_PER_SIGNATURE_MAX)?;
         let read = |(key, value): &(Bytes, Bytes)| {
-            let place =
-                <[u8; 4]>::try_from(&value[..]).map_err(|_| LedgerError::corrupt("a place"))?;
+            let place = <[u8; 4]>::try_from(&value[..]).map_err(|_| LedgerError::corrupt("a place"))?;
             Ok((keys::slot_at_end(key, 72)?, u32::from_be_bytes(place)))
         };
         rows.iter().map(read).collect()
@@ -286,11 +230,7 @@ impl Ledger {
             if on_fork(slot)
                 && let Some(record) = self.transaction_at(slot, index)?
             {
-                return Ok(Some(Located {
-                    slot,
-                    index,
-                    record,
-                }));
+                return Ok(Some(Located { slot, index, record }));
             }
         }
         Ok(None)
@@ -305,11 +245,7 @@ impl Ledger {
             if self.is_rooted(slot)?
                 && let Some(record) = self.transaction_at(slot, index)?
             {
-                return Ok(Some(Located {
-                    slot,
-                    index,
-                    record,
-                }));
+                return Ok(Some(Located { slot, index, record }));
             }
         }
         self.transaction_on(signature, &|_| true)
@@ -319,17 +255,9 @@ impl Ledger {
     ///
     /// # Errors
     /// If the store fails or the value does not decode.
-    pub fn transaction_at(
-        &self,
-        slot: Slot,
-        index: u32,
-    ) -> Result<Option<TransactionRecord>, LedgerError> {
-        let value = self
-            .store
-            .get(Space::Transactions, &keys::place(slot, index))?;
-        value
-            .map(|value| decode(&value, "a transaction"))
-            .transpose()
+    pub fn transaction_at(&self, slot: Slot, index: u32) -> Result<Option<TransactionRecord>, LedgerError> {
+        let value = self.store.get(Space::Transactions, &keys::place(slot, index))?;
+        value.map(|value| decode(&value, "a transaction")).transpose()
     }
 
     /// The transactions of a block in order.
@@ -338,12 +266,8 @@ impl Ledger {
     /// If the store fails or a value does not decode.
     pub fn transactions(&self, slot: Slot) -> Result<Vec<TransactionRecord>, LedgerError> {
         let (from, to) = (keys::slot(slot), keys::slot(slot.saturating_add(1)));
-        let rows = self
-            .store
-            .range(Space::Transactions, &from, &to, TRANSACTIONS_PER_BLOCK_MAX)?;
-        rows.iter()
-            .map(|(_, value)| decode(value, "a transaction"))
-            .collect()
+        let rows = self.store.range(Space::Transactions, &from, &to, TRANSACTIONS_PER_BLOCK_MAX)?;
+        rows.iter().map(|(_, value)| decode(value, "a transaction")).collect()
     }
 
     /// A block, if it was executed to its end.
@@ -351,17 +275,10 @@ impl Ledger {
     /// # Errors
     /// If the store fails or something does not decode.
     pub fn block(&self, slot: Slot) -> Result<Option<Block>, LedgerError> {
-        let Some(meta) = self
-            .slot_meta(slot)?
-            .filter(|meta| meta.executed() && !meta.dead)
-        else {
+        let Some(meta) = self.slot_meta(slot)?.filter(|meta| meta.executed() && !meta.dead) else {
             return Ok(None);
         };
         let transactions = self.transactions(slot)?;
-        Ok(Some(Block {
-            slot,
-            meta,
-            transactions,
-        }))
+        Ok(Some(Block { slot, meta, transactions }))
     }
 }

@@ -120,40 +120,26 @@ impl TransactionRecord {
     /// The signature that names the transaction: its first.
     #[must_use]
     pub fn signature(&self) -> Signature {
-        self.transaction
-            .signatures
-            .first()
-            .copied()
-            .unwrap_or_default()
+        self.transaction.signatures.first().copied().unwrap_or_default()
     }
 
     /// Every address that it names or loaded.
     pub fn addresses(&self) -> impl Iterator<Item = &Pubkey> {
         let loaded = &self.meta.loaded_addresses;
-        self.transaction
-            .message
-            .static_account_keys()
-            .iter()
-            .chain(&loaded.writable)
-            .chain(&loaded.readonly)
+        self.transaction.message.static_account_keys().iter().chain(&loaded.writable).chain(&loaded.readonly)
     }
 
     /// What its memo instructions say: each as its length in brackets and the text, joined by semicolons.
     #[must_use]
     pub fn memo(&self) -> Option<String> {
         let keys = self.transaction.message.static_account_keys();
-        let memos = self
-            .transaction
-            .message
-            .instructions()
-            .iter()
-            .filter_map(|instruction| {
-                let program = keys.get(usize::from(instruction.program_id_index))?;
-                MEMO_PROGRAMS.contains(program).then(|| {
-                    let text = std::str::from_utf8(&instruction.data).unwrap_or("(unparseable)");
-                    format!("[{}] {text}", instruction.data.len())
-                })
-            });
+        let memos = self.transaction.message.instructions().iter().filter_map(|instruction| {
+            let program = keys.get(usize::from(instruction.program_id_index))?;
+            MEMO_PROGRAMS.contains(program).then(|| {
+                let text = std::str::from_utf8(&instruction.data).unwrap_or("(unparseable)");
+                format!("[{}] {text}", instruction.data.len())
+            })
+        });
         let memos: Vec<String> = memos.collect();
         (!memos.is_empty()).then(|| memos.join("; "))
     }

@@ -24,28 +24,12 @@ pub fn put_meta(batch: &mut Batch, slot: Slot, meta: &SlotMeta) {
 pub fn put_transactions(batch: &mut Batch, slot: Slot, first: u32, records: &[TransactionRecord]) {
     for (place, record) in (first..).zip(records) {
         let signature = record.signature();
-        batch.put(
-            Space::Transactions,
-            keys::place(slot, place).to_vec(),
-            encode(record),
-        );
-        batch.put(
-            Space::Signatures,
-            keys::signature(&signature, slot).to_vec(),
-            place.to_be_bytes().to_vec(),
-        );
-        let sighting = Sighting {
-            signature,
-            err: record.meta.status.clone().err(),
-            memo: record.memo(),
-        };
+        batch.put(Space::Transactions, keys::place(slot, place).to_vec(), encode(record));
+        batch.put(Space::Signatures, keys::signature(&signature, slot).to_vec(), place.to_be_bytes().to_vec());
+        let sighting = Sighting { signature, err: record.meta.status.clone().err(), memo: record.memo() };
         let sighting = bytes::Bytes::from(encode(&sighting));
         for address in record.addresses() {
-            batch.put(
-                Space::Addresses,
-                keys::address(address, slot, place).to_vec(),
-                sighting.clone(),
-            );
+            batch.put(Space::Addresses, keys::address(address, slot, place).to_vec(), sighting.clone());
         }
     }
 }
@@ -53,11 +37,7 @@ pub fn put_transactions(batch: &mut Batch, slot: Slot, first: u32, records: &[Tr
 /// Makes `slot` the root and marks it and `chain`, the slots between the old root and it, as rooted.
 pub fn set_root(batch: &mut Batch, slot: Slot, chain: &[Slot]) {
     for rooted in chain.iter().chain([&slot]) {
-        batch.put(
-            Space::Slots,
-            keys::rooted(*rooted).to_vec(),
-            bytes::Bytes::new(),
-        );
+        batch.put(Space::Slots, keys::rooted(*rooted).to_vec(), bytes::Bytes::new());
     }
     batch.put(Space::Singles, keys::ROOT, keys::slot(slot).to_vec());
 }

@@ -33,10 +33,7 @@ fn key(number: u8) -> Pubkey {
 /// A transaction with this signature that names these addresses; the last is the program, called with `data`.
 fn record(signature: u8, addresses: &[Pubkey], data: &[u8]) -> TransactionRecord {
     let signatures = vec![Signature::from([signature; 64])];
-    let mut transaction = Transaction {
-        signatures,
-        ..Transaction::default()
-    };
+    let mut transaction = Transaction { signatures, ..Transaction::default() };
     let message = &mut transaction.message;
     message.header.num_required_signatures = 1;
     message.account_keys = addresses.to_vec();
@@ -47,10 +44,7 @@ fn record(signature: u8, addresses: &[Pubkey], data: &[u8]) -> TransactionRecord
     bytes.extend([1, program, 0, u8::try_from(data.len()).unwrap()]);
     bytes.extend(data);
     let transaction: VersionedTransaction = bincode::deserialize(&bytes).unwrap();
-    TransactionRecord {
-        transaction,
-        meta: StatusMeta::default(),
-    }
+    TransactionRecord { transaction, meta: StatusMeta::default() }
 }
 
 fn full_meta() -> StatusMeta {
@@ -62,28 +56,17 @@ fn full_meta() -> StatusMeta {
         amount: u64::MAX,
         decimals: 9,
     };
-    let call = InnerInstruction {
-        program_id_index: 3,
-        accounts: vec![0, 1],
-        data: vec![9; 40],
-        stack_height: Some(2),
-    };
+    let call = InnerInstruction { program_id_index: 3, accounts: vec![0, 1], data: vec![9; 40], stack_height: Some(2) };
     StatusMeta {
         status: Err(TransactionError::InsufficientFundsForRent { account_index: 4 }),
         fee: 5_000,
         pre_balances: vec![1, 2, 3],
         post_balances: vec![3, 2, 1],
-        inner_instructions: Some(vec![InnerInstructions {
-            index: 0,
-            instructions: vec![call],
-        }]),
+        inner_instructions: Some(vec![InnerInstructions { index: 0, instructions: vec![call] }]),
         logs: Some(vec!["Program log: hello".into(), String::new()]),
         pre_token_balances: vec![token.clone()],
         post_token_balances: vec![token],
-        loaded_addresses: LoadedAddresses {
-            writable: vec![key(20)],
-            readonly: vec![key(21), key(22)],
-        },
+        loaded_addresses: LoadedAddresses { writable: vec![key(20)], readonly: vec![key(21), key(22)] },
         return_data: Some((key(8), vec![1, 2, 3])),
         compute_units: Some(150),
         cost_units: Some(1_700),
@@ -92,21 +75,15 @@ fn full_meta() -> StatusMeta {
 
 /// The shreds of the vectors, with their slot.
 fn shreds() -> Vec<Shred<Signed>> {
-    let vectors = std::env::var_os("SUNDOG_VECTORS").map_or_else(
-        || PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/vectors")),
-        PathBuf::from,
-    );
+    let vectors = std::env::var_os("SUNDOG_VECTORS")
+        .map_or_else(|| PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/vectors")), PathBuf::from);
     let text = std::fs::read_to_string(vectors.join("shreds.json")).expect("shreds.json");
     let json: serde_json::Value = serde_json::from_str(&text).expect("json");
     let mut shreds = Vec::new();
     for case in json["cases"].as_array().unwrap() {
-        let mut bytes =
-            std::fs::read(vectors.join(case["file"].as_str().unwrap())).expect("shreds");
+        let mut bytes = std::fs::read(vectors.join(case["file"].as_str().unwrap())).expect("shreds");
         for set in case["fec_sets"].as_array().unwrap() {
-            let sizes = [
-                (set["num_data"].as_u64(), 1_203),
-                (set["num_code"].as_u64(), 1_228),
-            ];
+            let sizes = [(set["num_data"].as_u64(), 1_203), (set["num_code"].as_u64(), 1_228)];
             for (count, size) in sizes {
                 for _ in 0..count.unwrap() {
                     let rest = bytes.split_off(size);
@@ -128,53 +105,27 @@ fn data_shreds_are_read_back_and_code_shreds_are_not_kept() {
     write(&store, |batch| put_shreds(batch, &shreds));
     for shred in &shreds {
         if shred.kind() == Kind::Data {
-            by_slot
-                .entry(shred.slot())
-                .or_default()
-                .insert(shred.index(), shred.clone());
+            by_slot.entry(shred.slot()).or_default().insert(shred.index(), shred.clone());
         }
     }
     assert_eq!(store.len(Space::CodeShreds), 0);
-    assert_eq!(
-        store.len(Space::DataShreds),
-        by_slot.values().map(BTreeMap::len).sum::<usize>()
-    );
+    assert_eq!(store.len(Space::DataShreds), by_slot.values().map(BTreeMap::len).sum::<usize>());
     for (slot, expected) in by_slot {
-        let payloads: Vec<_> = expected
-            .values()
-            .map(|shred| shred.payload().clone())
-            .collect();
+        let payloads: Vec<_> = expected.values().map(|shred| shred.payload().clone()).collect();
         assert_eq!(ledger.data_shreds(slot).unwrap(), payloads);
-        assert_eq!(
-            ledger.highest_data_shred(slot).unwrap().as_ref(),
-            payloads.last()
-        );
+        assert_eq!(ledger.highest_data_shred(slot).unwrap().as_ref(), payloads.last());
         for (index, shred) in expected {
-            assert_eq!(
-                ledger.data_shred(slot, index).unwrap().as_ref(),
-                Some(shred.payload())
-            );
+            assert_eq!(ledger.data_shred(slot, index).unwrap().as_ref(), Some(shred.payload()));
         }
     }
-    assert_eq!(
-        ledger
-            .data_shred(slot(u64::MAX), ShredIndex::new(0))
-            .unwrap(),
-        None
-    );
+    assert_eq!(ledger.data_shred(slot(u64::MAX), ShredIndex::new(0)).unwrap(), None);
     assert_eq!(ledger.highest_data_shred(slot(999_999)).unwrap(), None);
 }
 
 #[test]
 fn metadata_is_read_back_with_the_mark_of_a_root() {
     let (store, ledger) = fresh();
-    let reward = Reward {
-        pubkey: key(1),
-        lamports: -5,
-        post_balance: 7,
-        kind: RewardKind::Fee,
-        commission: Some(10),
-    };
+    let reward = Reward { pubkey: key(1), lamports: -5, post_balance: 7, kind: RewardKind::Fee, commission: Some(10) };
     let meta = SlotMeta {
         parent: slot(6),
         last_index: Some(31),
@@ -193,109 +144,51 @@ fn metadata_is_read_back_with_the_mark_of_a_root() {
         write(&store, |batch| put_meta(batch, slot(number), &meta));
     }
     assert_eq!(ledger.root().unwrap(), None);
-    write(&store, |batch| {
-        set_root(batch, slot(8), &[slot(5), slot(7), slot(8)])
-    });
+    write(&store, |batch| set_root(batch, slot(8), &[slot(5), slot(7), slot(8)]));
     // Metadata written later, by someone who does not know of the root, does not undo it.
     write(&store, |batch| put_meta(batch, slot(7), &meta));
     assert_eq!(ledger.root().unwrap(), Some(slot(8)));
     assert_eq!(ledger.slot_meta(slot(6)).unwrap(), Some(meta.clone()));
-    assert_eq!(
-        ledger.slot_meta(slot(7)).unwrap(),
-        Some(SlotMeta {
-            rooted: true,
-            ..meta
-        })
-    );
+    assert_eq!(ledger.slot_meta(slot(7)).unwrap(), Some(SlotMeta { rooted: true, ..meta }));
     assert_eq!(ledger.slot_meta(slot(11)).unwrap(), None);
-    assert_eq!(
-        ledger.rooted_slots(slot(0), slot(u64::MAX), 9).unwrap(),
-        [slot(5), slot(7), slot(8)]
-    );
+    assert_eq!(ledger.rooted_slots(slot(0), slot(u64::MAX), 9).unwrap(), [slot(5), slot(7), slot(8)]);
     assert_eq!(ledger.rooted_slots(slot(6), slot(7), 9).unwrap(), [slot(7)]);
-    assert_eq!(
-        ledger.rooted_slots(slot(0), slot(9), 2).unwrap(),
-        [slot(5), slot(7)]
-    );
+    assert_eq!(ledger.rooted_slots(slot(0), slot(9), 2).unwrap(), [slot(5), slot(7)]);
     assert_eq!(ledger.lowest_slot().unwrap(), Some(slot(5)));
-    let marks: Vec<_> = ledger
-        .slots(slot(6), slot(8), 9)
-        .unwrap()
-        .iter()
-        .map(|(s, m)| (s.get(), m.rooted))
-        .collect();
+    let marks: Vec<_> = ledger.slots(slot(6), slot(8), 9).unwrap().iter().map(|(s, m)| (s.get(), m.rooted)).collect();
     assert_eq!(marks, [(6, false), (7, true), (8, true)]);
 }
 
 #[test]
 fn a_block_is_its_transactions_in_order_once_it_was_executed() {
     let (store, ledger) = fresh();
-    let records = [
-        record(1, &[key(1), key(9)], b"a"),
-        record(2, &[key(2), key(9)], b"b"),
-    ];
-    let late = [TransactionRecord {
-        meta: full_meta(),
-        ..record(3, &[key(3), key(9)], b"c")
-    }];
+    let records = [record(1, &[key(1), key(9)], b"a"), record(2, &[key(2), key(9)], b"b")];
+    let late = [TransactionRecord { meta: full_meta(), ..record(3, &[key(3), key(9)], b"c") }];
     write(&store, |batch| put_transactions(batch, slot(4), 2, &late));
-    write(&store, |batch| {
-        put_transactions(batch, slot(4), 0, &records)
-    });
+    write(&store, |batch| put_transactions(batch, slot(4), 0, &records));
     assert_eq!(ledger.block(slot(4)).unwrap(), None);
-    let mut meta = SlotMeta {
-        full: true,
-        ..SlotMeta::default()
-    };
+    let mut meta = SlotMeta { full: true, ..SlotMeta::default() };
     write(&store, |batch| put_meta(batch, slot(4), &meta));
     assert_eq!(ledger.block(slot(4)).unwrap(), None);
     meta.blockhash = Hash::new_from_array([4; 32]);
     write(&store, |batch| put_meta(batch, slot(4), &meta));
     let block = ledger.block(slot(4)).unwrap().expect("a block");
-    assert_eq!(
-        block.transactions,
-        [records.as_slice(), late.as_slice()].concat()
-    );
-    assert_eq!(
-        ledger.transaction_at(slot(4), 2).unwrap(),
-        Some(late[0].clone())
-    );
+    assert_eq!(block.transactions, [records.as_slice(), late.as_slice()].concat());
+    assert_eq!(ledger.transaction_at(slot(4), 2).unwrap(), Some(late[0].clone()));
 }
 
 #[test]
 fn a_transaction_on_two_forks_is_told_from_the_rooted_one() {
     let (store, ledger) = fresh();
     let here = record(1, &[key(1), key(9)], b"");
-    let there = TransactionRecord {
-        meta: full_meta(),
-        ..here.clone()
-    };
-    write(&store, |batch| {
-        put_transactions(batch, slot(4), 7, std::slice::from_ref(&here))
-    });
-    write(&store, |batch| {
-        put_transactions(batch, slot(5), 3, std::slice::from_ref(&there))
-    });
+    let there = TransactionRecord { meta: full_meta(), ..here.clone() };
+    write(&store, |batch| put_transactions(batch, slot(4), 7, std::slice::from_ref(&here)));
+    write(&store, |batch| put_transactions(batch, slot(5), 3, std::slice::from_ref(&there)));
     let signature = here.signature();
-    assert_eq!(
-        ledger.places(&signature).unwrap(),
-        [(slot(5), 3), (slot(4), 7)]
-    );
-    assert_eq!(
-        ledger.transaction(&signature).unwrap().unwrap().slot,
-        slot(5)
-    );
-    let on_four = ledger
-        .transaction_on(&signature, &|s| s == slot(4))
-        .unwrap();
-    assert_eq!(
-        on_four,
-        Some(Located {
-            slot: slot(4),
-            index: 7,
-            record: here
-        })
-    );
+    assert_eq!(ledger.places(&signature).unwrap(), [(slot(5), 3), (slot(4), 7)]);
+    assert_eq!(ledger.transaction(&signature).unwrap().unwrap().slot, slot(5));
+    let on_four = ledger.transaction_on(&signature, &|s| s == slot(4)).unwrap();
+    assert_eq!(on_four, Some(Located { slot: slot(4), index: 7, record: here }));
     write(&store, |batch| set_root(batch, slot(4), &[]));
     assert_eq!(ledger.transaction(&signature).unwrap().unwrap().index, 7);
     assert_eq!(ledger.transaction(&Signature::from([9; 64])).unwrap(), None);
@@ -304,118 +197,51 @@ fn a_transaction_on_two_forks_is_told_from_the_rooted_one() {
 #[test]
 fn an_addresss_history_is_newest_first_page_by_page() {
     let (store, ledger) = fresh();
-    let memo = "MemoSq4gqABAXKb96qnH8TysNcWxMyWCqXgDLGmfcHr"
-        .parse()
-        .unwrap();
+    let memo = "MemoSq4gqABAXKb96qnH8TysNcWxMyWCqXgDLGmfcHr".parse().unwrap();
     for number in 1..=6u8 {
         let mut said = record(number, &[key(1), memo], b"hi");
         if number == 3 {
             said.meta = full_meta();
         }
         let place = u32::from(number % 2);
-        write(&store, |batch| {
-            put_transactions(batch, slot(u64::from(number / 2)), place, &[said])
-        });
+        write(&store, |batch| put_transactions(batch, slot(u64::from(number / 2)), place, &[said]));
     }
-    let meta = SlotMeta {
-        blockhash: Hash::new_from_array([4; 32]),
-        block_time: 77,
-        ..SlotMeta::default()
-    };
+    let meta = SlotMeta { blockhash: Hash::new_from_array([4; 32]), block_time: 77, ..SlotMeta::default() };
     write(&store, |batch| put_meta(batch, slot(3), &meta));
     let ask = |before: Option<u8>, until: Option<u8>, limit| {
         let name = |number: u8| Signature::from([number; 64]);
-        let page = Page {
-            before: before.map(name),
-            until: until.map(name),
-            limit,
-        };
-        ledger
-            .signatures_for_address(&key(1), &page, &|_| true)
-            .unwrap()
+        let page = Page { before: before.map(name), until: until.map(name), limit };
+        ledger.signatures_for_address(&key(1), &page, &|_| true).unwrap()
     };
-    let numbers = |lines: Vec<AddressRecord>| {
-        lines
-            .iter()
-            .map(|l| l.signature.as_ref()[0])
-            .collect::<Vec<_>>()
-    };
+    let numbers = |lines: Vec<AddressRecord>| lines.iter().map(|l| l.signature.as_ref()[0]).collect::<Vec<_>>();
     assert_eq!(numbers(ask(None, None, 1_000)), [6, 5, 4, 3, 2, 1]);
     assert_eq!(numbers(ask(None, None, 2)), [6, 5]);
     assert_eq!(numbers(ask(Some(5), None, 2)), [4, 3]);
     assert_eq!(numbers(ask(Some(5), Some(2), 9)), [4, 3]);
     assert_eq!(numbers(ask(None, Some(4), 9)), [6, 5]);
-    assert_eq!(
-        numbers(ask(Some(99), None, 9)),
-        [0u8; 0],
-        "an unknown start"
-    );
-    assert_eq!(
-        numbers(ask(None, Some(99), 2)),
-        [6, 5],
-        "an unknown end is no end"
-    );
+    assert_eq!(numbers(ask(Some(99), None, 9)), [0u8; 0], "an unknown start");
+    assert_eq!(numbers(ask(None, Some(99), 2)), [6, 5], "an unknown end is no end");
     let lines = ask(None, None, 4);
-    assert_eq!(
-        (lines[0].slot, lines[0].index, lines[0].block_time),
-        (slot(3), 0, Some(77))
-    );
+    assert_eq!((lines[0].slot, lines[0].index, lines[0].block_time), (slot(3), 0, Some(77)));
     assert_eq!(lines[1].memo.as_deref(), Some("[2] hi"));
-    assert_eq!(
-        (lines[3].err.clone(), lines[3].block_time),
-        (full_meta().status.err(), None)
-    );
+    assert_eq!((lines[3].err.clone(), lines[3].block_time), (full_meta().status.err(), None));
     // Loaded addresses count as named.
-    let loaded = ledger
-        .signatures_for_address(
-            &key(21),
-            &Page {
-                limit: 9,
-                ..Page::default()
-            },
-            &|_| true,
-        )
-        .unwrap();
+    let loaded = ledger.signatures_for_address(&key(21), &Page { limit: 9, ..Page::default() }, &|_| true).unwrap();
     assert_eq!(numbers(loaded), [3]);
-    let page = Page {
-        limit: 9,
-        ..Page::default()
-    };
-    let even = ledger
-        .signatures_for_address(&key(1), &page, &|s| s == slot(2))
-        .unwrap();
+    let page = Page { limit: 9, ..Page::default() };
+    let even = ledger.signatures_for_address(&key(1), &page, &|s| s == slot(2)).unwrap();
     assert_eq!(numbers(even), [5, 4]);
 }
 
 #[test]
 fn a_question_about_history_ends_after_so_many_rows() {
     let (store, ledger) = fresh();
-    let records: Vec<_> = (0..HISTORY_SCAN_MAX + 2_000)
-        .map(|_| record(1, &[key(1), key(2)], b""))
-        .collect();
-    write(&store, |batch| {
-        put_transactions(batch, slot(9), 0, &records)
-    });
-    write(&store, |batch| {
-        put_transactions(batch, slot(8), 0, &[record(2, &[key(1), key(2)], b"")])
-    });
-    let page = Page {
-        limit: usize::MAX,
-        ..Page::default()
-    };
-    assert_eq!(
-        ledger
-            .signatures_for_address(&key(1), &page, &|_| true)
-            .unwrap()
-            .len(),
-        HISTORY_LIMIT
-    );
-    assert!(
-        ledger
-            .signatures_for_address(&key(1), &page, &|s| s == slot(8))
-            .unwrap()
-            .is_empty()
-    );
+    let records: Vec<_> = (0..HISTORY_SCAN_MAX + 2_000).map(|_| record(1, &[key(1), key(2)], b"")).collect();
+    write(&store, |batch| put_transactions(batch, slot(9), 0, &records));
+    write(&store, |batch| put_transactions(batch, slot(8), 0, &[record(2, &[key(1), key(2)], b"")]));
+    let page = Page { limit: usize::MAX, ..Page::default() };
+    assert_eq!(ledger.signatures_for_address(&key(1), &page, &|_| true).unwrap().len(), HISTORY_LIMIT);
+    assert!(ledger.signatures_for_address(&key(1), &page, &|s| s == slot(8)).unwrap().is_empty());
 }
 
 #[test]
@@ -439,14 +265,9 @@ fn a_directory_belongs_to_one_genesis_and_the_error_names_both() {
     store.crash();
     ledger.claim(&ours).unwrap();
     let refused = ledger.claim(&other).expect_err("another chain");
-    assert!(
-        matches!(refused, LedgerError::OtherGenesis { stored, wanted } if stored == ours && wanted == other)
-    );
+    assert!(matches!(refused, LedgerError::OtherGenesis { stored, wanted } if stored == ours && wanted == other));
     let text = refused.to_string();
-    assert!(
-        text.contains(&ours.to_string()) && text.contains(&other.to_string()),
-        "{text}"
-    );
+    assert!(text.contains(&ours.to_string()) && text.contains(&other.to_string()), "{text}");
 }
 
 /// Everything of slots 0 to 9, with roots.
@@ -455,15 +276,8 @@ fn ten_slots() -> (Arc<MemoryStore>, Ledger) {
     for number in 0..10u8 {
         let at = slot(u64::from(number));
         write(&store, |batch| {
-            let shred = |index: u8| {
-                [
-                    &u64::from(number).to_be_bytes()[..],
-                    &u32::from(index).to_be_bytes(),
-                ]
-                .concat()
-            };
-            (0..8)
-                .for_each(|index| batch.put(Space::DataShreds, shred(index), vec![number; 1_203]));
+            let shred = |index: u8| [&u64::from(number).to_be_bytes()[..], &u32::from(index).to_be_bytes()].concat();
+            (0..8).for_each(|index| batch.put(Space::DataShreds, shred(index), vec![number; 1_203]));
             put_transactions(batch, at, 0, &[record(number, &[key(1), key(2)], b"")]);
             put_meta(batch, at, &SlotMeta::default());
             set_root(batch, at, &[]);
@@ -473,13 +287,7 @@ fn ten_slots() -> (Arc<MemoryStore>, Ledger) {
 }
 
 fn rows(store: &MemoryStore) -> Vec<usize> {
-    let spaces = [
-        Space::DataShreds,
-        Space::Slots,
-        Space::Transactions,
-        Space::Signatures,
-        Space::Addresses,
-    ];
+    let spaces = [Space::DataShreds, Space::Slots, Space::Transactions, Space::Signatures, Space::Addresses];
     spaces.iter().map(|space| store.len(*space)).collect()
 }
 
@@ -499,16 +307,8 @@ fn purging_forgets_what_is_old_and_nothing_else() {
 #[test]
 fn slots_with_shreds_are_listed_in_order() {
     let (store, ledger) = ten_slots();
-    write(&store, |batch| {
-        batch.delete(
-            Space::DataShreds,
-            [&7u64.to_be_bytes()[..], &[0; 4]].concat(),
-        )
-    });
-    assert_eq!(
-        ledger.shred_slots(slot(6), 9).unwrap(),
-        [6, 7, 8, 9].map(slot)
-    );
+    write(&store, |batch| batch.delete(Space::DataShreds, [&7u64.to_be_bytes()[..], &[0; 4]].concat()));
+    assert_eq!(ledger.shred_slots(slot(6), 9).unwrap(), [6, 7, 8, 9].map(slot));
     assert_eq!(ledger.shred_slots(slot(0), 3).unwrap(), [0, 1, 2].map(slot));
     assert!(ledger.shred_slots(slot(10), 9).unwrap().is_empty());
 }
@@ -533,64 +333,38 @@ fn purging_in_small_steps_comes_to_the_same() {
 #[test]
 fn purging_removes_what_does_not_decode() {
     let (store, ledger) = ten_slots();
-    write(&store, |batch| {
-        batch.put(Space::Transactions, [0u8; 12].to_vec(), b"broken".to_vec())
-    });
-    store
-        .commit(&ledger.purge(slot(10), 4_096).unwrap(), false)
-        .unwrap();
+    write(&store, |batch| batch.put(Space::Transactions, [0u8; 12].to_vec(), b"broken".to_vec()));
+    store.commit(&ledger.purge(slot(10), 4_096).unwrap(), false).unwrap();
     assert_eq!(store.len(Space::Transactions), 0);
 }
 
 #[test]
 fn truncated_values_are_named_and_not_taken_for_missing() {
     let (store, ledger) = fresh();
-    let whole = TransactionRecord {
-        meta: full_meta(),
-        ..record(1, &[key(1), key(9)], b"")
-    };
+    let whole = TransactionRecord { meta: full_meta(), ..record(1, &[key(1), key(9)], b"") };
     write(&store, |batch| {
         put_transactions(batch, slot(1), 0, std::slice::from_ref(&whole));
         put_meta(batch, slot(1), &SlotMeta::default());
         put_led(batch, slot(1));
         set_root(batch, slot(1), &[]);
     });
-    for space in [
-        Space::Transactions,
-        Space::Slots,
-        Space::Singles,
-        Space::Signatures,
-        Space::Addresses,
-    ] {
+    for space in [Space::Transactions, Space::Slots, Space::Singles, Space::Signatures, Space::Addresses] {
         for (name, value) in store.range(space, &[], &[0xff; 80], 99).unwrap() {
             for length in 0..value.len() {
-                write(&store, |batch| {
-                    batch.put(space, name.clone(), value.slice(..length))
-                });
-                let page = Page {
-                    limit: 9,
-                    ..Page::default()
-                };
+                write(&store, |batch| batch.put(space, name.clone(), value.slice(..length)));
+                let page = Page { limit: 9, ..Page::default() };
                 let reads = [
                     ledger.transactions(slot(1)).is_err(),
                     ledger.slot_meta(slot(1)).is_err(),
                     ledger.root().is_err() || ledger.last_led().is_err(),
                     ledger.places(&whole.signature()).is_err(),
-                    [1, 9, 20, 21, 22].iter().any(|a| {
-                        ledger
-                            .signatures_for_address(&key(*a), &page, &|_| true)
-                            .is_err()
-                    }),
+                    [1, 9, 20, 21, 22]
+                        .iter()
+                        .any(|a| ledger.signatures_for_address(&key(*a), &page, &|_| true).is_err()),
                 ];
-                assert!(
-                    reads.contains(&true),
-                    "{space:?} cut to {length} of {}",
-                    value.len()
-                );
+                assert!(reads.contains(&true), "{space:?} cut to {length} of {}", value.len());
             }
-            write(&store, |batch| {
-                batch.put(space, name.clone(), value.clone())
-            });
+            write(&store, |batch| batch.put(space, name.clone(), value.clone()));
         }
     }
     assert_eq!(ledger.transactions(slot(1)).unwrap(), [whole]);
@@ -600,8 +374,7 @@ fn error() -> impl Strategy<Value = TransactionError> {
     prop_oneof![
         Just(TransactionError::AccountNotFound),
         any::<u8>().prop_map(TransactionError::DuplicateInstruction),
-        any::<u8>()
-            .prop_map(|account_index| TransactionError::InsufficientFundsForRent { account_index }),
+        any::<u8>().prop_map(|account_index| TransactionError::InsufficientFundsForRent { account_index }),
     ]
 }
 

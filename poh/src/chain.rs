@@ -36,12 +36,7 @@ impl Chain {
             hashes_per_tick.is_none_or(|hashes| hashes > 1),
             "a tick takes at least 2 hashes, or the configuration says none"
         );
-        Self {
-            hash: start.to_bytes(),
-            num_hashes: 0,
-            hashes_per_tick,
-            remaining: hashes_per_tick.unwrap_or(u64::MAX),
-        }
+        Self { hash: start.to_bytes(), num_hashes: 0, hashes_per_tick, remaining: hashes_per_tick.unwrap_or(u64::MAX) }
     }
 
     /// The state of the chain.
@@ -80,11 +75,7 @@ impl Chain {
         if self.remaining == 1 {
             return None;
         }
-        self.hash = Sha256::new()
-            .chain_update(self.hash)
-            .chain_update(mixin)
-            .finalize()
-            .into();
+        self.hash = Sha256::new().chain_update(self.hash).chain_update(mixin).finalize().into();
         self.remaining -= 1;
         Some(self.step())
     }
@@ -120,10 +111,7 @@ impl Chain {
     fn step(&mut self) -> Step {
         let num_hashes = self.num_hashes + 1;
         self.num_hashes = 0;
-        Step {
-            num_hashes,
-            hash: self.hash(),
-        }
+        Step { num_hashes, hash: self.hash() }
     }
 }
 
@@ -145,12 +133,7 @@ mod tests {
         let before = chain.hash();
         assert_eq!(chain.record_batches(&[Hash::default(); 4]), None);
         assert_eq!((chain.hash(), chain.remaining()), (before, 4));
-        assert_eq!(
-            chain
-                .record_batches(&[Hash::default(); 3])
-                .map(|steps| steps.len()),
-            Some(3)
-        );
+        assert_eq!(chain.record_batches(&[Hash::default(); 3]).map(|steps| steps.len()), Some(3));
     }
 
     #[test]

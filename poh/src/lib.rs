@@ -34,10 +34,10 @@ mod verify;
 pub use chain::{Chain, Step};
 pub use mixin::mixin;
 pub use recorder::{
-    HASHES_PER_CALL_MAX, MIXINS_PER_RECORD_MAX, Metrics, Recorder, RecorderConfig, RecorderEffect,
-    RecorderInput, Refusal, TICKS_PER_CALL_MAX,
+    HASHES_PER_CALL_MAX, MIXINS_PER_RECORD_MAX, Metrics, Recorder, RecorderConfig, RecorderEffect, RecorderInput,
+    Refusal, TICKS_PER_CALL_MAX,
 };
 pub use verify::{
-    EntryFault, LOW_POWER_HASHES_PER_TICK_MAX, TickFault, TickPosition, hash_budget, next_hash,
-    verify_entries, verify_tick_hash_count, verify_ticks,
+    EntryFault, LOW_POWER_HASHES_PER_TICK_MAX, TickFault, TickPosition, hash_budget, next_hash, verify_entries,
+    verify_tick_hash_count, verify_ticks,
 };

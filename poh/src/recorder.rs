@@ -111,13 +111,8 @@ pub enum Refusal {
 
 impl Refusal {
     /// Every reason, in the order of the counters.
-    pub const ALL: [Self; 5] = [
-        Self::Asleep,
-        Self::OtherGeneration,
-        Self::SlotOver,
-        Self::SlotNotBegun,
-        Self::TooManyMixins,
-    ];
+    pub const ALL: [Self; 5] =
+        [Self::Asleep, Self::OtherGeneration, Self::SlotOver, Self::SlotNotBegun, Self::TooManyMixins];
 
     /// Its name in metrics.
     #[must_use]
@@ -185,11 +180,7 @@ impl Recorder {
         assert!(config.ticks_per_slot > 0, "a slot has at least one tick");
         assert!(!config.tick.is_zero(), "a tick takes time");
         assert!(config.hashes_per_tick != Some(0) && config.hashes_per_tick != Some(1));
-        Self {
-            config,
-            run: None,
-            metrics: Metrics::default(),
-        }
+        Self { config, run: None, metrics: Metrics::default() }
     }
 
     /// What it has counted.
@@ -267,10 +258,7 @@ impl Recorder {
             self.metrics.ticks += 1;
             self.metrics.early_ticks += 1;
         }
-        Ok(run
-            .chain
-            .record_batches(mixins)
-            .expect("there is room after a tick"))
+        Ok(run.chain.record_batches(mixins).expect("there is room after a tick"))
     }
 }
 
@@ -302,12 +290,7 @@ impl Run {
         let Step { num_hashes, hash } = self.chain.tick().expect("only the tick's hash was left");
         self.height = self.height.next();
         let (generation, height) = (self.generation, self.height);
-        out.push(RecorderEffect::Tick {
-            generation,
-            height,
-            num_hashes,
-            hash,
-        });
+        out.push(RecorderEffect::Tick { generation, height, num_hashes, hash });
     }
 }
 
@@ -318,30 +301,12 @@ impl Machine for Recorder {
     fn handle(&mut self, now: Now, input: RecorderInput, out: &mut Effects<RecorderEffect>) {
         match input {
             RecorderInput::Sleep => self.run = None,
-            RecorderInput::Start {
-                generation,
-                tick_height,
-                hash,
-                since,
-                until,
-            } => {
+            RecorderInput::Start { generation, tick_height, hash, since, until } => {
                 let chain = Chain::new(hash, self.config.hashes_per_tick);
                 let (height, origin) = (tick_height, tick_height);
-                self.run = Some(Run {
-                    generation,
-                    chain,
-                    height,
-                    until,
-                    origin,
-                    since,
-                });
+                self.run = Some(Run { generation, chain, height, until, origin, since });
             }
-            RecorderInput::Record {
-                generation,
-                id,
-                slot,
-                mixins,
-            } => {
+            RecorderInput::Record { generation, id, slot, mixins } => {
                 self.catch_up(now, out);
                 match self.record((generation, slot), &mixins, out) {
                     Ok(steps) => {
@@ -349,19 +314,11 @@ impl Machine for Recorder {
                         self.metrics.mixins += steps.len() as u64;
                         let steps = steps.into_iter();
                         let entries = steps.map(|step| (step.num_hashes, step.hash)).collect();
-                        out.push(RecorderEffect::Recorded {
-                            generation,
-                            id,
-                            entries,
-                        });
+                        out.push(RecorderEffect::Recorded { generation, id, entries });
                     }
                     Err(why) => {
                         self.metrics.refused[why as usize] += 1;
-                        out.push(RecorderEffect::Refused {
-                            generation,
-                            id,
-                            why,
-                        });
+                        out.push(RecorderEffect::Refused { generation, id, why });
                     }
                 }
             }
@@ -392,17 +349,10 @@ mod tests {
     use sundog_types::entry::Entry;
 
     const TICK: Duration = Duration::from_micros(6_250);
-    const T0: Now = Now {
-        mono_us: 1_000_000,
-        unix_ms: 7,
-    };
+    const T0: Now = Now { mono_us: 1_000_000, unix_ms: 7 };
 
     fn recorder(hashes_per_tick: Option<u64>, until: u64) -> Recorder {
-        let config = RecorderConfig {
-            ticks_per_slot: 4,
-            tick: TICK,
-            hashes_per_tick,
-        };
+        let config = RecorderConfig { ticks_per_slot: 4, tick: TICK, hashes_per_tick };
         let mut recorder = Recorder::new(config);
         recorder.handle(T0, start(1, until), &mut Vec::new());
         recorder
@@ -411,23 +361,12 @@ mod tests {
     fn start(generation: u64, until: u64) -> RecorderInput {
         let (hash, since) = (Hash::default(), T0);
         let (tick_height, until) = (TickHeight::new(8), TickHeight::new(until));
-        RecorderInput::Start {
-            generation,
-            tick_height,
-            hash,
-            since,
-            until,
-        }
+        RecorderInput::Start { generation, tick_height, hash, since, until }
     }
 
     fn record(generation: u64, slot: u64, mixins: usize) -> RecorderInput {
         let (slot, mixins) = (Slot::new(slot), vec![Hash::new_from_array([9; 32]); mixins]);
-        RecorderInput::Record {
-            generation,
-            id: 5,
-            slot,
-            mixins,
-        }
+        RecorderInput::Record { generation, id: 5, slot, mixins }
     }
 
     /// Heights of ticks, number of entries of records as negative, in order.
@@ -445,11 +384,7 @@ mod tests {
     fn check_refused(recorder: &mut Recorder, now: Now, input: RecorderInput, why: Refusal) {
         let mut out = Vec::new();
         recorder.handle(now, input, &mut out);
-        let told = RecorderEffect::Refused {
-            generation: 1,
-            id: 5,
-            why,
-        };
+        let told = RecorderEffect::Refused { generation: 1, id: 5, why };
         assert_eq!(out.last(), Some(&told));
         assert_eq!(recorder.metrics().refused(why), 1);
     }
@@ -464,10 +399,7 @@ mod tests {
                 recorder.handle_timeout(due, &mut out);
                 ticks.extend(told(&out).into_iter().map(|height| (height, due.since(T0))));
             }
-            let expected: Vec<_> = (9..=20)
-                .zip(1u32..)
-                .map(|(height, i)| (height, TICK * i))
-                .collect();
+            let expected: Vec<_> = (9..=20).zip(1u32..).map(|(height, i)| (height, TICK * i)).collect();
             assert_eq!(ticks, expected, "{hashes_per_tick:?}");
         }
     }
@@ -518,22 +450,13 @@ mod tests {
         let (mut hash, mut entries) = (Hash::default(), Vec::new());
         for effect in &out {
             match effect {
-                RecorderEffect::Tick {
-                    num_hashes,
-                    hash: after,
-                    ..
-                } => {
-                    let tick = Entry {
-                        num_hashes: *num_hashes,
-                        ..Entry::default()
-                    };
+                RecorderEffect::Tick { num_hashes, hash: after, .. } => {
+                    let tick = Entry { num_hashes: *num_hashes, ..Entry::default() };
                     assert_eq!(next_hash(hash, &tick), *after);
                     entries.push(tick);
                     hash = *after;
                 }
-                RecorderEffect::Recorded {
-                    entries: recorded, ..
-                } => {
+                RecorderEffect::Recorded { entries: recorded, .. } => {
                     for (num_hashes, after) in recorded {
                         let mut chain = Chain::new(hash, None);
                         chain.advance(num_hashes - 1);
@@ -541,11 +464,7 @@ mod tests {
                         assert_eq!(step.hash, *after);
                         // Any transaction will do: only the hash counts are looked at below.
                         let transactions = vec![Default::default()];
-                        entries.push(Entry {
-                            num_hashes: *num_hashes,
-                            hash: *after,
-                            transactions,
-                        });
+                        entries.push(Entry { num_hashes: *num_hashes, hash: *after, transactions });
                         hash = *after;
                     }
                 }
@@ -554,63 +473,30 @@ mod tests {
         }
         assert_eq!(entries.iter().filter(|entry| entry.is_tick()).count(), 4);
         assert!(verify_tick_hash_count(&entries, Some(12), &mut 0));
-        assert!(
-            recorder.metrics().early_ticks > 0,
-            "records crowded a tick out"
-        );
+        assert!(recorder.metrics().early_ticks > 0, "records crowded a tick out");
         let hashes: u64 = entries.iter().map(|entry| entry.num_hashes).sum();
         assert_eq!(hashes, hash_budget(4, Some(12)));
     }
 
     #[test]
     fn a_record_for_another_time_is_refused() {
-        check_refused(
-            &mut recorder(None, 20),
-            T0,
-            record(1, 3, 1),
-            Refusal::SlotNotBegun,
-        );
-        check_refused(
-            &mut recorder(None, 20),
-            T0.after(TICK * 4),
-            record(1, 2, 1),
-            Refusal::SlotOver,
-        );
-        check_refused(
-            &mut recorder(None, 10),
-            T0.after(TICK * 2),
-            record(1, 2, 1),
-            Refusal::SlotOver,
-        );
+        check_refused(&mut recorder(None, 20), T0, record(1, 3, 1), Refusal::SlotNotBegun);
+        check_refused(&mut recorder(None, 20), T0.after(TICK * 4), record(1, 2, 1), Refusal::SlotOver);
+        check_refused(&mut recorder(None, 10), T0.after(TICK * 2), record(1, 2, 1), Refusal::SlotOver);
         let mut asleep = recorder(None, 20);
         asleep.handle(T0, RecorderInput::Sleep, &mut Vec::new());
         assert_eq!(asleep.poll_timeout(), None);
         check_refused(&mut asleep, T0, record(1, 2, 1), Refusal::Asleep);
         let mut restarted = recorder(None, 20);
         restarted.handle(T0, start(2, 20), &mut Vec::new());
-        check_refused(
-            &mut restarted,
-            T0,
-            record(1, 2, 1),
-            Refusal::OtherGeneration,
-        );
+        check_refused(&mut restarted, T0, record(1, 2, 1), Refusal::OtherGeneration);
     }
 
     #[test]
     fn more_mixins_than_fit_are_refused() {
         let many = MIXINS_PER_RECORD_MAX + 1;
-        check_refused(
-            &mut recorder(None, 20),
-            T0,
-            record(1, 2, many),
-            Refusal::TooManyMixins,
-        );
-        check_refused(
-            &mut recorder(Some(8), 20),
-            T0,
-            record(1, 2, 8),
-            Refusal::TooManyMixins,
-        );
+        check_refused(&mut recorder(None, 20), T0, record(1, 2, many), Refusal::TooManyMixins);
+        check_refused(&mut recorder(Some(8), 20), T0, record(1, 2, 8), Refusal::TooManyMixins);
     }
 
     #[test]
@@ -618,12 +504,7 @@ mod tests {
         let mut recorder = recorder(Some(4), 12);
         let mut out = Vec::new();
         recorder.handle(T0.after(TICK * 3), record(1, 2, 3), &mut out);
-        check_refused(
-            &mut recorder,
-            T0.after(TICK * 3),
-            record(1, 2, 3),
-            Refusal::SlotOver,
-        );
+        check_refused(&mut recorder, T0.after(TICK * 3), record(1, 2, 3), Refusal::SlotOver);
         assert_eq!(recorder.tick_height(), Some(TickHeight::new(11)));
     }
 }

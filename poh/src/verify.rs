@@ -66,13 +66,8 @@ pub fn next_hash(start: Hash, entry: &Entry) -> Hash {
     }
     let mut chain = Chain::new(start, None);
     chain.advance(entry.num_hashes.saturating_sub(1));
-    let step = if entry.is_tick() {
-        chain.tick()
-    } else {
-        chain.record(&mixin(&entry.transactions))
-    };
-    step.expect("a chain without a tick length takes everything")
-        .hash
+    let step = if entry.is_tick() { chain.tick() } else { chain.record(&mixin(&entry.transactions)) };
+    step.expect("a chain without a tick length takes everything").hash
 }
 
 /// The hashes that a block of `ticks` ticks may claim, to be given to [`verify_entries`].
@@ -87,34 +82,20 @@ pub fn hash_budget(ticks: u64, hashes_per_tick: Option<u64>) -> u64 {
 /// # Errors
 /// The first entry that is wrong, or a claim of more than `budget` hashes in all.
 pub fn verify_entries(start: Hash, entries: &[Entry], budget: u64) -> Result<(), EntryFault> {
-    let claimed = entries
-        .iter()
-        .fold(0, |sum: u64, entry| sum.saturating_add(entry.num_hashes));
+    let claimed = entries.iter().fold(0, |sum: u64, entry| sum.saturating_add(entry.num_hashes));
     if claimed > budget {
-        return Err(EntryFault::TooManyHashes {
-            claimed,
-            allowed: budget,
-        });
+        return Err(EntryFault::TooManyHashes { claimed, allowed: budget });
     }
-    let wrong = entries
-        .par_iter()
-        .enumerate()
-        .position_first(|(index, entry)| {
-            let before = index
-                .checked_sub(1)
-                .map_or(start, |before| entries[before].hash);
-            next_hash(before, entry) != entry.hash
-        });
+    let wrong = entries.par_iter().enumerate().position_first(|(index, entry)| {
+        let before = index.checked_sub(1).map_or(start, |before| entries[before].hash);
+        next_hash(before, entry) != entry.hash
+    });
     wrong.map_or(Ok(()), |index| Err(EntryFault::InvalidEntryHash { index }))
 }
 
 /// Whether every tick took `hashes_per_tick` hashes; `carried` are those since the last tick, before
 /// and after. Without a number per tick nothing is checked or carried.
-pub fn verify_tick_hash_count(
-    entries: &[Entry],
-    hashes_per_tick: Option<u64>,
-    carried: &mut u64,
-) -> bool {
+pub fn verify_tick_hash_count(entries: &[Entry], hashes_per_tick: Option<u64>, carried: &mut u64) -> bool {
     let Some(hashes_per_tick) = hashes_per_tick.filter(|hashes| *hashes > 0) else {
         return true;
     };
@@ -169,86 +150,44 @@ mod tests {
     use solana_transaction::versioned::VersionedTransaction;
 
     fn tick(num_hashes: u64) -> Entry {
-        Entry {
-            num_hashes,
-            ..Entry::default()
-        }
+        Entry { num_hashes, ..Entry::default() }
     }
 
     fn record(num_hashes: u64) -> Entry {
-        Entry {
-            transactions: vec![VersionedTransaction::default()],
-            ..tick(num_hashes)
-        }
+        Entry { transactions: vec![VersionedTransaction::default()], ..tick(num_hashes) }
     }
 
     #[track_caller]
     fn check(entries: &[Entry], last: bool, expected: Result<(), TickFault>) {
         let end = TickHeight::new(12);
-        let mut position = TickPosition {
-            height: TickHeight::new(10),
-            end,
-            hashes: 0,
-        };
-        assert_eq!(
-            verify_ticks(&mut position, entries, Some(4), last),
-            expected
-        );
+        let mut position = TickPosition { height: TickHeight::new(10), end, hashes: 0 };
+        assert_eq!(verify_ticks(&mut position, entries, Some(4), last), expected);
     }
 
     #[test]
     fn a_block_ends_with_its_last_tick() {
         check(&[tick(4), record(1), tick(3)], true, Ok(()));
         check(&[tick(4), record(1)], false, Ok(()));
-        check(
-            &[tick(4), tick(4), tick(4)],
-            true,
-            Err(TickFault::TooManyTicks),
-        );
+        check(&[tick(4), tick(4), tick(4)], true, Err(TickFault::TooManyTicks));
         check(&[tick(4)], true, Err(TickFault::TooFewTicks));
-        check(
-            &[tick(4), tick(4), record(1)],
-            true,
-            Err(TickFault::TrailingEntry),
-        );
+        check(&[tick(4), tick(4), record(1)], true, Err(TickFault::TrailingEntry));
         check(&[tick(4), tick(4)], false, Err(TickFault::InvalidLastTick));
     }
 
     #[test]
     fn a_tick_takes_its_number_of_hashes() {
         check(&[tick(3)], false, Err(TickFault::InvalidTickHashCount));
-        check(
-            &[record(2), tick(3)],
-            false,
-            Err(TickFault::InvalidTickHashCount),
-        );
+        check(&[record(2), tick(3)], false, Err(TickFault::InvalidTickHashCount));
         check(&[record(4)], false, Err(TickFault::InvalidTickHashCount));
     }
 
     #[test]
     fn hashes_are_carried_from_batch_to_batch() {
         let end = TickHeight::new(12);
-        let mut position = TickPosition {
-            height: TickHeight::new(10),
-            end,
-            hashes: 0,
-        };
-        assert_eq!(
-            verify_ticks(&mut position, &[record(3)], Some(4), false),
-            Ok(())
-        );
-        assert_eq!(
-            verify_ticks(&mut position, &[tick(1), tick(4)], Some(4), true),
-            Ok(())
-        );
-        assert_eq!(
-            position,
-            TickPosition {
-                height: end,
-                end,
-                hashes: 0
-            }
-        );
+        let mut position = TickPosition { height: TickHeight::new(10), end, hashes: 0 };
+        assert_eq!(verify_ticks(&mut position, &[record(3)], Some(4), false), Ok(()));
+        assert_eq!(verify_ticks(&mut position, &[tick(1), tick(4)], Some(4), true), Ok(()));
+        assert_eq!(position, TickPosition { height: end, end, hashes: 0 });
     }
 
     #[test]
@@ -256,13 +195,7 @@ mod tests {
         let entries = [tick(u64::MAX), tick(2)];
         let fault = verify_entries(Hash::default(), &entries, hash_budget(64, None));
         let allowed = 6_400_000;
-        assert_eq!(
-            fault,
-            Err(EntryFault::TooManyHashes {
-                claimed: u64::MAX,
-                allowed
-            })
-        );
+        assert_eq!(fault, Err(EntryFault::TooManyHashes { claimed: u64::MAX, allowed }));
     }
 
     #[test]
@@ -271,10 +204,7 @@ mod tests {
         let mut entries: Vec<Entry> = (1..100)
             .map(|num_hashes| {
                 hash = next_hash(hash, &tick(num_hashes));
-                Entry {
-                    hash,
-                    ..tick(num_hashes)
-                }
+                Entry { hash, ..tick(num_hashes) }
             })
             .collect();
         assert_eq!(verify_entries(Hash::default(), &entries, 10_000), Ok(()));

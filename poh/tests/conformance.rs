@@ -4,17 +4,13 @@ use base64::Engine as _;
 use serde_json::Value;
 use solana_transaction::versioned::VersionedTransaction;
 use std::path::PathBuf;
-use sundog_poh::{
-    Chain, EntryFault, Step, hash_budget, mixin, next_hash, verify_entries, verify_tick_hash_count,
-};
+use sundog_poh::{Chain, EntryFault, Step, hash_budget, mixin, next_hash, verify_entries, verify_tick_hash_count};
 use sundog_types::entry::{Entry, decode_batch};
 use sundog_types::{Hash, transaction::decode_whole_transaction};
 
 fn load(file: &str) -> Value {
-    let directory = std::env::var_os("SUNDOG_VECTORS").map_or_else(
-        || PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/vectors")),
-        PathBuf::from,
-    );
+    let directory = std::env::var_os("SUNDOG_VECTORS")
+        .map_or_else(|| PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/vectors")), PathBuf::from);
     let bytes = std::fs::read(directory.join(file)).expect("the vectors are there");
     serde_json::from_slice(&bytes).expect("JSON")
 }
@@ -25,9 +21,7 @@ fn list(value: &Value) -> &[Value] {
 
 fn bytes(value: &Value) -> Vec<u8> {
     let text = value.as_str().expect("text");
-    base64::engine::general_purpose::STANDARD
-        .decode(text)
-        .expect("base64")
+    base64::engine::general_purpose::STANDARD.decode(text).expect("base64")
 }
 
 fn hash(value: &Value) -> Hash {
@@ -39,21 +33,11 @@ fn number(value: &Value) -> u64 {
 }
 
 fn step(value: &Value) -> Option<Step> {
-    (!value.is_null()).then(|| Step {
-        num_hashes: number(&value["num_hashes"]),
-        hash: hash(&value["hash"]),
-    })
+    (!value.is_null()).then(|| Step { num_hashes: number(&value["num_hashes"]), hash: hash(&value["hash"]) })
 }
 
 fn transactions(value: &Value) -> Vec<VersionedTransaction> {
-    list(value)
-        .iter()
-        .map(|t| {
-            decode_whole_transaction(&bytes(t))
-                .expect("a transaction")
-                .transaction
-        })
-        .collect()
+    list(value).iter().map(|t| decode_whole_transaction(&bytes(t)).expect("a transaction").transaction).collect()
 }
 
 #[test]
@@ -65,11 +49,7 @@ fn chains_run_tick_and_record_as_the_reference_does() {
             match expected["op"].as_str().expect("operation") {
                 "hash" => {
                     let must_tick = chain.advance(number(&expected["n"]));
-                    assert_eq!(
-                        Some(must_tick),
-                        expected["must_tick_next"].as_bool(),
-                        "{at}"
-                    );
+                    assert_eq!(Some(must_tick), expected["must_tick_next"].as_bool(), "{at}");
                 }
                 "record" => {
                     let made = chain.record(&hash(&expected["mixin"]));
@@ -93,18 +73,9 @@ fn chains_run_tick_and_record_as_the_reference_does() {
 fn signatures_are_mixed_in_as_in_the_reference() {
     for case in list(&load("poh.json")["mixins"]) {
         let transactions = transactions(&case["transactions"]);
-        assert_eq!(
-            mixin(&transactions),
-            hash(&case["mixin"]),
-            "{}",
-            case["name"]
-        );
+        assert_eq!(mixin(&transactions), hash(&case["mixin"]), "{}", case["name"]);
         let num_hashes = number(&case["num_hashes"]);
-        let entry = Entry {
-            num_hashes,
-            transactions,
-            ..Entry::default()
-        };
+        let entry = Entry { num_hashes, transactions, ..Entry::default() };
         let after = next_hash(hash(&case["start"]), &entry);
         assert_eq!(after, hash(&case["entry_hash"]), "{}", case["name"]);
     }
@@ -123,12 +94,7 @@ fn entries_verify_as_in_the_reference() {
             .collect();
         let verdict = verify_entries(hash(&case["start"]), &entries, hash_budget(64, None));
         assert!(!matches!(verdict, Err(EntryFault::TooManyHashes { .. })));
-        assert_eq!(
-            Some(verdict.is_ok()),
-            case["hashes_verify"].as_bool(),
-            "{}",
-            case["name"]
-        );
+        assert_eq!(Some(verdict.is_ok()), case["hashes_verify"].as_bool(), "{}", case["name"]);
         let ticks = entries.iter().filter(|entry| entry.is_tick()).count();
         assert_eq!(ticks as u64, number(&case["tick_count"]));
         for count in list(&case["tick_hash_count"]) {
@@ -136,12 +102,7 @@ fn entries_verify_as_in_the_reference() {
             let hashes_per_tick = count["hashes_per_tick"].as_u64();
             let ok = verify_tick_hash_count(&entries, hashes_per_tick, &mut carried);
             assert_eq!(Some(ok), count["ok"].as_bool(), "{}: {count}", case["name"]);
-            assert_eq!(
-                carried,
-                number(&count["carry_out"]),
-                "{}: {count}",
-                case["name"]
-            );
+            assert_eq!(carried, number(&count["carry_out"]), "{}: {count}", case["name"]);
         }
     }
 }

@@ -124,11 +124,7 @@ pub trait Chain: Send + Sync {
     fn history(&self) -> &dyn History;
     /// What became of a transaction: in the recent blocks of the processed fork, and in the rooted
     /// history too if `search_history`.
-    fn signature_status(
-        &self,
-        signature: &Signature,
-        search_history: bool,
-    ) -> Option<SignatureStatus>;
+    fn signature_status(&self, signature: &Signature, search_history: bool) -> Option<SignatureStatus>;
     /// The newest samples first, at most `limit`.
     fn performance_samples(&self, limit: usize) -> Vec<PerformanceSample>;
     /// The lowest price per compute unit, in micro-lamports, at which a transaction that writes all
@@ -145,12 +141,7 @@ pub trait Chain: Send + Sync {
     ///
     /// # Errors
     /// If there is no faucet or it refuses.
-    fn airdrop(
-        &self,
-        to: &Pubkey,
-        lamports: u64,
-        blockhash: Option<Hash>,
-    ) -> Result<Signature, AirdropRefusal>;
+    fn airdrop(&self, to: &Pubkey, lamports: u64, blockhash: Option<Hash>) -> Result<Signature, AirdropRefusal>;
 }
 
 /// A blockhash, and the last block height at which it is usable (reference 1.11).
@@ -224,11 +215,7 @@ pub trait BankView: Send + Sync {
     /// An account; `None` if it has no lamports.
     fn account(&self, address: &Pubkey) -> Option<AccountSharedData>;
     /// Shows every account that `owner` owns to `visit`, until that says `false`.
-    fn accounts_of(
-        &self,
-        owner: &Pubkey,
-        visit: &mut dyn FnMut(&Pubkey, &AccountSharedData) -> bool,
-    );
+    fn accounts_of(&self, owner: &Pubkey, visit: &mut dyn FnMut(&Pubkey, &AccountSharedData) -> bool);
     /// The newest blockhash.
     fn latest_blockhash(&self) -> LatestBlockhash;
     /// The last block height at which a transaction on `blockhash` can land; `None` if it already

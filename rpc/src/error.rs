@@ -48,11 +48,7 @@ pub const MIN_CONTEXT_SLOT_NOT_REACHED: i64 = -32_016;
 impl RpcError {
     /// An error with nothing beyond its code and sentence.
     pub fn new(code: i64, message: impl Into<String>) -> Self {
-        Self {
-            code,
-            message: message.into(),
-            data: None,
-        }
+        Self { code, message: message.into(), data: None }
     }
 
     /// The same error with facts.
@@ -102,11 +98,8 @@ impl RpcError {
     /// The bank is only at `slot`.
     #[must_use]
     pub fn min_context_slot(slot: u64) -> Self {
-        Self::new(
-            MIN_CONTEXT_SLOT_NOT_REACHED,
-            "Minimum context slot has not been reached",
-        )
-        .with_data(json!({ "contextSlot": slot }))
+        Self::new(MIN_CONTEXT_SLOT_NOT_REACHED, "Minimum context slot has not been reached")
+            .with_data(json!({ "contextSlot": slot }))
     }
 
     /// A transaction of a version that the caller did not say it knows.

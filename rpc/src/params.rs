@@ -30,9 +30,7 @@ impl Params {
             for key in ["commitment", "preflightCommitment"] {
                 if let Some(Value::String(name)) = config.get_mut(key) {
                     let modern = Commitment::modern_name(name).ok_or_else(|| {
-                        RpcError::invalid_params(format!(
-                            "Invalid params: unknown commitment `{name}`."
-                        ))
+                        RpcError::invalid_params(format!("Invalid params: unknown commitment `{name}`."))
                     })?;
                     modern.clone_into(name);
                 }
@@ -51,9 +49,7 @@ impl Params {
         }
         let got = self.0.len();
         if got < required {
-            return Err(RpcError::invalid_params(format!(
-                "`params` should have at least {required} argument(s)"
-            )));
+            return Err(RpcError::invalid_params(format!("`params` should have at least {required} argument(s)")));
         }
         if got > total {
             let error = RpcError::invalid_params(format!(
@@ -70,8 +66,7 @@ impl Params {
     /// If it is not a `T`.
     pub fn take<T: DeserializeOwned>(&mut self, index: usize) -> Result<T, RpcError> {
         let value = self.0.get_mut(index).map_or(Value::Null, Value::take);
-        serde_json::from_value(value)
-            .map_err(|e| RpcError::invalid_params(format!("Invalid params: {e}.")))
+        serde_json::from_value(value).map_err(|e| RpcError::invalid_params(format!("Invalid params: {e}.")))
     }
 
     /// The optional configuration at `index`.
@@ -102,8 +97,7 @@ impl Params {
 /// # Errors
 /// If it is not base58 or not 32 bytes.
 pub fn parse_address(text: &str) -> Result<Pubkey, RpcError> {
-    text.parse()
-        .map_err(|e| RpcError::invalid_params(format!("Invalid param: {e:?}")))
+    text.parse().map_err(|e| RpcError::invalid_params(format!("Invalid param: {e:?}")))
 }
 
 /// Many addresses in base58.
@@ -122,8 +116,7 @@ pub fn parse_addresses(texts: &[String], max: usize) -> Result<Vec<Pubkey>, RpcE
 /// # Errors
 /// If it is not base58 or not 64 bytes.
 pub fn parse_signature(text: &str) -> Result<Signature, RpcError> {
-    text.parse()
-        .map_err(|e| RpcError::invalid_params(format!("Invalid param: {e:?}")))
+    text.parse().map_err(|e| RpcError::invalid_params(format!("Invalid param: {e:?}")))
 }
 
 /// A hash in base58.
@@ -131,8 +124,7 @@ pub fn parse_signature(text: &str) -> Result<Signature, RpcError> {
 /// # Errors
 /// If it is not base58 or not 32 bytes.
 pub fn parse_hash(text: &str) -> Result<Hash, RpcError> {
-    text.parse()
-        .map_err(|e| RpcError::invalid_params(format!("{e:?}")))
+    text.parse().map_err(|e| RpcError::invalid_params(format!("{e:?}")))
 }
 
 /// The bank a call wants to be answered from.
@@ -170,9 +162,7 @@ pub fn bank_at(
 /// If the caller asks for `processed`.
 pub fn at_least_confirmed(commitment: Option<CommitmentConfig>) -> Result<Commitment, RpcError> {
     match Commitment::of(commitment) {
-        Commitment::Processed => Err(RpcError::invalid_params(
-            "Method does not support commitment below `confirmed`",
-        )),
+        Commitment::Processed => Err(RpcError::invalid_params("Method does not support commitment below `confirmed`")),
         commitment => Ok(commitment),
     }
 }

@@ -49,17 +49,13 @@ pub enum Call {
 /// If it is not JSON, or an empty or too long batch: one answer without an id for the whole body.
 pub fn parse(body: &[u8]) -> Result<Body, RpcError> {
     if body.len() > BODY_BYTES_MAX {
-        return Err(RpcError::invalid_request(format!(
-            "Request is longer than {BODY_BYTES_MAX} bytes"
-        )));
+        return Err(RpcError::invalid_request(format!("Request is longer than {BODY_BYTES_MAX} bytes")));
     }
     match serde_json::from_slice(body) {
-        Ok(Value::Array(calls)) if calls.is_empty() => {
-            Err(RpcError::invalid_request("Invalid request"))
+        Ok(Value::Array(calls)) if calls.is_empty() => Err(RpcError::invalid_request("Invalid request")),
+        Ok(Value::Array(calls)) if calls.len() > BATCH_MAX => {
+            Err(RpcError::invalid_request(format!("Too many requests in one batch; max {BATCH_MAX}")))
         }
-        Ok(Value::Array(calls)) if calls.len() > BATCH_MAX => Err(RpcError::invalid_request(
-            format!("Too many requests in one batch; max {BATCH_MAX}"),
-        )),
         Ok(Value::Array(calls)) => Ok(Body::Batch(calls.into_iter().map(Call::new).collect())),
         Ok(value) => Ok(Body::Single(Call::new(value))),
         Err(_) => Err(RpcError::new(PARSE_ERROR, "Parse error")),
@@ -69,10 +65,7 @@ pub fn parse(body: &[u8]) -> Result<Body, RpcError> {
 impl Call {
     fn new(value: Value) -> Self {
         let Value::Object(mut fields) = value else {
-            return Self::Invalid {
-                id: Value::Null,
-                error: RpcError::invalid_request("Invalid request"),
-            };
+            return Self::Invalid { id: Value::Null, error: RpcError::invalid_request("Invalid request") };
         };
         let id = fields.remove("id");
         if id.is_none() && fields.get("method").is_some_and(Value::is_string) {
@@ -81,36 +74,20 @@ impl Call {
         let id = match id {
             Some(id @ (Value::Null | Value::Number(_) | Value::String(_))) => id,
             _ => {
-                return Self::Invalid {
-                    id: Value::Null,
-                    error: RpcError::invalid_request("Invalid request"),
-                };
+                return Self::Invalid { id: Value::Null, error: RpcError::invalid_request("Invalid request") };
             }
         };
         if fields.get("jsonrpc").and_then(Value::as_str) != Some("2.0") {
-            return Self::Invalid {
-                id,
-                error: RpcError::invalid_request("Unsupported JSON-RPC protocol version"),
-            };
+            return Self::Invalid { id, error: RpcError::invalid_request("Unsupported JSON-RPC protocol version") };
         }
         match fields.remove("method") {
-            Some(Value::String(method)) => Self::Method {
-                id,
-                method,
-                params: fields.remove("params"),
-            },
-            _ => Self::Invalid {
-                id,
-                error: RpcError::invalid_request("Invalid request"),
-            },
+            Some(Value::String(method)) => Self::Method { id, method, params: fields.remove("params") },
+            _ => Self::Invalid { id, error: RpcError::invalid_request("Invalid request") },
         }
     }
 
     /// Runs the call; `None` if it wants no answer.
-    pub fn answer(
-        self,
-        run: impl FnOnce(&str, Params) -> Result<Value, RpcError>,
-    ) -> Option<Value> {
+    pub fn answer(self, run: impl FnOnce(&str, Params) -> Result<Value, RpcError>) -> Option<Value> {
         match self {
             Self::Notification => None,
             Self::Invalid { id, error } => Some(reply(&id, Err(error))),

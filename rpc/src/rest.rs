@@ -27,10 +27,7 @@ pub fn get(chain: &dyn Chain, path: &str) -> Page {
             lamports_as_sol(chain.bank(Commitment::Finalized).capitalization())
         }
         _ => {
-            return Page {
-                status: 404,
-                body: "Not Found".to_owned(),
-            };
+            return Page { status: 404, body: "Not Found".to_owned() };
         }
     };
     Page { status: 200, body }
@@ -38,9 +35,5 @@ pub fn get(chain: &dyn Chain, path: &str) -> Page {
 
 /// Lamports as a decimal number of SOL, exactly.
 fn lamports_as_sol(lamports: u64) -> String {
-    format!(
-        "{}.{:09}",
-        lamports / 1_000_000_000,
-        lamports % 1_000_000_000
-    )
+    format!("{}.{:09}", lamports / 1_000_000_000, lamports % 1_000_000_000)
 }

@@ -67,22 +67,14 @@ impl Rpc {
     pub fn call(&self, chain: &dyn Chain, body: &[u8]) -> Reply {
         count(&self.bodies);
         if body.len() > BODY_BYTES_MAX {
-            return Reply {
-                status: 413,
-                body: Vec::new(),
-            };
+            return Reply { status: 413, body: Vec::new() };
         }
         let body = match request::parse(body) {
             Err(error) => {
                 count(&self.errors);
-                request::reply(&Value::Null, Err(error))
-                    .to_string()
-                    .into_bytes()
+                request::reply(&Value::Null, Err(error)).to_string().into_bytes()
             }
-            Ok(Body::Single(call)) => self
-                .answer(chain, call)
-                .map(String::into_bytes)
-                .unwrap_or_default(),
+            Ok(Body::Single(call)) => self.answer(chain, call).map(String::into_bytes).unwrap_or_default(),
             Ok(Body::Batch(calls)) => self.answer_batch(chain, calls),
         };
         Reply { status: 200, body }
@@ -93,9 +85,7 @@ impl Rpc {
         for call in calls {
             let reply = if replies.len() > BATCH_REPLY_BYTES_MAX {
                 self.finish(call.answer(|_, _| {
-                    Err(RpcError::internal(
-                        "The replies of this batch are too long; ask for less at once",
-                    ))
+                    Err(RpcError::internal("The replies of this batch are too long; ask for less at once"))
                 }))
             } else {
                 self.answer(chain, call)

@@ -56,11 +56,7 @@ impl RootedAccounts {
     /// Reads from `store`, with a cache of `capacity` bytes.
     #[must_use]
     pub fn with_capacity(store: Arc<dyn Store>, capacity: usize) -> Self {
-        Self {
-            store,
-            cache: RwLock::default(),
-            capacity,
-        }
+        Self { store, cache: RwLock::default(), capacity }
     }
 
     /// The store below.
@@ -76,20 +72,14 @@ impl RootedAccounts {
     #[must_use]
     pub fn get(&self, key: &Pubkey) -> Option<Stored> {
         let generation = {
-            let cache = self
-                .cache
-                .read()
-                .expect("no panic while the cache is locked");
+            let cache = self.cache.read().expect("no panic while the cache is locked");
             if let Some(found) = cache.young.get(key) {
                 return found.clone();
             }
             cache.generation
         };
         let found = self.read_through(key);
-        let mut cache = self
-            .cache
-            .write()
-            .expect("no panic while the cache is locked");
+        let mut cache = self.cache.write().expect("no panic while the cache is locked");
         if cache.generation == generation {
             cache.insert(*key, found.clone(), self.capacity);
         }
@@ -98,10 +88,7 @@ impl RootedAccounts {
 
     fn read_through(&self, key: &Pubkey) -> Option<Stored> {
         let old = {
-            let cache = self
-                .cache
-                .read()
-                .expect("no panic while the cache is locked");
+            let cache = self.cache.read().expect("no panic while the cache is locked");
             cache.old.get(key).cloned()
         };
         old.unwrap_or_else(|| {
@@ -112,10 +99,7 @@ impl RootedAccounts {
 
     /// Takes over accounts that the store holds by now.
     pub(crate) fn rooted<'a>(&self, changes: impl Iterator<Item = (&'a Pubkey, &'a Stored)>) {
-        let mut cache = self
-            .cache
-            .write()
-            .expect("no panic while the cache is locked");
+        let mut cache = self.cache.write().expect("no panic while the cache is locked");
         cache.generation += 1;
         for (key, stored) in changes {
             cache.old.remove(key);
@@ -128,17 +112,10 @@ impl RootedAccounts {
     pub(crate) fn scan(&self, each: &mut dyn FnMut(Pubkey, Stored)) {
         let mut from = Vec::new();
         loop {
-            let page =
-                expect_store(
-                    self.store
-                        .range(Space::Accounts, &from, &[0xff; 33], SCAN_PAGE),
-                );
+            let page = expect_store(self.store.range(Space::Accounts, &from, &[0xff; 33], SCAN_PAGE));
             for (key, value) in &page {
                 let key = Pubkey::try_from(key.as_ref()).expect("accounts are stored by address");
-                each(
-                    key,
-                    decode(value).expect("only this module writes accounts"),
-                );
+                each(key, decode(value).expect("only this module writes accounts"));
             }
             match page.last() {
                 Some((key, _)) if page.len() == SCAN_PAGE => {
@@ -153,10 +130,7 @@ impl RootedAccounts {
     /// Bytes of account data in the cache.
     #[must_use]
     pub fn cached_bytes(&self) -> usize {
-        let cache = self
-            .cache
-            .read()
-            .expect("no panic while the cache is locked");
+        let cache = self.cache.read().expect("no panic while the cache is locked");
         let old: usize = cache.old.values().map(size).sum();
         cache.young_bytes + old
     }
@@ -176,10 +150,7 @@ impl Cache {
 }
 
 fn size(value: &Option<Stored>) -> usize {
-    ENTRY_BYTES
-        + value
-            .as_ref()
-            .map_or(0, |(account, _)| account.data().len())
+    ENTRY_BYTES + value.as_ref().map_or(0, |(account, _)| account.data().len())
 }
 
 /// # Panics

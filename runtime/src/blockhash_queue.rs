@@ -30,15 +30,8 @@ pub struct BlockhashQueue {
 impl BlockhashQueue {
     /// Starts with the genesis hash, at index 0.
     pub(crate) fn new(genesis_hash: Hash, lamports_per_signature: u64) -> Self {
-        let registered = Registered {
-            index: 0,
-            lamports_per_signature,
-        };
-        Self {
-            hashes: BTreeMap::from([(genesis_hash, registered)]),
-            last: genesis_hash,
-            last_index: 0,
-        }
+        let registered = Registered { index: 0, lamports_per_signature };
+        Self { hashes: BTreeMap::from([(genesis_hash, registered)]), last: genesis_hash, last_index: 0 }
     }
 
     /// Registers the hash of a block's last tick.
@@ -46,16 +39,9 @@ impl BlockhashQueue {
         self.last_index += 1;
         let oldest = self.last_index.saturating_sub(BLOCKHASHES_MAX);
         if self.hashes.len() as u64 >= BLOCKHASHES_MAX {
-            self.hashes
-                .retain(|_, registered| registered.index >= oldest);
+            self.hashes.retain(|_, registered| registered.index >= oldest);
         }
-        self.hashes.insert(
-            hash,
-            Registered {
-                index: self.last_index,
-                lamports_per_signature,
-            },
-        );
+        self.hashes.insert(hash, Registered { index: self.last_index, lamports_per_signature });
         self.last = hash;
     }
 
@@ -68,17 +54,13 @@ impl BlockhashQueue {
     /// How many blocks ago a hash was registered.
     #[must_use]
     pub fn age(&self, hash: &Hash) -> Option<u64> {
-        self.hashes
-            .get(hash)
-            .map(|registered| self.last_index - registered.index)
+        self.hashes.get(hash).map(|registered| self.last_index - registered.index)
     }
 
     /// The lamports per signature that were registered with a hash.
     #[must_use]
     pub fn lamports_per_signature(&self, hash: &Hash) -> Option<u64> {
-        self.hashes
-            .get(hash)
-            .map(|registered| registered.lamports_per_signature)
+        self.hashes.get(hash).map(|registered| registered.lamports_per_signature)
     }
 
     /// Data of the RecentBlockhashes sysvar (reference 12.3).

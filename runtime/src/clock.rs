@@ -28,11 +28,7 @@ pub(crate) struct EpochStart {
 }
 
 /// Unix seconds at `slot`; `None` if nobody with stake said anything.
-pub(crate) fn estimate(
-    slot: u64,
-    samples: impl Iterator<Item = Sample>,
-    start: EpochStart,
-) -> Option<i64> {
+pub(crate) fn estimate(slot: u64, samples: impl Iterator<Item = Sample>, start: EpochStart) -> Option<i64> {
     let mut by_time = BTreeMap::<i64, u128>::new();
     let mut total = 0u128;
     for sample in samples {
@@ -54,23 +50,13 @@ pub(crate) fn estimate(
 
 fn bounded(estimate: i64, slot: u64, start: EpochStart) -> i64 {
     let by_slots = times(start.slot_duration, slot.saturating_sub(start.slot));
-    let by_votes = Duration::from_secs(
-        estimate
-            .cast_unsigned()
-            .saturating_sub(start.timestamp.cast_unsigned()),
-    );
+    let by_votes = Duration::from_secs(estimate.cast_unsigned().saturating_sub(start.timestamp.cast_unsigned()));
     let fast = by_slots.saturating_mul(DRIFT_FAST_PERCENT) / 100;
     let slow = by_slots.saturating_mul(DRIFT_SLOW_PERCENT) / 100;
     if by_votes.saturating_sub(by_slots) > slow {
-        start
-            .timestamp
-            .saturating_add(seconds(by_slots))
-            .saturating_add(seconds(slow))
+        start.timestamp.saturating_add(seconds(by_slots)).saturating_add(seconds(slow))
     } else if by_slots.saturating_sub(by_votes) > fast {
-        start
-            .timestamp
-            .saturating_add(seconds(by_slots))
-            .saturating_sub(seconds(fast))
+        start.timestamp.saturating_add(seconds(by_slots)).saturating_sub(seconds(fast))
     } else {
         estimate
     }
@@ -89,18 +75,10 @@ fn seconds(duration: Duration) -> i64 {
 mod tests {
     use super::*;
 
-    const START: EpochStart = EpochStart {
-        slot: 0,
-        timestamp: 1_000,
-        slot_duration: Duration::from_millis(400),
-    };
+    const START: EpochStart = EpochStart { slot: 0, timestamp: 1_000, slot_duration: Duration::from_millis(400) };
 
     fn at(slot: u64, samples: &[(u64, i64, u64)]) -> Option<i64> {
-        let samples = samples.iter().map(|&(slot, timestamp, stake)| Sample {
-            slot,
-            timestamp,
-            stake,
-        });
+        let samples = samples.iter().map(|&(slot, timestamp, stake)| Sample { slot, timestamp, stake });
         estimate(slot, samples, START)
     }
 
@@ -112,10 +90,7 @@ mod tests {
 
     #[test]
     fn the_median_weighs_by_stake() {
-        assert_eq!(
-            at(100, &[(100, 1_039, 1), (100, 1_040, 3), (100, 1_050, 1)]),
-            Some(1_040)
-        );
+        assert_eq!(at(100, &[(100, 1_039, 1), (100, 1_040, 3), (100, 1_050, 1)]), Some(1_040));
     }
 
     #[test]

@@ -57,10 +57,7 @@ impl Lattice {
                 a.mix_in(&b);
                 a
             };
-            changes
-                .par_iter()
-                .fold(LtHash::identity, sum)
-                .reduce(LtHash::identity, joined)
+            changes.par_iter().fold(LtHash::identity, sum).reduce(LtHash::identity, joined)
         };
         self.0.mix_in(&total);
     }
@@ -68,20 +65,13 @@ impl Lattice {
     /// Its bytes: 1,024 little-endian u16.
     #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {
-        self.0
-            .0
-            .iter()
-            .flat_map(|element| element.to_le_bytes())
-            .collect()
+        self.0.0.iter().flat_map(|element| element.to_le_bytes()).collect()
     }
 
     /// From its bytes.
     #[must_use]
     pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
-        let elements: Vec<u16> = bytes
-            .chunks_exact(2)
-            .map(|two| u16::from_le_bytes([two[0], two[1]]))
-            .collect();
+        let elements: Vec<u16> = bytes.chunks_exact(2).map(|two| u16::from_le_bytes([two[0], two[1]])).collect();
         (bytes.len() == LATTICE_BYTES).then_some(())?;
         Some(Self(Box::new(LtHash(elements.try_into().ok()?))))
     }

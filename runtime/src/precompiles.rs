@@ -29,20 +29,13 @@ pub(crate) fn ed25519(data: &[u8], instructions: &[&[u8]]) -> Result<(), Fault> 
     if data.len() < START || (count == 0 && data.len() > START) {
         return Err(Fault::Size);
     }
-    let entries = data
-        .get(START..START + count * OFFSETS)
-        .ok_or(Fault::Size)?;
+    let entries = data.get(START..START + count * OFFSETS).ok_or(Fault::Size)?;
     for entry in entries.chunks_exact(OFFSETS) {
         let field = |place: usize| u16::from_le_bytes([entry[2 * place], entry[2 * place + 1]]);
         let slice = |offset: u16, length: usize, instruction: u16| {
-            let from = if instruction == OWN {
-                Some(&data)
-            } else {
-                instructions.get(usize::from(instruction))
-            };
+            let from = if instruction == OWN { Some(&data) } else { instructions.get(usize::from(instruction)) };
             let start = usize::from(offset);
-            from.and_then(|from| from.get(start..start + length))
-                .ok_or(Fault::Offsets)
+            from.and_then(|from| from.get(start..start + length)).ok_or(Fault::Offsets)
         };
         let signature = slice(field(0), 64, field(1))?;
         let key = slice(field(2), 32, field(3))?;

@@ -55,12 +55,7 @@ impl StakeHistory {
 
     /// Data of the StakeHistory sysvar (reference 12.3).
     pub(crate) fn sysvar_data(&self) -> Vec<u8> {
-        let entries: Vec<(u64, HistoryEntry)> = self
-            .0
-            .iter()
-            .rev()
-            .map(|(epoch, entry)| (*epoch, *entry))
-            .collect();
+        let entries: Vec<(u64, HistoryEntry)> = self.0.iter().rev().map(|(epoch, entry)| (*epoch, *entry)).collect();
         let mut data = bincode::serialize(&entries).expect("plain numbers always encode");
         data.resize(HISTORY_BYTES, 0);
         data
@@ -91,11 +86,7 @@ pub(crate) struct Warmup {
 
 impl Warmup {
     fn rate(self, epoch: u64) -> f64 {
-        if self.lower_from.is_some_and(|from| epoch >= from) {
-            WARMUP_RATE
-        } else {
-            WARMUP_RATE_BEFORE
-        }
+        if self.lower_from.is_some_and(|from| epoch >= from) { WARMUP_RATE } else { WARMUP_RATE_BEFORE }
     }
 }
 
@@ -115,33 +106,16 @@ impl Delegation {
 
     /// Its effective, activating and deactivating parts in an epoch. Floating point, because the
     /// reference computes it so.
-    pub(crate) fn status(
-        &self,
-        epoch: u64,
-        history: &StakeHistory,
-        warmup: Warmup,
-    ) -> HistoryEntry {
+    pub(crate) fn status(&self, epoch: u64, history: &StakeHistory, warmup: Warmup) -> HistoryEntry {
         let (effective, activating) = self.warmed_up(epoch, history, warmup);
         if epoch < self.deactivation_epoch {
-            return HistoryEntry {
-                effective,
-                activating,
-                deactivating: 0,
-            };
+            return HistoryEntry { effective, activating, deactivating: 0 };
         }
         if epoch == self.deactivation_epoch {
-            return HistoryEntry {
-                effective,
-                activating: 0,
-                deactivating: effective,
-            };
+            return HistoryEntry { effective, activating: 0, deactivating: effective };
         }
         let left = self.cooled_down(epoch, effective, (history, warmup));
-        HistoryEntry {
-            effective: left,
-            activating: 0,
-            deactivating: left,
-        }
+        HistoryEntry { effective: left, activating: 0, deactivating: left }
     }
 
     fn warmed_up(&self, target: u64, history: &StakeHistory, warmup: Warmup) -> (u64, u64) {
@@ -178,12 +152,7 @@ impl Delegation {
         (effective, self.stake - effective)
     }
 
-    fn cooled_down(
-        &self,
-        target: u64,
-        effective: u64,
-        (history, warmup): (&StakeHistory, Warmup),
-    ) -> u64 {
+    fn cooled_down(&self, target: u64, effective: u64, (history, warmup): (&StakeHistory, Warmup)) -> u64 {
         let Some(mut cluster) = history.get(self.deactivation_epoch) else {
             return 0;
         };
@@ -223,12 +192,7 @@ pub(crate) struct Stakes {
 
 impl Stakes {
     pub(crate) fn new(epoch: u64, history: StakeHistory, warmup: Warmup) -> Self {
-        Self {
-            epoch,
-            history: Arc::new(history),
-            warmup,
-            ..Self::default()
-        }
+        Self { epoch, history: Arc::new(history), warmup, ..Self::default() }
     }
 
     pub(crate) fn history(&self) -> &StakeHistory {
@@ -253,10 +217,7 @@ impl Stakes {
         let is_vote = live
             && vote::check_id(account.owner())
             && VoteStateVersions::is_correct_size_and_initialized(account.data());
-        match is_vote
-            .then(|| VoteStateV4::deserialize(account.data(), key).ok())
-            .flatten()
-        {
+        match is_vote.then(|| VoteStateV4::deserialize(account.data(), key).ok()).flatten() {
             Some(state) => {
                 Arc::make_mut(&mut self.votes).insert(*key, Arc::new(state));
             }
@@ -266,35 +227,27 @@ impl Stakes {
             None => {}
         }
         let is_stake = live && stake::check_id(account.owner());
-        let delegation = is_stake
-            .then(|| Delegation::parse(account.data()))
-            .flatten();
+        let delegation = is_stake.then(|| Delegation::parse(account.data())).flatten();
         let before = self.delegations.get(key).copied();
         if before == delegation {
             return;
         }
         if let Some(before) = before {
             let effective = self.effective(&before);
-            let sum = Arc::make_mut(&mut self.by_voter)
-                .entry(before.voter)
-                .or_default();
+            let sum = Arc::make_mut(&mut self.by_voter).entry(before.voter).or_default();
             *sum = sum.saturating_sub(effective);
             Arc::make_mut(&mut self.delegations).remove(key);
         }
         if let Some(delegation) = delegation {
             let effective = self.effective(&delegation);
-            let sum = Arc::make_mut(&mut self.by_voter)
-                .entry(delegation.voter)
-                .or_default();
+            let sum = Arc::make_mut(&mut self.by_voter).entry(delegation.voter).or_default();
             *sum = sum.saturating_add(effective);
             Arc::make_mut(&mut self.delegations).insert(*key, delegation);
         }
     }
 
     fn effective(&self, delegation: &Delegation) -> u64 {
-        delegation
-            .status(self.epoch, &self.history, self.warmup)
-            .effective
+        delegation.status(self.epoch, &self.history, self.warmup).effective
     }
 
     /// Effective stake of a vote account in this epoch.
@@ -326,18 +279,9 @@ impl Stakes {
         let voter = |(key, state): (&Pubkey, &Arc<VoteStateV4>)| {
             let stake = self.of(key);
             let authorized_voter = state.authorized_voters.get_authorized_voter(epoch)?;
-            (stake > 0).then_some((
-                *key,
-                VoteStake {
-                    node: state.node_pubkey,
-                    authorized_voter,
-                    stake,
-                },
-            ))
+            (stake > 0).then_some((*key, VoteStake { node: state.node_pubkey, authorized_voter, stake }))
         };
-        EpochStakes {
-            by_vote_account: self.votes.iter().filter_map(voter).collect(),
-        }
+        EpochStakes { by_vote_account: self.votes.iter().filter_map(voter).collect() }
     }
 
     /// Every vote account as clients and the tower see it, by address.
@@ -346,13 +290,8 @@ impl Stakes {
             pubkey: *key,
             node: state.node_pubkey,
             stake: self.of(key),
-            commission: u8::try_from(state.inflation_rewards_commission_bps / 100)
-                .unwrap_or(u8::MAX),
-            lockouts: state
-                .votes
-                .iter()
-                .map(|v| (v.lockout.slot(), v.lockout.confirmation_count()))
-                .collect(),
+            commission: u8::try_from(state.inflation_rewards_commission_bps / 100).unwrap_or(u8::MAX),
+            lockouts: state.votes.iter().map(|v| (v.lockout.slot(), v.lockout.confirmation_count())).collect(),
             root: state.root_slot,
             epoch_credits: state.epoch_credits.clone(),
             last_timestamp: (state.last_timestamp.slot, state.last_timestamp.timestamp),

@@ -23,11 +23,7 @@ pub(crate) struct BlockStatuses {
 
 impl BlockStatuses {
     pub(crate) fn new(slot: u64, block_height: u64) -> Self {
-        Self {
-            slot,
-            block_height,
-            ..Self::default()
-        }
+        Self { slot, block_height, ..Self::default() }
     }
 
     pub(crate) fn insert(&mut self, message: Hash, signature: Signature, status: Status) {
@@ -46,9 +42,7 @@ pub(crate) struct StatusCache {
 impl StatusCache {
     pub(crate) fn restore(mut blocks: Vec<BlockStatuses>) -> Self {
         blocks.sort_by_key(|block| block.slot);
-        Self {
-            blocks: blocks.into_iter().map(Arc::new).collect(),
-        }
+        Self { blocks: blocks.into_iter().map(Arc::new).collect() }
     }
 
     /// Adds a frozen block; the oldest goes when there is no room.
@@ -66,18 +60,12 @@ impl StatusCache {
     /// Whether one of the last `age` blocks (all, if `None`) has a transaction with this message hash.
     pub(crate) fn contains(&self, message: &Hash, age: Option<u64>) -> bool {
         let take = age.map_or(usize::MAX, |age| usize::try_from(age).unwrap_or(usize::MAX));
-        self.blocks
-            .iter()
-            .rev()
-            .take(take)
-            .any(|block| block.messages.contains_key(message))
+        self.blocks.iter().rev().take(take).any(|block| block.messages.contains_key(message))
     }
 
     /// Slot and status of a transaction.
     pub(crate) fn status(&self, signature: &Signature) -> Option<(u64, Status)> {
-        let found = |block: &Arc<BlockStatuses>| {
-            Some((block.slot, block.signatures.get(signature)?.clone()))
-        };
+        let found = |block: &Arc<BlockStatuses>| Some((block.slot, block.signatures.get(signature)?.clone()));
         self.blocks.iter().rev().find_map(found)
     }
 }
@@ -105,11 +93,7 @@ mod tests {
         let mut cache = StatusCache::default();
         for slot in 0..400 {
             let mut block = BlockStatuses::new(slot, slot);
-            block.insert(
-                message((slot % 251) as u8),
-                Signature::from([slot as u8; 64]),
-                Ok(()),
-            );
+            block.insert(message((slot % 251) as u8), Signature::from([slot as u8; 64]), Ok(()));
             cache.push(Arc::new(block));
         }
         assert_eq!(cache.blocks().len(), STATUS_BLOCKS_MAX);

@@ -28,10 +28,7 @@ pub struct Tx {
 /// The state of the chain that a transaction is made ready against.
 pub(crate) trait Tables {
     /// The addresses that a lookup names.
-    fn resolve(
-        &self,
-        lookup: &MessageAddressTableLookup,
-    ) -> Result<LoadedAddresses, AddressLoaderError>;
+    fn resolve(&self, lookup: &MessageAddressTableLookup) -> Result<LoadedAddresses, AddressLoaderError>;
 }
 
 /// What does not depend on accounts: which rules hold.
@@ -45,10 +42,7 @@ pub(crate) struct Rules<'a> {
 struct Loader<'a>(&'a dyn Tables);
 
 impl AddressLoader for Loader<'_> {
-    fn load_addresses(
-        self,
-        lookups: &[MessageAddressTableLookup],
-    ) -> Result<LoadedAddresses, AddressLoaderError> {
+    fn load_addresses(self, lookups: &[MessageAddressTableLookup]) -> Result<LoadedAddresses, AddressLoaderError> {
         let mut loaded = LoadedAddresses::default();
         for lookup in lookups {
             let addresses = self.0.resolve(lookup)?;
@@ -68,22 +62,13 @@ impl Tx {
         if transaction.message.instructions().len() > rules.instructions_max {
             return Err(TransactionError::SanitizeFailure);
         }
-        if !matches!(
-            transaction.message,
-            VersionedMessage::Legacy(_) | VersionedMessage::V0(_)
-        ) {
+        if !matches!(transaction.message, VersionedMessage::Legacy(_) | VersionedMessage::V0(_)) {
             return Err(TransactionError::UnsupportedVersion);
         }
         let hash = transaction.message.hash();
-        let sanitized = SanitizedVersionedTransaction::try_from(transaction)
-            .map_err(|_| TransactionError::SanitizeFailure)?;
-        let sanitized = SanitizedTransaction::try_new(
-            sanitized,
-            hash,
-            false,
-            Loader(tables),
-            &rules.reserved.active,
-        )?;
+        let sanitized =
+            SanitizedVersionedTransaction::try_from(transaction).map_err(|_| TransactionError::SanitizeFailure)?;
+        let sanitized = SanitizedTransaction::try_new(sanitized, hash, false, Loader(tables), &rules.reserved.active)?;
         SanitizedTransaction::validate_account_locks(sanitized.message(), rules.locks_max)?;
         Ok(Self { sanitized })
     }
@@ -103,12 +88,8 @@ impl Tx {
     /// Its account keys, the loaded ones last, and whether it writes each.
     pub fn accounts(&self) -> impl Iterator<Item = (&Pubkey, bool)> {
         let message = self.sanitized.message();
-        (0..message.account_keys().len()).filter_map(move |index| {
-            Some((
-                message.account_keys().get(index)?,
-                message.is_writable(index),
-            ))
-        })
+        (0..message.account_keys().len())
+            .filter_map(move |index| Some((message.account_keys().get(index)?, message.is_writable(index))))
     }
 }
 
@@ -121,11 +102,7 @@ pub(crate) fn pick(
     slot: u64,
     in_slot_hashes: &dyn Fn(u64) -> bool,
 ) -> Result<LoadedAddresses, AddressLoaderError> {
-    let number = |at: usize| {
-        data.get(at..at + 8)
-            .and_then(|b| b.try_into().ok())
-            .map(u64::from_le_bytes)
-    };
+    let number = |at: usize| data.get(at..at + 8).and_then(|b| b.try_into().ok()).map(u64::from_le_bytes);
     let invalid = AddressLoaderError::InvalidAccountData;
     if data.get(..4) != Some(&TABLE_TAG) || data.len() < TABLE_META_BYTES {
         return Err(invalid);
@@ -140,23 +117,13 @@ pub(crate) fn pick(
     if !rest.is_empty() {
         return Err(invalid);
     }
-    let usable = if slot > extended {
-        addresses.len()
-    } else {
-        usize::from(data[20])
-    };
+    let usable = if slot > extended { addresses.len() } else { usize::from(data[20]) };
     let usable = addresses.get(..usable).ok_or(invalid)?;
     let pick = |indexes: &[u8]| -> Result<Vec<Pubkey>, AddressLoaderError> {
         let pick = |index: &u8| usable.get(usize::from(*index)).copied().map(Pubkey::from);
-        indexes
-            .iter()
-            .map(|index| pick(index).ok_or(AddressLoaderError::InvalidLookupIndex))
-            .collect()
+        indexes.iter().map(|index| pick(index).ok_or(AddressLoaderError::InvalidLookupIndex)).collect()
     };
-    Ok(LoadedAddresses {
-        writable: pick(&lookup.writable_indexes)?,
-        readonly: pick(&lookup.readonly_indexes)?,
-    })
+    Ok(LoadedAddresses { writable: pick(&lookup.writable_indexes)?, readonly: pick(&lookup.readonly_indexes)? })
 }
 
 /// Checks all signatures of transactions, as threads are free. The error is the place of the first
@@ -183,8 +150,5 @@ fn signed(transaction: &VersionedTransaction) -> bool {
 /// A transaction around a message that nobody signed, to ask what it would cost.
 pub(crate) fn unsigned(message: VersionedMessage) -> VersionedTransaction {
     let signers = usize::from(message.header().num_required_signatures);
-    VersionedTransaction {
-        signatures: vec![Signature::default(); signers],
-        message,
-    }
+    VersionedTransaction { signatures: vec![Signature::default(); signers], message }
 }

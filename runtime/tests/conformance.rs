@@ -36,10 +36,7 @@ impl Store for Memory {
     ) -> Result<Vec<(bytes::Bytes, bytes::Bytes)>, StoreError> {
         let pairs = self.0.read().unwrap();
         let range = pairs.range((space, from.to_vec())..(space, to.to_vec()));
-        Ok(range
-            .take(limit)
-            .map(|((_, key), value)| (key.clone().into(), value.clone()))
-            .collect())
+        Ok(range.take(limit).map(|((_, key), value)| (key.clone().into(), value.clone())).collect())
     }
 
     fn range_back(
@@ -56,9 +53,7 @@ impl Store for Memory {
         let mut pairs = self.0.write().unwrap();
         for write in &batch.writes {
             match write {
-                Write::Put(space, key, value) => {
-                    pairs.insert((*space, key.to_vec()), value.clone())
-                }
+                Write::Put(space, key, value) => pairs.insert((*space, key.to_vec()), value.clone()),
                 Write::Delete(space, key) => pairs.remove(&(*space, key.to_vec())),
             };
         }
@@ -67,10 +62,8 @@ impl Store for Memory {
 }
 
 fn vectors() -> PathBuf {
-    std::env::var_os("SUNDOG_VECTORS").map_or_else(
-        || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../tests/vectors"),
-        PathBuf::from,
-    )
+    std::env::var_os("SUNDOG_VECTORS")
+        .map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../tests/vectors"), PathBuf::from)
 }
 
 fn json(name: &str) -> Value {
@@ -79,15 +72,11 @@ fn json(name: &str) -> Value {
 }
 
 fn bytes(value: &Value) -> Vec<u8> {
-    BASE64_STANDARD
-        .decode(value.as_str().expect("base64"))
-        .expect("base64")
+    BASE64_STANDARD.decode(value.as_str().expect("base64")).expect("base64")
 }
 
 fn base58(value: &Value) -> [u8; 32] {
-    let bytes = bs58::decode(value.as_str().expect("base58"))
-        .into_vec()
-        .expect("base58");
+    let bytes = bs58::decode(value.as_str().expect("base58")).into_vec().expect("base58");
     bytes.try_into().expect("32 bytes")
 }
 
@@ -109,12 +98,8 @@ fn list(value: &Value) -> &Vec<Value> {
 
 fn genesis(file: &Value, name: &str) -> GenesisConfig {
     let configs = list(&file["genesis"]["configs"]);
-    let config = configs
-        .iter()
-        .find(|config| config["name"] == name)
-        .expect("it is listed");
-    let bytes = std::fs::read(vectors().join(config["file"].as_str().expect("a path")))
-        .expect("the genesis is there");
+    let config = configs.iter().find(|config| config["name"] == name).expect("it is listed");
+    let bytes = std::fs::read(vectors().join(config["file"].as_str().expect("a path"))).expect("the genesis is there");
     GenesisConfig::decode(&bytes).expect("it is a genesis")
 }
 
@@ -129,8 +114,7 @@ fn ticks(start: Hash, block: &Value, hashes_per_tick: Option<u64>) -> Vec<Hash> 
         .iter()
         .filter(|t| t["result"] != "rejected")
         .map(|t| {
-            let transaction: VersionedTransaction =
-                bincode::deserialize(&bytes(&t["bytes"])).expect("a transaction");
+            let transaction: VersionedTransaction = bincode::deserialize(&bytes(&t["bytes"])).expect("a transaction");
             mixin(&transaction)
         })
         .collect();
@@ -140,10 +124,7 @@ fn ticks(start: Hash, block: &Value, hashes_per_tick: Option<u64>) -> Vec<Hash> 
         .map(|tick| {
             let mut left = hashes_per_tick.unwrap_or(1);
             if let Some(mixin) = mixins.get(tick as usize) {
-                let digest = Sha256::new()
-                    .chain_update(hash)
-                    .chain_update(mixin)
-                    .finalize();
+                let digest = Sha256::new().chain_update(hash).chain_update(mixin).finalize();
                 hash = Hash::new_from_array(digest.into());
                 left = left.saturating_sub(1).max(1);
             }
@@ -159,22 +140,11 @@ fn mixin(transaction: &VersionedTransaction) -> Hash {
     let mut level: Vec<[u8; 32]> = transaction
         .signatures
         .iter()
-        .map(|signature| {
-            Sha256::new()
-                .chain_update([0])
-                .chain_update(signature)
-                .finalize()
-                .into()
-        })
+        .map(|signature| Sha256::new().chain_update([0]).chain_update(signature).finalize().into())
         .collect();
     while level.len() > 1 {
         let node = |pair: &[[u8; 32]]| {
-            Sha256::new()
-                .chain_update([1])
-                .chain_update(pair[0])
-                .chain_update(pair[pair.len() - 1])
-                .finalize()
-                .into()
+            Sha256::new().chain_update([1]).chain_update(pair[0]).chain_update(pair[pair.len() - 1]).finalize().into()
         };
         level = level.chunks(2).map(node).collect();
     }
@@ -184,25 +154,13 @@ fn mixin(transaction: &VersionedTransaction) -> Hash {
 fn check_account(listed: &Value, found: Option<AccountSharedData>, at: &str) {
     let at = format!("{at}: {}", listed["pubkey"]);
     let account = found.unwrap_or_default();
-    assert_eq!(
-        account.lamports(),
-        number(&listed["lamports"]),
-        "lamports, {at}"
-    );
+    assert_eq!(account.lamports(), number(&listed["lamports"]), "lamports, {at}");
     if account.lamports() == 0 {
         return;
     }
     assert_eq!(*account.owner(), key(&listed["owner"]), "owner, {at}");
-    assert_eq!(
-        account.executable(),
-        listed["executable"].as_bool().unwrap(),
-        "executable, {at}"
-    );
-    assert_eq!(
-        account.data().len() as u64,
-        number(&listed["data_length"]),
-        "length, {at}"
-    );
+    assert_eq!(account.executable(), listed["executable"].as_bool().unwrap(), "executable, {at}");
+    assert_eq!(account.data().len() as u64, number(&listed["data_length"]), "length, {at}");
     if !listed["data"].is_null() {
         let mut data = bytes(&listed["data"]);
         data.resize(account.data().len(), 0);
@@ -216,14 +174,9 @@ fn check_account(listed: &Value, found: Option<AccountSharedData>, at: &str) {
 }
 
 fn check_transaction(bank: &mut Bank, listed: &Value, at: &str) {
-    let transaction: VersionedTransaction =
-        bincode::deserialize(&bytes(&listed["bytes"])).expect("a transaction");
+    let transaction: VersionedTransaction = bincode::deserialize(&bytes(&listed["bytes"])).expect("a transaction");
     let payer = transaction.message.static_account_keys()[0];
-    assert_eq!(
-        sundog_runtime::verify_signatures(std::slice::from_ref(&transaction)),
-        Ok(()),
-        "{at}"
-    );
+    assert_eq!(sundog_runtime::verify_signatures(std::slice::from_ref(&transaction)), Ok(()), "{at}");
     let executed = bank.execute(std::slice::from_ref(&transaction));
     let rejected = executed.first_rejected();
     let committed = bank.commit(executed);
@@ -232,107 +185,44 @@ fn check_transaction(bank: &mut Bank, listed: &Value, at: &str) {
         assert_eq!(error, listed["error"].as_str().unwrap(), "{at}");
         return;
     }
-    let [done] = committed.as_slice() else {
-        panic!("{at}: {rejected:?}")
-    };
+    let [done] = committed.as_slice() else { panic!("{at}: {rejected:?}") };
     let error = done.status.as_ref().err().map(|error| format!("{error:?}"));
     assert_eq!(error.as_deref(), listed["error"].as_str(), "{at}");
     assert_eq!(listed["result"] == "ok", done.status.is_ok(), "{at}");
-    assert_eq!(
-        done.fee,
-        number(&listed["base_fee"]) + number(&listed["prioritization_fee"]),
-        "fee, {at}"
-    );
-    assert_eq!(
-        bank.balance(&payer),
-        number(&listed["fee_payer_after"]),
-        "payer, {at}"
-    );
-    assert_eq!(
-        Some(done.units),
-        listed["compute_units"].as_u64().or(Some(0)),
-        "units, {at}"
-    );
+    assert_eq!(done.fee, number(&listed["base_fee"]) + number(&listed["prioritization_fee"]), "fee, {at}");
+    assert_eq!(bank.balance(&payer), number(&listed["fee_payer_after"]), "payer, {at}");
+    assert_eq!(Some(done.units), listed["compute_units"].as_u64().or(Some(0)), "units, {at}");
 }
 
 fn check_frozen(bank: &Bank, block: &Value, at: &str) {
-    let accounts = block
-        .get("accounts_written")
-        .or(block.get("accounts_beside_genesis"))
-        .expect("accounts");
+    let accounts = block.get("accounts_written").or(block.get("accounts_beside_genesis")).expect("accounts");
     for listed in list(accounts) {
         check_account(listed, bank.account(&key(&listed["pubkey"])), at);
     }
     if block.get("accounts_written").is_some() {
         for (changed, _) in bank.changed_accounts() {
             assert!(
-                list(accounts)
-                    .iter()
-                    .any(|listed| key(&listed["pubkey"]) == *changed),
+                list(accounts).iter().any(|listed| key(&listed["pubkey"]) == *changed),
                 "{at}: {changed} was written"
             );
         }
     }
-    assert_eq!(
-        bank.last_blockhash(),
-        hash(&block["last_blockhash"]),
-        "blockhash, {at}"
-    );
-    assert_eq!(
-        bank.signature_count(),
-        number(&block["signature_count"]),
-        "signatures, {at}"
-    );
-    assert_eq!(
-        bank.transaction_count(),
-        number(&block["transaction_count"]),
-        "transactions, {at}"
-    );
-    assert_eq!(
-        bank.block_height(),
-        number(&block["block_height"]),
-        "height, {at}"
-    );
+    assert_eq!(bank.last_blockhash(), hash(&block["last_blockhash"]), "blockhash, {at}");
+    assert_eq!(bank.signature_count(), number(&block["signature_count"]), "signatures, {at}");
+    assert_eq!(bank.transaction_count(), number(&block["transaction_count"]), "transactions, {at}");
+    assert_eq!(bank.block_height(), number(&block["block_height"]), "height, {at}");
     assert_eq!(bank.epoch().get(), number(&block["epoch"]), "epoch, {at}");
     assert_eq!(bank.leader(), key(&block["collector"]), "leader, {at}");
-    assert_eq!(
-        bank.capitalization(),
-        number(&block["capitalization"]),
-        "capitalisation, {at}"
-    );
-    assert_eq!(
-        bank.clock().unix_timestamp,
-        block["unix_timestamp"].as_i64().unwrap(),
-        "time, {at}"
-    );
-    assert_eq!(
-        bank.lamports_per_signature(),
-        number(&block["lamports_per_signature_registered"]),
-        "price, {at}"
-    );
+    assert_eq!(bank.capitalization(), number(&block["capitalization"]), "capitalisation, {at}");
+    assert_eq!(bank.clock().unix_timestamp, block["unix_timestamp"].as_i64().unwrap(), "time, {at}");
+    assert_eq!(bank.lamports_per_signature(), number(&block["lamports_per_signature_registered"]), "price, {at}");
     let fees = bank.fees();
-    assert_eq!(
-        fees.base + fees.priority,
-        number(&block["fees"]["total"]),
-        "fees, {at}"
-    );
-    assert_eq!(
-        fees.priority,
-        number(&block["fees"]["of_which_priority"]),
-        "priority fees, {at}"
-    );
+    assert_eq!(fees.base + fees.priority, number(&block["fees"]["total"]), "fees, {at}");
+    assert_eq!(fees.priority, number(&block["fees"]["of_which_priority"]), "priority fees, {at}");
     assert_eq!(fees.burnt, number(&block["fees"]["burnt"]), "burnt, {at}");
     let checksum = Hash::new_from_array(bank.lattice().checksum());
-    assert_eq!(
-        bank.lattice().to_bytes(),
-        bytes(&block["accounts_lt_hash"]),
-        "lattice hash, {at}"
-    );
-    assert_eq!(
-        checksum,
-        hash(&block["accounts_lt_hash_checksum"]),
-        "checksum, {at}"
-    );
+    assert_eq!(bank.lattice().to_bytes(), bytes(&block["accounts_lt_hash"]), "lattice hash, {at}");
+    assert_eq!(checksum, hash(&block["accounts_lt_hash_checksum"]), "checksum, {at}");
     assert_eq!(bank.hash(), hash(&block["hash"]), "bank hash, {at}");
 }
 
@@ -358,11 +248,7 @@ fn replay(
             check_transaction(&mut bank, listed, &format!("{at}: {}", listed["what"]));
         }
         let hashes = match block["parent_slot"].as_u64() {
-            None => config
-                .slot_zero_ticks()
-                .into_iter()
-                .map(|(_, hash)| hash)
-                .collect(),
+            None => config.slot_zero_ticks().into_iter().map(|(_, hash)| hash).collect(),
             Some(_) => ticks(bank.last_blockhash(), block, config.hashes_per_tick()),
         };
         for hash in hashes {
@@ -387,12 +273,7 @@ fn check_end(ledger: &Value, banks: &BTreeMap<u64, Arc<Bank>>) {
     }
     let bank = &banks[&number(&ledger["balances"]["slot"])];
     for pair in list(&ledger["balances"]["accounts"]) {
-        assert_eq!(
-            bank.balance(&key(&pair[0])),
-            number(&pair[1]),
-            "{}",
-            pair[0]
-        );
+        assert_eq!(bank.balance(&key(&pair[0])), number(&pair[1]), "{}", pair[0]);
     }
 }
 
@@ -449,17 +330,10 @@ fn the_lattice_hash_of_an_account_is_the_reference_one() {
     for listed in list(&section["sums"]) {
         if let Some(step) = listed["step"].as_array() {
             let (key, account) = &accounts[number(&step[1]) as usize];
-            if step[0] == "in" {
-                sum.add(key, account)
-            } else {
-                sum.remove(key, account)
-            }
+            if step[0] == "in" { sum.add(key, account) } else { sum.remove(key, account) }
         }
         assert_eq!(sum.to_bytes(), bytes(&listed["lt_hash"]));
-        assert_eq!(
-            Hash::new_from_array(sum.checksum()),
-            hash(&listed["checksum"])
-        );
+        assert_eq!(Hash::new_from_array(sum.checksum()), hash(&listed["checksum"]));
         assert_eq!(Lattice::from_bytes(&sum.to_bytes()), Some(sum.clone()));
     }
 }

@@ -57,15 +57,9 @@ pub fn without_tests(code: &str) -> String {
 /// Lines of a file that are neither compiled for tests alone nor rows of a constant table.
 pub fn lines_counted(code: &str) -> usize {
     let lines = |text: &str| text.bytes().filter(|byte| *byte == b'\n').count();
-    let tests: usize = test_items(code)
-        .into_iter()
-        .map(|range| lines(&code[range]))
-        .sum();
+    let tests: usize = test_items(code).into_iter().map(|range| lines(&code[range])).sum();
     let production = without_tests(code);
-    let tables: usize = tables(&production)
-        .into_iter()
-        .map(|range| lines(&code[range]))
-        .sum();
+    let tables: usize = tables(&production).into_iter().map(|range| lines(&code[range])).sum();
     lines(code) - tests - tables
 }
 
@@ -83,28 +77,18 @@ pub fn test_modules(code: &str) -> Vec<String> {
 pub fn functions(code: &str) -> Vec<Function> {
     let impls = trait_impls(code);
     let dictated = |at: usize| impls.iter().any(|range| range.contains(&at));
-    find_words(code, "fn")
-        .filter_map(|at| {
-            Some(Function {
-                dictated: dictated(at),
-                ..function(code, at)?
-            })
-        })
-        .collect()
+    find_words(code, "fn").filter_map(|at| Some(Function { dictated: dictated(at), ..function(code, at)? })).collect()
 }
 
 /// Where `needle` stands in `code` as whole words.
 pub fn find_words<'a>(code: &'a str, needle: &'a str) -> impl Iterator<Item = usize> + 'a {
     let bytes = code.as_bytes();
-    code.match_indices(needle)
-        .map(|(at, _)| at)
-        .filter(move |at| {
-            let after = at + needle.len();
-            let opens = !is_word(needle.as_bytes()[0]) || !continues_a_word(bytes, *at);
-            let closes =
-                !is_word(bytes[after - 1]) || !bytes.get(after).copied().is_some_and(is_word);
-            opens && closes
-        })
+    code.match_indices(needle).map(|(at, _)| at).filter(move |at| {
+        let after = at + needle.len();
+        let opens = !is_word(needle.as_bytes()[0]) || !continues_a_word(bytes, *at);
+        let closes = !is_word(bytes[after - 1]) || !bytes.get(after).copied().is_some_and(is_word);
+        opens && closes
+    })
 }
 
 /// The line a byte stands on, from 1.
@@ -123,17 +107,11 @@ fn continues_a_word(bytes: &[u8], at: usize) -> bool {
 /// Whether the byte before `at` is the `b` or `c` of `br"` or `cr"`.
 fn is_string_prefix(bytes: &[u8], at: usize) -> bool {
     let alone = at < 2 || !is_word(bytes[at - 2]);
-    bytes[at] == b'r'
-        && alone
-        && matches!(bytes[at - 1], b'b' | b'c')
-        && matches!(bytes.get(at + 1), Some(b'"' | b'#'))
+    bytes[at] == b'r' && alone && matches!(bytes[at - 1], b'b' | b'c') && matches!(bytes.get(at + 1), Some(b'"' | b'#'))
 }
 
 fn line_comment(bytes: &[u8], at: usize) -> (usize, Range<usize>) {
-    let end = bytes[at..]
-        .iter()
-        .position(|byte| *byte == b'\n')
-        .map_or(bytes.len(), |length| at + length);
+    let end = bytes[at..].iter().position(|byte| *byte == b'\n').map_or(bytes.len(), |length| at + length);
     (end, at..end)
 }
 
@@ -162,11 +140,7 @@ fn quoted(bytes: &[u8], at: usize) -> (usize, Range<usize>) {
 fn character(bytes: &[u8], at: usize) -> (usize, Range<usize>) {
     let rest = &bytes[at + 1..];
     let length = match rest {
-        [b'\\', ..] => rest
-            .iter()
-            .skip(2)
-            .position(|byte| *byte == b'\'')
-            .map(|length| length + 2),
+        [b'\\', ..] => rest.iter().skip(2).position(|byte| *byte == b'\'').map(|length| length + 2),
         [b'\'', ..] | [] => None,
         [first, ..] => {
             let width = match first {
@@ -178,25 +152,18 @@ fn character(bytes: &[u8], at: usize) -> (usize, Range<usize>) {
             (rest.get(width) == Some(&b'\'')).then_some(width)
         }
     };
-    length.map_or((at + 1, at..at), |length| {
-        (at + length + 2, at + 1..at + 1 + length)
-    })
+    length.map_or((at + 1, at..at), |length| (at + length + 2, at + 1..at + 1 + length))
 }
 
 fn raw_string(bytes: &[u8], at: usize) -> (usize, Range<usize>) {
-    let hashes = bytes[at + 1..]
-        .iter()
-        .take_while(|byte| **byte == b'#')
-        .count();
+    let hashes = bytes[at + 1..].iter().take_while(|byte| **byte == b'#').count();
     let start = at + 1 + hashes;
     if bytes.get(start) != Some(&b'"') {
         return (at + 1, at..at);
     }
     let mut closing = vec![b'"'];
     closing.resize(1 + hashes, b'#');
-    let length = bytes[start + 1..]
-        .windows(closing.len())
-        .position(|window| window == closing);
+    let length = bytes[start + 1..].windows(closing.len()).position(|window| window == closing);
     let end = length.map_or(bytes.len(), |length| start + 1 + length);
     ((end + closing.len()).min(bytes.len()), start + 1..end)
 }
@@ -210,9 +177,7 @@ fn test_items(code: &str) -> Vec<Range<usize>> {
         }
         let from = start + attribute.len();
         let end = match code[from..].find(['{', ';']).map(|length| from + length) {
-            Some(at) if code.as_bytes()[at] == b'{' => {
-                closing(code, at).map_or(code.len(), |end| end + 1)
-            }
+            Some(at) if code.as_bytes()[at] == b'{' => closing(code, at).map_or(code.len(), |end| end + 1),
             Some(at) => at + 1,
             None => code.len(),
         };
@@ -239,27 +204,14 @@ fn closing(code: &str, at: usize) -> Option<usize> {
 
 fn function(code: &str, at: usize) -> Option<Function> {
     let rest = code[at + 2..].trim_start();
-    let name: String = rest
-        .chars()
-        .take_while(|c| c.is_alphanumeric() || *c == '_')
-        .collect();
+    let name: String = rest.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
     let open = parameters_open(code, at).filter(|_| !name.is_empty())?;
     let close = closing(code, open)?;
     let body = close + code[close..].find(['{', ';'])?;
-    let end = if code.as_bytes()[body] == b';' {
-        body
-    } else {
-        closing(code, body)?
-    };
+    let end = if code.as_bytes()[body] == b';' { body } else { closing(code, body)? };
     let line = line_of(code, at);
     let lines = line_of(code, end) - line + 1;
-    Some(Function {
-        name,
-        line,
-        lines,
-        parameters: count_parameters(&code[open + 1..close]),
-        dictated: false,
-    })
+    Some(Function { name, line, lines, parameters: count_parameters(&code[open + 1..close]), dictated: false })
 }
 
 /// The bodies of `impl Trait for Type`.
@@ -267,8 +219,7 @@ fn trait_impls(code: &str) -> Vec<Range<usize>> {
     let body = |at: usize| {
         let before = code[..at].rsplit('\n').next().unwrap_or_default().trim();
         let open = at + code[at..].find('{')?;
-        let mut fors = find_words(&code[at..open], "for")
-            .filter(|found| !code[at + found + 3..].starts_with('<'));
+        let mut fors = find_words(&code[at..open], "for").filter(|found| !code[at + found + 3..].starts_with('<'));
         let is_trait = matches!(before, "" | "unsafe") && fors.next().is_some();
         Some(open..closing(code, open)?).filter(|_| is_trait)
     };
@@ -279,17 +230,11 @@ fn trait_impls(code: &str) -> Vec<Range<usize>> {
 fn tables(code: &str) -> Vec<Range<usize>> {
     let table = |at: usize| {
         let equals = at + code[at..].find(['=', '{'])?;
-        let value = code[equals..]
-            .strip_prefix('=')?
-            .trim_start()
-            .trim_start_matches('&');
+        let value = code[equals..].strip_prefix('=')?.trim_start().trim_start_matches('&');
         let open = code.len() - value.len();
         Some(open..closing(code, open)?).filter(|_| value.starts_with('['))
     };
-    find_words(code, "const")
-        .chain(find_words(code, "static"))
-        .filter_map(table)
-        .collect()
+    find_words(code, "const").chain(find_words(code, "static")).filter_map(table).collect()
 }
 
 /// The `(` after the name and its type parameters.
@@ -341,20 +286,14 @@ mod tests {
         let code = code(source);
         assert_eq!(code.len(), source.len());
         assert!(!code.contains("Hash"), "{code}");
-        assert!(
-            code.contains("let b = r#\"") && code.contains("let c = ' ';"),
-            "{code}"
-        );
+        assert!(code.contains("let b = r#\"") && code.contains("let c = ' ';"), "{code}");
     }
 
     #[test]
     fn a_lifetime_is_not_a_character() {
         let source = "fn f<'a>(x: &'a str) -> &'a str { HashMap }";
         assert_eq!(code(source), source);
-        assert_eq!(
-            code("'\\'' HashMap '\"' 'é' b'\"' HashMap"),
-            "'  ' HashMap ' ' '  ' b' ' HashMap"
-        );
+        assert_eq!(code("'\\'' HashMap '\"' 'é' b'\"' HashMap"), "'  ' HashMap ' ' '  ' b' ' HashMap");
     }
 
     #[test]
@@ -366,27 +305,15 @@ mod tests {
     fn tests_are_no_production_code() {
         let source = "fn a() {}\n#[cfg(test)]\nmod tests {\n    fn b() {}\n}\nfn c() {}\n";
         let kept = without_tests(source);
-        assert!(
-            kept.contains("fn a") && kept.contains("fn c") && !kept.contains("fn b"),
-            "{kept}"
-        );
+        assert!(kept.contains("fn a") && kept.contains("fn c") && !kept.contains("fn b"), "{kept}");
         assert_eq!(lines_counted(source), 3);
-        assert_eq!(
-            test_modules("#[cfg(test)]\nmod world;\nmod other;\n"),
-            ["world"]
-        );
+        assert_eq!(test_modules("#[cfg(test)]\nmod world;\nmod other;\n"), ["world"]);
     }
 
     #[test]
     fn functions_are_measured_from_fn_to_brace() {
         let source = "fn a<T: Fn(u8, u8) -> u8>(&self, b: (u8, u8), c: Map<K, V>,) -> u8\nwhere T: X {\n  { }\n}\n";
-        let expected = Function {
-            name: "a".into(),
-            line: 1,
-            lines: 4,
-            parameters: 3,
-            dictated: false,
-        };
+        let expected = Function { name: "a".into(), line: 1, lines: 4, parameters: 3, dictated: false };
         assert_eq!(functions(source), [expected]);
     }
 
@@ -398,29 +325,20 @@ mod tests {
     #[test]
     fn a_trait_dictates_to_its_implementations_alone() {
         let source = "trait T {\n fn a(&self);\n}\nimpl T for S {\n fn a(&self) {}\n}\nimpl<F: for<'x> G<'x>> S<F> {\n fn b() {}\n}\n";
-        let dictated: Vec<bool> = functions(source)
-            .iter()
-            .map(|function| function.dictated)
-            .collect();
+        let dictated: Vec<bool> = functions(source).iter().map(|function| function.dictated).collect();
         assert_eq!(dictated, [false, true, false]);
     }
 
     #[test]
     fn rows_of_a_table_are_not_counted() {
-        let source = "pub const A: [(u8, u8); 3] = [\n(1, 1),\n(2, 2),\n];\nconst fn f() {\n}\nstatic B: &[u8] = &[\n1,\n];\n";
+        let source =
+            "pub const A: [(u8, u8); 3] = [\n(1, 1),\n(2, 2),\n];\nconst fn f() {\n}\nstatic B: &[u8] = &[\n1,\n];\n";
         assert_eq!(lines_counted(source), 4);
     }
 
     #[test]
     fn words_are_whole() {
-        assert_eq!(
-            find_words(
-                "HashMap MyHashMap HashMaps fs::read std::fs::x offs::y",
-                "HashMap"
-            )
-            .count(),
-            1
-        );
+        assert_eq!(find_words("HashMap MyHashMap HashMaps fs::read std::fs::x offs::y", "HashMap").count(), 1);
         assert_eq!(find_words("fs::read std::fs::x offs::y", "fs::").count(), 2);
     }
 }

@@ -15,35 +15,8 @@ pub const ARROWS: &[(&str, &[&str])] = &[
     ("tower", &["types"]),
     ("gulfstream", &["types"]),
     ("rpc", &["types", "ledger", "runtime"]),
-    (
-        "validator",
-        &[
-            "types",
-            "poh",
-            "gossip",
-            "turbine",
-            "ledger",
-            "runtime",
-            "tower",
-            "gulfstream",
-            "rpc",
-        ],
-    ),
-    (
-        "tests",
-        &[
-            "types",
-            "poh",
-            "gossip",
-            "turbine",
-            "ledger",
-            "runtime",
-            "tower",
-            "gulfstream",
-            "rpc",
-            "validator",
-        ],
-    ),
+    ("validator", &["types", "poh", "gossip", "turbine", "ledger", "runtime", "tower", "gulfstream", "rpc"]),
+    ("tests", &["types", "poh", "gossip", "turbine", "ledger", "runtime", "tower", "gulfstream", "rpc", "validator"]),
 ];
 
 /// Where in a crate a source file belongs.
@@ -73,12 +46,7 @@ impl File {
     /// Reads the text as the file at `path`.
     pub fn new(path: &str, text: &str) -> Self {
         let code = source::code(text);
-        Self {
-            path: path.to_owned(),
-            text: text.to_owned(),
-            code,
-            kind: kind(path),
-        }
+        Self { path: path.to_owned(), text: text.to_owned(), code, kind: kind(path) }
     }
 
     /// The file's code without tests, if it is not a test as a whole.
@@ -103,24 +71,13 @@ impl Manifest {
     /// Parses a `Cargo.toml`.
     pub fn new(folder: &str, text: &str) -> Self {
         let table: toml::Table = text.parse().expect("a manifest that cargo reads");
-        let names = |key: &str| {
-            table
-                .get(key)
-                .and_then(toml::Value::as_table)
-                .into_iter()
-                .flat_map(|names| names.keys())
-        };
-        let description = table["package"]
-            .get("description")
-            .and_then(toml::Value::as_str)
-            .unwrap_or_default();
+        let names =
+            |key: &str| table.get(key).and_then(toml::Value::as_table).into_iter().flat_map(|names| names.keys());
+        let description = table["package"].get("description").and_then(toml::Value::as_str).unwrap_or_default();
         Self {
             folder: folder.to_owned(),
             description: description.to_owned(),
-            dependencies: names("dependencies")
-                .chain(names("build-dependencies"))
-                .cloned()
-                .collect(),
+            dependencies: names("dependencies").chain(names("build-dependencies")).cloned().collect(),
             dev_dependencies: names("dev-dependencies").cloned().collect(),
         }
     }
@@ -133,27 +90,17 @@ pub fn read(path: &str) -> String {
 
 /// The manifests of all crates.
 pub fn manifests() -> Vec<Manifest> {
-    ARROWS
-        .iter()
-        .map(|(folder, _)| Manifest::new(folder, &read(&format!("{folder}/Cargo.toml"))))
-        .collect()
+    ARROWS.iter().map(|(folder, _)| Manifest::new(folder, &read(&format!("{folder}/Cargo.toml")))).collect()
 }
 
 /// Every Rust source file.
 pub fn files() -> Vec<File> {
     let mut paths = Vec::new();
-    ARROWS
-        .iter()
-        .for_each(|(folder, _)| walk(&root().join(folder), &mut paths));
+    ARROWS.iter().for_each(|(folder, _)| walk(&root().join(folder), &mut paths));
     paths.sort();
     let load = |path: &PathBuf| {
-        let text = std::fs::read_to_string(path)
-            .unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-        let relative = path
-            .strip_prefix(root())
-            .expect("below the root")
-            .to_string_lossy()
-            .replace('\\', "/");
+        let text = std::fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        let relative = path.strip_prefix(root()).expect("below the root").to_string_lossy().replace('\\', "/");
         File::new(&relative, &text)
     };
     let mut files: Vec<File> = paths.iter().map(load).collect();
@@ -162,10 +109,7 @@ pub fn files() -> Vec<File> {
 }
 
 fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .parent()
-        .expect("the repository")
-        .to_owned()
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the repository").to_owned()
 }
 
 fn kind(path: &str) -> Kind {
@@ -186,11 +130,7 @@ fn mark_test_modules(files: &mut [File]) {
     for file in files.iter() {
         let stem = file.path.trim_end_matches(".rs");
         let (folder, name) = stem.rsplit_once('/').unwrap_or(("", stem));
-        let beside = if matches!(name, "mod" | "lib" | "main") {
-            folder
-        } else {
-            stem
-        };
+        let beside = if matches!(name, "mod" | "lib" | "main") { folder } else { stem };
         for module in source::test_modules(&file.code) {
             tests.insert(format!("{beside}/{module}.rs"));
             tests.insert(format!("{beside}/{module}/mod.rs"));
@@ -202,8 +142,7 @@ fn mark_test_modules(files: &mut [File]) {
 }
 
 fn walk(folder: &Path, found: &mut Vec<PathBuf>) {
-    let entries =
-        std::fs::read_dir(folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
+    let entries = std::fs::read_dir(folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
     for path in entries.map(|entry| entry.expect("a readable folder").path()) {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         if path.is_dir() && !matches!(&*name, "target" | "node_modules" | "vectors" | ".venv") {

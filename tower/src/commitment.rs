@@ -58,10 +58,7 @@ impl Commitment {
     /// Nothing counted yet above `root`.
     #[must_use]
     pub fn new(root: Slot) -> Self {
-        Self {
-            root,
-            ..Self::default()
-        }
+        Self { root, ..Self::default() }
     }
 
     /// Who counts, and for how much. Votes that were counted are weighed again; `false` if nothing changed.
@@ -71,17 +68,10 @@ impl Commitment {
         }
         self.electorate = Arc::clone(electorate);
         self.total = electorate.total();
-        self.by_voter
-            .retain(|voter, _| electorate.of_vote_account(voter) > 0);
+        self.by_voter.retain(|voter, _| electorate.of_vote_account(voter) > 0);
         for tally in self.tallies.values_mut() {
-            tally
-                .voters
-                .retain(|voter| electorate.of_vote_account(voter) > 0);
-            tally.stake = tally
-                .voters
-                .iter()
-                .map(|v| electorate.of_vote_account(v))
-                .sum();
+            tally.voters.retain(|voter| electorate.of_vote_account(voter) > 0);
+            tally.stake = tally.voters.iter().map(|v| electorate.of_vote_account(v)).sum();
         }
         self.tallies.retain(|_, tally| !tally.voters.is_empty());
         true
@@ -122,12 +112,7 @@ impl Commitment {
         Counted::New
     }
 
-    fn withdraw(
-        tallies: &mut BTreeMap<(Slot, Hash), Tally>,
-        key: (Slot, Hash),
-        voter: &Pubkey,
-        stake: u64,
-    ) {
+    fn withdraw(tallies: &mut BTreeMap<(Slot, Hash), Tally>, key: (Slot, Hash), voter: &Pubkey, stake: u64) {
         let Some(tally) = tallies.get_mut(&key) else {
             return;
         };
@@ -142,10 +127,7 @@ impl Commitment {
     /// How much of the stake voted for exactly this block.
     #[must_use]
     pub fn level(&self, slot: Slot, hash: Hash) -> Level {
-        let stake = self
-            .tallies
-            .get(&(slot, hash))
-            .map_or(0, |tally| tally.stake);
+        let stake = self.tallies.get(&(slot, hash)).map_or(0, |tally| tally.stake);
         let above = |share: f64| stake > (self.total as f64 * share) as u64;
         match (above(OPTIMISTIC), above(DUPLICATE)) {
             (true, _) => Level::Optimistic,
@@ -188,14 +170,8 @@ impl Commitment {
 
 /// The newest slot that more than two thirds of `total` stake have at or below their root.
 #[must_use]
-pub fn supermajority_root(
-    roots: impl IntoIterator<Item = (u64, Slot)>,
-    total: u64,
-) -> Option<Slot> {
-    let mut roots: Vec<(Slot, u64)> = roots
-        .into_iter()
-        .map(|(stake, slot)| (slot, stake))
-        .collect();
+pub fn supermajority_root(roots: impl IntoIterator<Item = (u64, Slot)>, total: u64) -> Option<Slot> {
+    let mut roots: Vec<(Slot, u64)> = roots.into_iter().map(|(stake, slot)| (slot, stake)).collect();
     roots.sort_unstable();
     let mut behind = 0_u64;
     for (slot, stake) in roots.into_iter().rev() {
@@ -218,18 +194,9 @@ mod tests {
 
     fn electorate(stakes: &[u64]) -> Arc<EpochStakes> {
         let voters = (1_u8..).zip(stakes).map(|(number, &stake)| {
-            (
-                key(number),
-                VoteStake {
-                    node: key(number),
-                    authorized_voter: key(number),
-                    stake,
-                },
-            )
+            (key(number), VoteStake { node: key(number), authorized_voter: key(number), stake })
         });
-        Arc::new(EpochStakes {
-            by_vote_account: voters.collect(),
-        })
+        Arc::new(EpochStakes { by_vote_account: voters.collect() })
     }
 
     fn commitment(stakes: &[u64]) -> Commitment {
@@ -257,10 +224,7 @@ mod tests {
         let mut commitment = commitment(&[10]);
         assert_eq!(commitment.count(key(1), Slot::new(4), HASH), Counted::New);
         assert_eq!(commitment.count(key(1), Slot::new(4), HASH), Counted::Known);
-        assert_eq!(
-            commitment.count(key(2), Slot::new(4), HASH),
-            Counted::Unstaked
-        );
+        assert_eq!(commitment.count(key(2), Slot::new(4), HASH), Counted::Unstaked);
         commitment.set_root(Slot::new(9));
         assert_eq!(commitment.count(key(1), Slot::new(4), HASH), Counted::Stale);
         assert!(commitment.is_empty());
@@ -292,11 +256,7 @@ mod tests {
 
     #[test]
     fn the_supermajority_root_is_the_newest_that_two_thirds_passed() {
-        let roots = [
-            (1_000, Slot::new(9)),
-            (600, Slot::new(7)),
-            (400, Slot::new(8)),
-        ];
+        let roots = [(1_000, Slot::new(9)), (600, Slot::new(7)), (400, Slot::new(8))];
         assert_eq!(supermajority_root(roots, 2_000), Some(Slot::new(8)));
         assert_eq!(supermajority_root(roots[..1].to_vec(), 2_000), None);
     }

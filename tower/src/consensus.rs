@@ -37,10 +37,7 @@ pub struct ConsensusConfig {
 
 impl Default for ConsensusConfig {
     fn default() -> Self {
-        Self {
-            refresh_after: Duration::from_secs(5),
-            max_blocks: MAX_BLOCKS,
-        }
+        Self { refresh_after: Duration::from_secs(5), max_blocks: MAX_BLOCKS }
     }
 }
 
@@ -94,10 +91,7 @@ impl Consensus {
         saved: Option<SavedTower>,
         signer: Arc<dyn Sign>,
     ) -> Self {
-        assert!(
-            config.max_blocks >= 64,
-            "a tree that holds no full tower is of no use"
-        );
+        assert!(config.max_blocks >= 64, "a tree that holds no full tower is of no use");
         let key = (root.slot, root.hash);
         let mut tower = match (saved, vote_account) {
             (Some(saved), Some(account)) => saved.tower(account),
@@ -107,9 +101,7 @@ impl Consensus {
         // A start above the tower's root: others have rooted past it. Which of its votes were on their fork
         // is not known. Those buried deep had more than two thirds behind them, so they were; the others
         // bind until they expire.
-        tower.raise_root(root.slot, |vote| {
-            vote.confirmations as usize > threshold::DEPTH
-        });
+        tower.raise_root(root.slot, |vote| vote.confirmations as usize > threshold::DEPTH);
         Self {
             config,
             vote_account,
@@ -179,10 +171,7 @@ impl Consensus {
 
     /// The last vote's block while it matters: above the root.
     fn last_vote(&self) -> Option<Slot> {
-        self.tower
-            .lockouts()
-            .last_voted()
-            .filter(|&slot| slot > self.forks.root())
+        self.tower.lockouts().last_voted().filter(|&slot| slot > self.forks.root())
     }
 
     /// The last vote's block if it is in the tree, in the version that was voted for.
@@ -257,16 +246,8 @@ impl Consensus {
         let standing = key.and_then(|key| self.choice.get(&key));
         let duplicate = standing.and_then(|standing| standing.latest_invalid_ancestor);
         let known = |(_, key): &(_, &BlockKey)| self.key_of(key.0) == Some(**key);
-        let heard = self
-            .heard
-            .iter()
-            .filter(known)
-            .map(|(v, key)| (*v, key.0))
-            .collect();
-        let tips = self
-            .forks
-            .leaves()
-            .map(|(slot, kept)| (slot, kept.intervals.as_slice()));
+        let heard = self.heard.iter().filter(known).map(|(v, key)| (*v, key.0)).collect();
+        let tips = self.forks.leaves().map(|(slot, kept)| (slot, kept.intervals.as_slice()));
         switch::check(&switch::Question {
             parents: &|slot| self.forks.ancestors(slot).next(),
             root: self.forks.root(),
@@ -288,36 +269,14 @@ impl Consensus {
             Switch::Failed { stake, total } => return Err(Abstain::Switch { stake, total }),
             Switch::Rollback { duplicate } => return Err(Abstain::Rollback { duplicate }),
         }
-        let kept = self
-            .forks
-            .get(slot)
-            .expect("the heaviest block is in the tree");
-        self.tower
-            .supported(slot, |voted| kept.voted(voted), kept.total)
+        let kept = self.forks.get(slot).expect("the heaviest block is in the tree");
+        self.tower.supported(slot, |voted| kept.voted(voted), kept.total)
     }
 
-    fn cast(
-        &mut self,
-        now: Now,
-        account: Pubkey,
-        (block, switch): (BlockKey, bool),
-        out: &mut Effects<Effect>,
-    ) {
-        let kept = self
-            .forks
-            .get(block.0)
-            .expect("the heaviest block is in the tree");
-        let block_id = if kept.mine {
-            Hash::default()
-        } else {
-            kept.block_id
-        };
-        let ballot = Ballot {
-            slot: block.0,
-            hash: block.1,
-            block_id,
-            switch,
-        };
+    fn cast(&mut self, now: Now, account: Pubkey, (block, switch): (BlockKey, bool), out: &mut Effects<Effect>) {
+        let kept = self.forks.get(block.0).expect("the heaviest block is in the tree");
+        let block_id = if kept.mine { Hash::default() } else { kept.block_id };
+        let ballot = Ballot { slot: block.0, hash: block.1, block_id, switch };
         let seconds = i64::try_from(now.unix_ms / 1_000).unwrap_or(i64::MAX);
         let vote = self.tower.cast(account, ballot, seconds);
         self.metrics.votes += 1;
@@ -325,11 +284,7 @@ impl Consensus {
         self.next_save += 1;
         let id = self.next_save;
         let bytes = SavedTower::of(&self.tower).encode(&*self.signer);
-        self.pending = Some(Pending {
-            id,
-            slot: block.0,
-            vote,
-        });
+        self.pending = Some(Pending { id, slot: block.0, vote });
         out.push(Effect::Save { id, bytes });
     }
 
@@ -339,11 +294,7 @@ impl Consensus {
             return self.metrics.drop(DropReason::Known);
         };
         let Pending { slot, vote, .. } = pending;
-        out.push(Effect::Vote {
-            vote,
-            blockhash_of: slot,
-            last_slot: slot,
-        });
+        out.push(Effect::Vote { vote, blockhash_of: slot, last_slot: slot });
         self.refresh_at = Some(now.after(self.config.refresh_after));
         self.durable_root = self.tower.lockouts().root();
         self.settle(out);
@@ -353,19 +304,14 @@ impl Consensus {
     /// Whether the heaviest block builds on the last vote's block without having the vote.
     fn is_missing_in(&self, tip: Slot, vote: Slot) -> bool {
         let landed = self.forks.get(tip).and_then(|kept| kept.own.as_ref());
-        let landed = landed
-            .and_then(|own| own.lockouts.last())
-            .map(|&(slot, _)| slot);
+        let landed = landed.and_then(|own| own.lockouts.last()).map(|&(slot, _)| slot);
         let close = vote.saturating_add(MAX_LANDING_DISTANCE) >= tip;
         landed.is_none_or(|slot| slot < vote.get()) && close
     }
 
     fn refresh(&mut self, now: Now, out: &mut Effects<Effect>) {
         let tip = self.choice.best_overall().0;
-        let Some(last) = self
-            .last_vote()
-            .filter(|&last| self.is_missing_in(tip, last))
-        else {
+        let Some(last) = self.last_vote().filter(|&last| self.is_missing_in(tip, last)) else {
             self.refresh_at = None;
             return;
         };
@@ -378,19 +324,13 @@ impl Consensus {
             return;
         };
         self.metrics.refreshed += 1;
-        out.push(Effect::Vote {
-            vote,
-            blockhash_of: tip,
-            last_slot: last,
-        });
+        out.push(Effect::Vote { vote, blockhash_of: tip, last_slot: last });
     }
 
     /// After a restart, or when the landed vote turned out to be on another fork: wait for it again.
     fn watch_last_vote(&mut self, now: Now) {
         let tip = self.choice.best_overall().0;
-        let last = self
-            .last_vote()
-            .filter(|&last| self.is_missing_in(tip, last));
+        let last = self.last_vote().filter(|&last| self.is_missing_in(tip, last));
         if self.refresh_at.is_none() && last.is_some() && self.tower.last_vote().is_some() {
             self.refresh_at = Some(now.after(self.config.refresh_after));
         }
@@ -406,11 +346,7 @@ impl Machine for Consensus {
             Input::Frozen(block) => self.frozen(now, block, out),
             Input::Dead(slot) => self.dead(slot, out),
             Input::Duplicate(slot) => self.duplicate(now, slot, out),
-            Input::VoteSeen {
-                vote_account,
-                slot,
-                hash,
-            } => {
+            Input::VoteSeen { vote_account, slot, hash } => {
                 self.vote_seen(now, vote_account, (slot, hash), out);
             }
             Input::Saved { id } => self.saved(now, id, out),

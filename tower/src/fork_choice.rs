@@ -64,11 +64,7 @@ impl ForkChoice {
     /// A tree of one block, which counts as confirmed.
     #[must_use]
     pub fn new(root: BlockKey) -> Self {
-        let mut this = Self {
-            root,
-            blocks: BTreeMap::new(),
-            latest_votes: BTreeMap::new(),
-        };
+        let mut this = Self { root, blocks: BTreeMap::new(), latest_votes: BTreeMap::new() };
         this.put(root, None);
         this
     }
@@ -138,11 +134,7 @@ impl ForkChoice {
         }
         let parent_best = self.blocks[&parent].best;
         self.put(key, Some(parent));
-        self.blocks
-            .get_mut(&parent)
-            .expect("looked up")
-            .children
-            .insert(key);
+        self.blocks.get_mut(&parent).expect("looked up").children.insert(key);
         if self.is_best_child(&key) {
             let mut above = Some(parent);
             while let Some(standing) = above.and_then(|a| self.blocks.get_mut(&a)) {
@@ -169,21 +161,14 @@ impl ForkChoice {
     }
 
     fn siblings(&self, key: &BlockKey) -> impl Iterator<Item = &BlockKey> {
-        let parent = self.blocks[key]
-            .parent
-            .and_then(|parent| self.blocks.get(&parent));
-        parent
-            .into_iter()
-            .flat_map(|p| &p.children)
-            .filter(move |sibling| *sibling != key)
+        let parent = self.blocks[key].parent.and_then(|parent| self.blocks.get(&parent));
+        parent.into_iter().flat_map(|p| &p.children).filter(move |sibling| *sibling != key)
     }
 
     /// Larger is better; only candidates have a rank.
     fn weight_rank(&self, key: &BlockKey) -> Option<(u64, Reverse<BlockKey>)> {
         let standing = &self.blocks[key];
-        standing
-            .is_candidate()
-            .then_some((standing.stake_subtree, Reverse(*key)))
+        standing.is_candidate().then_some((standing.stake_subtree, Reverse(*key)))
     }
 
     fn depth_rank(&self, key: &BlockKey) -> (usize, u64, Reverse<BlockKey>) {
@@ -194,15 +179,12 @@ impl ForkChoice {
     fn is_best_child(&self, key: &BlockKey) -> bool {
         // Below an invalid block the newcomer is as good as any: the tip moves with it, out of sight.
         let rank = (self.blocks[key].stake_subtree, Reverse(*key));
-        self.siblings(key)
-            .filter_map(|sibling| self.weight_rank(sibling))
-            .all(|other| other < rank)
+        self.siblings(key).filter_map(|sibling| self.weight_rank(sibling)).all(|other| other < rank)
     }
 
     fn is_deepest_child(&self, key: &BlockKey) -> bool {
         let rank = self.depth_rank(key);
-        self.siblings(key)
-            .all(|sibling| self.depth_rank(sibling) < rank)
+        self.siblings(key).all(|sibling| self.depth_rank(sibling) < rank)
     }
 
     /// Moves voters to their newest votes. A vote counts if its block is in the tree and newer than the
@@ -216,12 +198,9 @@ impl ForkChoice {
         let mut stale = BTreeSet::new();
         for (voter, block) in votes {
             let old = self.latest_votes.get(&voter).copied();
-            let newer = old.is_none_or(
-                |Counted {
-                     block: (slot, hash),
-                     ..
-                 }| { block.0 > slot || (block.0 == slot && block.1 < hash) },
-            );
+            let newer = old.is_none_or(|Counted { block: (slot, hash), .. }| {
+                block.0 > slot || (block.0 == slot && block.1 < hash)
+            });
             if !newer || !self.blocks.contains_key(&block) {
                 continue;
             }

@@ -28,15 +28,8 @@ pub struct Forks<T> {
 impl<T> Forks<T> {
     /// A tree of one block.
     pub fn new(root: Slot, block: T) -> Self {
-        let node = Node {
-            parent: root,
-            children: BTreeSet::new(),
-            block,
-        };
-        Self {
-            root,
-            nodes: BTreeMap::from([(root, node)]),
-        }
+        let node = Node { parent: root, children: BTreeSet::new(), block };
+        Self { root, nodes: BTreeMap::from([(root, node)]) }
     }
 
     /// The root's slot.
@@ -63,16 +56,8 @@ impl<T> Forks<T> {
     /// If the parent is unknown or not older, or the slot is taken: callers ask first.
     pub fn insert(&mut self, slot: Slot, parent: Slot, block: T) {
         assert!(parent < slot, "a parent is older");
-        self.nodes
-            .get_mut(&parent)
-            .expect("the parent is known")
-            .children
-            .insert(slot);
-        let node = Node {
-            parent,
-            children: BTreeSet::new(),
-            block,
-        };
+        self.nodes.get_mut(&parent).expect("the parent is known").children.insert(slot);
+        let node = Node { parent, children: BTreeSet::new(), block };
         assert!(self.nodes.insert(slot, node).is_none(), "one block a slot");
     }
 
@@ -105,19 +90,12 @@ impl<T> Forks<T> {
     /// Whether `old` is a strict ancestor of `new` within the tree.
     #[must_use]
     pub fn is_ancestor(&self, old: Slot, new: Slot) -> bool {
-        old < new
-            && self
-                .ancestors(new)
-                .take_while(|&slot| slot >= old)
-                .any(|slot| slot == old)
+        old < new && self.ancestors(new).take_while(|&slot| slot >= old).any(|slot| slot == old)
     }
 
     /// Blocks that nothing is built on, ascending.
     pub fn leaves(&self) -> impl Iterator<Item = (Slot, &T)> + '_ {
-        self.nodes
-            .iter()
-            .filter(|(_, n)| n.children.is_empty())
-            .map(|(&slot, n)| (slot, &n.block))
+        self.nodes.iter().filter(|(_, n)| n.children.is_empty()).map(|(&slot, n)| (slot, &n.block))
     }
 
     /// Every block, ascending by slot.
@@ -176,10 +154,7 @@ mod tests {
 
     #[test]
     fn ancestors_go_from_parent_to_root() {
-        assert_eq!(
-            tree().ancestors(s(4)).collect::<Vec<_>>(),
-            [s(2), s(1), s(0)]
-        );
+        assert_eq!(tree().ancestors(s(4)).collect::<Vec<_>>(), [s(2), s(1), s(0)]);
         assert_eq!(tree().ancestors(s(9)).count(), 0);
         assert!(tree().is_ancestor(s(1), s(3)) && !tree().is_ancestor(s(2), s(3)));
         assert!(!tree().is_ancestor(s(3), s(3)));
@@ -189,10 +164,7 @@ mod tests {
     fn a_new_root_forgets_the_other_forks() {
         let mut forks = tree();
         forks.set_root(s(2));
-        assert_eq!(
-            forks.iter().map(|(slot, _)| slot).collect::<Vec<_>>(),
-            [s(2), s(4)]
-        );
+        assert_eq!(forks.iter().map(|(slot, _)| slot).collect::<Vec<_>>(), [s(2), s(4)]);
         assert_eq!(forks.ancestors(s(4)).collect::<Vec<_>>(), [s(2)]);
     }
 
@@ -201,9 +173,6 @@ mod tests {
         let mut forks = tree();
         assert!(forks.remove_leaf(s(2)).is_none() && forks.remove_leaf(s(0)).is_none());
         assert!(forks.remove_leaf(s(4)).is_some());
-        assert_eq!(
-            forks.leaves().map(|(slot, ())| slot).collect::<Vec<_>>(),
-            [s(2), s(3)]
-        );
+        assert_eq!(forks.leaves().map(|(slot, ())| slot).collect::<Vec<_>>(), [s(2), s(3)]);
     }
 }

@@ -45,10 +45,7 @@ impl Lockouts {
     /// No votes yet, above `root`.
     #[must_use]
     pub fn new(root: Option<Slot>) -> Self {
-        Self {
-            votes: Vec::new(),
-            root,
-        }
+        Self { votes: Vec::new(), root }
     }
 
     /// A stack as an account or a file tells it. Entries that break the order of a stack (falling slots,
@@ -62,10 +59,7 @@ impl Lockouts {
             // A root of 0 is what a fresh cluster starts from, and slot 0 itself is never voted for again.
             let above_root = root.is_none_or(|root| slot.get() > root);
             if above && above_root && confirmations > 0 {
-                this.votes.push(Lockout {
-                    slot,
-                    confirmations,
-                });
+                this.votes.push(Lockout { slot, confirmations });
             }
         }
         this
@@ -84,20 +78,14 @@ impl Lockouts {
         if rooted.is_some() {
             self.root = rooted;
         }
-        self.votes.push(Lockout {
-            slot,
-            confirmations: 1,
-        });
+        self.votes.push(Lockout { slot, confirmations: 1 });
         let depth = self.votes.len();
         for (place, vote) in self.votes.iter_mut().enumerate() {
             if depth > place + vote.confirmations as usize {
                 vote.confirmations += 1;
             }
         }
-        assert!(
-            self.votes.is_sorted_by(|a, b| a.slot < b.slot),
-            "votes ascend"
-        );
+        assert!(self.votes.is_sorted_by(|a, b| a.slot < b.slot), "votes ascend");
         rooted
     }
 
@@ -106,8 +94,7 @@ impl Lockouts {
     pub fn raise_root(&mut self, root: Slot, is_settled: impl Fn(&Lockout) -> bool) {
         if self.root.is_none_or(|old| root > old) {
             self.root = Some(root);
-            self.votes
-                .retain(|vote| vote.slot > root || !is_settled(vote));
+            self.votes.retain(|vote| vote.slot > root || !is_settled(vote));
         }
     }
 
@@ -126,9 +113,7 @@ impl Lockouts {
     /// Whether `slot` is newer than every vote, or than the root if there is none.
     #[must_use]
     pub fn is_recent(&self, slot: Slot) -> bool {
-        self.last_voted()
-            .or(self.root)
-            .is_none_or(|last| slot > last)
+        self.last_voted().or(self.root).is_none_or(|last| slot > last)
     }
 
     /// The vote that forbids a vote for `slot`: one that would still bind there and is neither `slot` nor
@@ -137,10 +122,7 @@ impl Lockouts {
     pub fn forbidding(&self, slot: Slot, is_ancestor: impl Fn(Slot) -> bool) -> Option<Lockout> {
         let mut after = self.clone();
         after.vote(slot);
-        after
-            .votes
-            .into_iter()
-            .find(|vote| vote.slot != slot && !is_ancestor(vote.slot))
+        after.votes.into_iter().find(|vote| vote.slot != slot && !is_ancestor(vote.slot))
     }
 
     /// The votes, oldest first.
@@ -158,10 +140,7 @@ impl Lockouts {
     /// Slots and confirmation counts, oldest first, as votes carry them.
     #[must_use]
     pub fn to_parts(&self) -> Vec<(u64, u32)> {
-        self.votes
-            .iter()
-            .map(|vote| (vote.slot.get(), vote.confirmations))
-            .collect()
+        self.votes.iter().map(|vote| (vote.slot.get(), vote.confirmations)).collect()
     }
 }
 
@@ -175,11 +154,7 @@ mod tests {
         for &slot in votes {
             stack.vote(Slot::new(slot));
         }
-        let text: Vec<String> = stack
-            .votes()
-            .iter()
-            .map(|v| format!("{}:{}", v.slot, v.confirmations))
-            .collect();
+        let text: Vec<String> = stack.votes().iter().map(|v| format!("{}:{}", v.slot, v.confirmations)).collect();
         assert_eq!(text.join(" "), expect);
     }
 
@@ -210,10 +185,7 @@ mod tests {
             assert_eq!(stack.vote(Slot::new(slot)), None);
         }
         assert_eq!(stack.vote(Slot::new(32)), Some(Slot::new(1)));
-        assert_eq!(
-            (stack.votes().len(), stack.root()),
-            (MAX_LOCKOUTS, Some(Slot::new(1)))
-        );
+        assert_eq!((stack.votes().len(), stack.root()), (MAX_LOCKOUTS, Some(Slot::new(1))));
     }
 
     #[test]
@@ -221,9 +193,6 @@ mod tests {
         let stack = Lockouts::from_parts(&[(3, 4), (2, 3), (5, 0), (9, 1), (1, 1)], Some(2));
         assert_eq!(stack.to_parts(), [(3, 4), (9, 1)]);
         let long: Vec<(u64, u32)> = (1..100).map(|slot| (slot, 1)).collect();
-        assert_eq!(
-            Lockouts::from_parts(&long, None).votes().len(),
-            MAX_LOCKOUTS
-        );
+        assert_eq!(Lockouts::from_parts(&long, None).votes().len(), MAX_LOCKOUTS);
     }
 }

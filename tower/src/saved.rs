@@ -24,17 +24,13 @@ const VERSION: u32 = 1;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SavedError {
     /// Longer than any tower.
-    #[error(
-        "the tower file has {0} bytes, more than any tower; restore it from a backup or remove it"
-    )]
+    #[error("the tower file has {0} bytes, more than any tower; restore it from a backup or remove it")]
     TooLong(usize),
     /// Not the format.
     #[error("the tower file is damaged ({0}); restore it from a backup or remove it")]
     Malformed(&'static str),
     /// The signature over it is not by the identity.
-    #[error(
-        "the tower file is not signed by {0}; it is damaged or was forged: restore or remove it"
-    )]
+    #[error("the tower file is not signed by {0}; it is damaged or was forged: restore or remove it")]
     BadSignature(Pubkey),
     /// It is somebody else's.
     #[error("the tower file belongs to {found}, this node is {expected}; start with that identity")]
@@ -67,16 +63,10 @@ impl SavedTower {
     /// What there is to save of a tower.
     #[must_use]
     pub fn of(tower: &Tower) -> Self {
-        let last_vote = tower
-            .last_vote()
-            .map_or_else(nothing, VoteOnWire::tower_sync);
+        let last_vote = tower.last_vote().map_or_else(nothing, VoteOnWire::tower_sync);
         let slot = last_vote.slots.last().map_or(0, |&(slot, _)| slot);
         let last_timestamp = (slot, tower.last_timestamp());
-        Self {
-            lockouts: tower.lockouts().clone(),
-            last_vote,
-            last_timestamp,
-        }
+        Self { lockouts: tower.lockouts().clone(), last_vote, last_timestamp }
     }
 
     /// The tower it was made of, voting with `vote_account`.
@@ -102,23 +92,12 @@ impl SavedTower {
         data.extend((threshold::DEPTH as u64).to_le_bytes());
         data.extend(threshold::SIZE.to_le_bytes());
         let votes = self.lockouts.votes().iter();
-        let votes = votes
-            .map(|v| Lockout::new_with_confirmation_count(v.slot.get(), v.confirmations))
-            .collect();
+        let votes = votes.map(|v| Lockout::new_with_confirmation_count(v.slot.get(), v.confirmations)).collect();
         let root_slot = self.lockouts.root().map(Slot::get);
-        let state = VoteState1_14_11 {
-            votes,
-            root_slot,
-            ..VoteState1_14_11::default()
-        };
+        let state = VoteState1_14_11 { votes, root_slot, ..VoteState1_14_11::default() };
         data.extend(bincode::serialize(&state).expect("a vote state is plain data"));
-        let plain = VoteInstruction {
-            switch_proof: None,
-            ..self.last_vote.clone()
-        };
-        let instruction = plain
-            .encode()
-            .expect("a tower's votes ascend and its counts fit a byte");
+        let plain = VoteInstruction { switch_proof: None, ..self.last_vote.clone() };
+        let instruction = plain.encode().expect("a tower's votes ascend and its counts fit a byte");
         data.extend(last_vote_tag(plain.kind).to_le_bytes());
         data.extend(&instruction[4..]);
         data.extend(self.last_timestamp.0.to_le_bytes());
@@ -148,10 +127,7 @@ impl SavedTower {
         let (found, rest) = head::<32>(data)?;
         let found = Pubkey::new_from_array(found);
         if found != *identity {
-            return Err(SavedError::OtherIdentity {
-                found,
-                expected: *identity,
-            });
+            return Err(SavedError::OtherIdentity { found, expected: *identity });
         }
         if !Signature::from(signature).verify(identity.as_ref(), data) {
             return Err(SavedError::BadSignature(*identity));
@@ -161,47 +137,32 @@ impl SavedTower {
 }
 
 fn head<const N: usize>(bytes: &[u8]) -> Result<([u8; N], &[u8]), SavedError> {
-    let (head, tail) = bytes
-        .split_first_chunk()
-        .ok_or(SavedError::Malformed("it ends early"))?;
+    let (head, tail) = bytes.split_first_chunk().ok_or(SavedError::Malformed("it ends early"))?;
     Ok((*head, tail))
 }
 
 fn decode_body(bytes: &[u8]) -> Result<SavedTower, SavedError> {
     let (_depth_and_size, mut rest) = head::<16>(bytes)?;
-    let options = bincode::DefaultOptions::new()
-        .with_fixint_encoding()
-        .allow_trailing_bytes();
+    let options = bincode::DefaultOptions::new().with_fixint_encoding().allow_trailing_bytes();
     let state: VoteState1_14_11 = options
         .with_limit(MAX_FILE_BYTES as u64)
         .deserialize_from(&mut rest)
         .map_err(|_| SavedError::Malformed("not a vote state"))?;
     let (tag, rest) = head::<4>(rest)?;
-    let split = rest
-        .len()
-        .checked_sub(16)
-        .ok_or(SavedError::Malformed("it ends early"))?;
+    let split = rest.len().checked_sub(16).ok_or(SavedError::Malformed("it ends early"))?;
     let (body, timestamp) = rest.split_at(split);
     let (slot, seconds) = head::<8>(timestamp)?;
     let (seconds, _) = head::<8>(seconds)?;
     let instruction = instruction_tag(u32::from_le_bytes(tag))?.to_le_bytes();
-    let last_vote = VoteInstruction::decode(&[&instruction, body].concat())
-        .map_err(|_| SavedError::Malformed("not a vote"))?;
-    let votes: Vec<(u64, u32)> = state
-        .votes
-        .iter()
-        .map(|v| (v.slot(), v.confirmation_count()))
-        .collect();
+    let last_vote =
+        VoteInstruction::decode(&[&instruction, body].concat()).map_err(|_| SavedError::Malformed("not a vote"))?;
+    let votes: Vec<(u64, u32)> = state.votes.iter().map(|v| (v.slot(), v.confirmation_count())).collect();
     let lockouts = Lockouts::from_parts(&votes, state.root_slot);
     if lockouts.votes().len() != votes.len() {
         return Err(SavedError::Malformed("its votes are not a stack"));
     }
     let last_timestamp = (u64::from_le_bytes(slot), i64::from_le_bytes(seconds));
-    Ok(SavedTower {
-        lockouts,
-        last_vote,
-        last_timestamp,
-    })
+    Ok(SavedTower { lockouts, last_vote, last_timestamp })
 }
 
 /// The vote of a tower that has not voted.
@@ -227,10 +188,7 @@ fn last_vote_tag(kind: VoteKind) -> u32 {
 }
 
 fn instruction_tag(last_vote_tag: u32) -> Result<u32, SavedError> {
-    [2, 8, 12, 14]
-        .get(last_vote_tag as usize)
-        .copied()
-        .ok_or(SavedError::Malformed("unknown kind of vote"))
+    [2, 8, 12, 14].get(last_vote_tag as usize).copied().ok_or(SavedError::Malformed("unknown kind of vote"))
 }
 
 #[cfg(test)]
@@ -249,12 +207,7 @@ mod tests {
         let mut tower = Tower::new(Slot::new(0));
         for slot in 1..=slots {
             let (hash, block_id) = (Hash::new_from_array([1; 32]), Hash::new_from_array([2; 32]));
-            let ballot = Ballot {
-                slot: Slot::new(slot),
-                hash,
-                block_id,
-                switch: false,
-            };
+            let ballot = Ballot { slot: Slot::new(slot), hash, block_id, switch: false };
             tower.cast(Pubkey::default(), ballot, 1_760_000_000);
         }
         tower
@@ -288,15 +241,9 @@ mod tests {
             let mut changed = bytes.clone();
             changed[place] ^= 1;
             assert!(SavedTower::decode(&changed, &me).is_err(), "byte {place}");
-            assert!(
-                SavedTower::decode(&bytes[..place], &me).is_err(),
-                "cut at {place}"
-            );
+            assert!(SavedTower::decode(&bytes[..place], &me).is_err(), "cut at {place}");
         }
-        assert_eq!(
-            SavedTower::decode(&[0; 5_000], &me),
-            Err(SavedError::TooLong(5_000))
-        );
+        assert_eq!(SavedTower::decode(&[0; 5_000], &me), Err(SavedError::TooLong(5_000)));
     }
 
     proptest! {

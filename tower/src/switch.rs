@@ -94,10 +94,7 @@ pub fn check(question: &Question<'_>) -> Switch {
         if under_last.is_empty() {
             return true;
         }
-        let shared = under_block
-            .iter()
-            .rev()
-            .find(|slot| under_last.contains(slot));
+        let shared = under_block.iter().rev().find(|slot| under_last.contains(slot));
         shared.is_some_and(|shared| under_candidate.contains(shared))
     };
     let mut counted = BTreeSet::new();
@@ -124,8 +121,5 @@ pub fn check(question: &Question<'_>) -> Switch {
             return Switch::Proven;
         }
     }
-    Switch::Failed {
-        stake,
-        total: question.total,
-    }
+    Switch::Failed { stake, total: question.total }
 }

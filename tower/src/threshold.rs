@@ -50,21 +50,13 @@ pub fn failures(
             continue;
         };
         let Some(stake) = voted(vote.slot) else {
-            failed.push(Failed {
-                depth,
-                slot: vote.slot,
-                stake: 0,
-            });
+            failed.push(Failed { depth, slot: vote.slot, stake: 0 });
             continue;
         };
         // A vote that gets no deeper commits to nothing new.
         let unchanged = stack.votes().contains(&vote);
         if !unchanged && stake as f64 / total_stake as f64 <= size {
-            failed.push(Failed {
-                depth,
-                slot: vote.slot,
-                stake,
-            });
+            failed.push(Failed { depth, slot: vote.slot, stake });
         }
     }
     failed

@@ -90,11 +90,7 @@ impl Tower {
     /// A tower without votes above `root`.
     #[must_use]
     pub fn new(root: Slot) -> Self {
-        Self {
-            lockouts: Lockouts::new(Some(root)),
-            last_vote: None,
-            last_timestamp: 0,
-        }
+        Self { lockouts: Lockouts::new(Some(root)), last_vote: None, last_timestamp: 0 }
     }
 
     /// A tower as a file or an account tells it. `last_vote` is left out if it is not the stack's newest.
@@ -102,11 +98,7 @@ impl Tower {
     pub fn restore(lockouts: Lockouts, last_vote: Option<VoteOnWire>, last_timestamp: i64) -> Self {
         let newest = lockouts.last_voted().map(Slot::get);
         let last_vote = last_vote.filter(|vote| newest.is_some() && vote.last_slot() == newest);
-        Self {
-            lockouts,
-            last_vote,
-            last_timestamp,
-        }
+        Self { lockouts, last_vote, last_timestamp }
     }
 
     /// The stack.
@@ -142,18 +134,11 @@ impl Tower {
     /// The promise that it would break.
     pub fn allows(&self, slot: Slot, is_ancestor: impl Fn(Slot) -> bool) -> Result<(), Abstain> {
         if !self.lockouts.is_recent(slot) {
-            let last = self
-                .lockouts
-                .last_voted()
-                .or(self.lockouts.root())
-                .unwrap_or(slot);
+            let last = self.lockouts.last_voted().or(self.lockouts.root()).unwrap_or(slot);
             return Err(Abstain::NotNewer { last });
         }
         match self.lockouts.forbidding(slot, is_ancestor) {
-            Some(vote) => Err(Abstain::LockedOut {
-                by: vote.slot,
-                until: vote.last_locked_out(),
-            }),
+            Some(vote) => Err(Abstain::LockedOut { by: vote.slot, until: vote.last_locked_out() }),
             None => Ok(()),
         }
     }
@@ -163,19 +148,10 @@ impl Tower {
     ///
     /// # Errors
     /// The vote that has too little.
-    pub fn supported(
-        &self,
-        slot: Slot,
-        voted: impl Fn(Slot) -> u64,
-        total: u64,
-    ) -> Result<(), Abstain> {
+    pub fn supported(&self, slot: Slot, voted: impl Fn(Slot) -> u64, total: u64) -> Result<(), Abstain> {
         let failed = threshold::failures(&self.lockouts, slot, |slot| Some(voted(slot)), total);
         match failed.into_iter().find(threshold::Failed::forbids) {
-            Some(failed) => Err(Abstain::Threshold {
-                slot: failed.slot,
-                stake: failed.stake,
-                total,
-            }),
+            Some(failed) => Err(Abstain::Threshold { slot: failed.slot, stake: failed.stake, total }),
             None => Ok(()),
         }
     }
@@ -186,10 +162,7 @@ impl Tower {
     /// # Panics
     /// If the ballot is not newer than the last vote: callers ask [`Self::allows`] first.
     pub fn cast(&mut self, vote_account: Pubkey, ballot: Ballot, seconds: i64) -> VoteOnWire {
-        assert!(
-            self.lockouts.is_recent(ballot.slot),
-            "a vote is newer than the last"
-        );
+        assert!(self.lockouts.is_recent(ballot.slot), "a vote is newer than the last");
         self.lockouts.vote(ballot.slot);
         let timestamp = (seconds >= self.last_timestamp).then_some(seconds);
         self.last_timestamp = timestamp.unwrap_or(self.last_timestamp);

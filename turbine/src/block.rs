@@ -31,12 +31,7 @@ pub(crate) enum Verdict {
     /// Taken. `keep`: its bytes are of use to a ledger.
     New { keep: bool },
     /// It contradicts `first`. `forward`: others should see it too.
-    Conflict {
-        first: Bytes,
-        why: DuplicateReason,
-        dead: Option<DeadReason>,
-        forward: bool,
-    },
+    Conflict { first: Bytes, why: DuplicateReason, dead: Option<DeadReason>, forward: bool },
     /// Not taken.
     Refused(DropReason),
 }
@@ -113,16 +108,10 @@ impl Block {
         if !lies_in_standard_set(shred) {
             return Verdict::Refused(DropReason::OddSet);
         }
-        if let Some(verdict) = self
-            .judge_version(shred)
-            .or_else(|| self.judge_place(shred))
-        {
+        if let Some(verdict) = self.judge_version(shred).or_else(|| self.judge_place(shred)) {
             return verdict;
         }
-        let set = self
-            .sets
-            .entry(shred.fec_set_index())
-            .or_insert_with(|| Set::new(shred));
+        let set = self.sets.entry(shred.fec_set_index()).or_insert_with(|| Set::new(shred));
         let had_all = set.has_all_data();
         set.take(shred);
         if self.status != Status::Gathering {
@@ -133,9 +122,7 @@ impl Block {
             self.note_data(shred, origin);
         }
         let keep = shred.kind() == Kind::Data || !had_all && origin != Origin::Recovered;
-        Verdict::New {
-            keep: keep && self.status == Status::Gathering,
-        }
+        Verdict::New { keep: keep && self.status == Status::Gathering }
     }
 
     fn note_data(&mut self, shred: &Shred<Signed>, origin: Origin) {
@@ -143,11 +130,7 @@ impl Block {
         if shred.last_in_slot() {
             self.last = Some(shred.clone());
         }
-        if self
-            .highest
-            .as_ref()
-            .is_none_or(|highest| highest.index() < shred.index())
-        {
+        if self.highest.as_ref().is_none_or(|highest| highest.index() < shred.index()) {
             self.highest = Some(shred.clone());
         }
         match origin {
@@ -170,8 +153,7 @@ impl Block {
                 Some(Verdict::Conflict {
                     first: set.witness().clone(),
                     why: DuplicateReason::ForkedSet,
-                    dead: (gathering && shred.kind() == Kind::Data)
-                        .then_some(DeadReason::ForkedSet),
+                    dead: (gathering && shred.kind() == Kind::Data).then_some(DeadReason::ForkedSet),
                     forward: true,
                 })
             }
@@ -190,17 +172,10 @@ impl Block {
         }
         if let Some(last) = last.filter(|last| shred.index() > last.index()) {
             let first = last.payload().clone();
-            return Some(Verdict::Conflict {
-                first,
-                why: DuplicateReason::BeyondLast,
-                dead: None,
-                forward: false,
-            });
+            return Some(Verdict::Conflict { first, why: DuplicateReason::BeyondLast, dead: None, forward: false });
         }
-        let highest = self
-            .highest
-            .as_ref()
-            .filter(|highest| shred.last_in_slot() && highest.index() > shred.index())?;
+        let highest =
+            self.highest.as_ref().filter(|highest| shred.last_in_slot() && highest.index() > shred.index())?;
         Some(Verdict::Conflict {
             first: highest.payload().clone(),
             why: DuplicateReason::BeyondLast,
@@ -211,9 +186,7 @@ impl Block {
 
     /// Whether the set with this signature was seen to have a shred like this one. Costs no hashing.
     pub(crate) fn has_seen(&self, shred: View<'_>) -> bool {
-        self.sets
-            .get(&shred.fec_set_index())
-            .is_some_and(|set| set.has_seen(shred))
+        self.sets.get(&shred.fec_set_index()).is_some_and(|set| set.has_seen(shred))
     }
 
     /// The first set that has a part in the batch that is not finished.
@@ -242,11 +215,7 @@ impl Block {
 
     fn finish_batch(&mut self, last_in_slot: bool) -> Batch {
         let range = self.batch_start..self.next;
-        let size = range
-            .clone()
-            .filter_map(|index| self.data(index))
-            .map(|shred| shred.data().len())
-            .sum();
+        let size = range.clone().filter_map(|index| self.data(index)).map(|shred| shred.data().len()).sum();
         let mut bytes = BytesMut::with_capacity(size);
         for index in range {
             let shred = self.data(index).expect("the range has no gap");
@@ -261,18 +230,11 @@ impl Block {
             }
             set.release();
         }
-        Batch {
-            bytes: bytes.freeze(),
-            first_index,
-            last_in_slot,
-        }
+        Batch { bytes: bytes.freeze(), first_index, last_in_slot }
     }
 
     fn complete(&mut self) {
-        let block_id = self
-            .next
-            .is_multiple_of(SET)
-            .then(|| self.sets.get(&FecSetIndex::new(self.next - SET)));
+        let block_id = self.next.is_multiple_of(SET).then(|| self.sets.get(&FecSetIndex::new(self.next - SET)));
         self.status = Status::Complete(block_id.flatten().map(Set::root));
         self.release();
     }
@@ -313,28 +275,16 @@ impl Block {
         let mut missing = Missing::default();
         let end = self.length().unwrap_or(self.known_end);
         let mut first = self.next - self.next % SET;
-        while first < end
-            && missing.indexes.len() < limit
-            && self.is_due(FecSetIndex::new(first), due)
-        {
+        while first < end && missing.indexes.len() < limit && self.is_due(FecSetIndex::new(first), due) {
             let set = self.sets.get(&FecSetIndex::new(first));
             let lacks = set.map_or(SET, Set::lacks) as usize;
-            let places = (0..SET.min(end - first))
-                .filter(|place| !set.is_some_and(|set| set.has_data(*place)));
+            let places = (0..SET.min(end - first)).filter(|place| !set.is_some_and(|set| set.has_data(*place)));
             let room = limit - missing.indexes.len();
-            missing.indexes.extend(
-                places
-                    .take(lacks.min(room))
-                    .map(|place| ShredIndex::new(first + place)),
-            );
+            missing.indexes.extend(places.take(lacks.min(room)).map(|place| ShredIndex::new(first + place)));
             first += SET;
         }
         if self.last.is_none() && matches!(due, Due::All) {
-            missing.tail = Some(ShredIndex::new(
-                self.highest
-                    .as_ref()
-                    .map_or(0, |shred| shred.index().get() + 1),
-            ));
+            missing.tail = Some(ShredIndex::new(self.highest.as_ref().map_or(0, |shred| shred.index().get() + 1)));
         }
         missing
     }
@@ -351,9 +301,7 @@ impl Block {
     }
 
     fn data(&self, index: u32) -> Option<&Shred<Signed>> {
-        self.sets
-            .get(&FecSetIndex::new(index - index % SET))?
-            .data(index % SET)
+        self.sets.get(&FecSetIndex::new(index - index % SET))?.data(index % SET)
     }
 }
 

@@ -75,12 +75,7 @@ impl Checks {
     }
 
     /// Takes a shred of `leader`'s slot.
-    pub(crate) fn offer(
-        &mut self,
-        shred: Shred<Parsed>,
-        leader: Pubkey,
-        origin: Origin,
-    ) -> Judged<Offered> {
+    pub(crate) fn offer(&mut self, shred: Shred<Parsed>, leader: Pubkey, origin: Origin) -> Judged<Offered> {
         let mut shred = shred;
         let set = (shred.slot(), shred.fec_set_index());
         let roots = self.verified.get(&set).map_or(&[][..], Vec::as_slice);
@@ -99,11 +94,7 @@ impl Checks {
         self.make_room(&key)?;
         self.count += 1;
         if let Some(waiting) = self.ids.get(&key).and_then(|id| self.waiting.get_mut(id)) {
-            if waiting
-                .shreds
-                .iter()
-                .any(|(other, _)| other.id() == shred.id())
-            {
+            if waiting.shreds.iter().any(|(other, _)| other.id() == shred.id()) {
                 self.count -= 1;
                 return Err(DropReason::Seen.into());
             }
@@ -113,31 +104,13 @@ impl Checks {
         let id = self.next_id;
         self.next_id += 1;
         self.ids.insert(key, id);
-        self.waiting.insert(
-            id,
-            Waiting {
-                key,
-                leader,
-                shreds: vec![(shred, origin)],
-            },
-        );
-        Ok(Offered::Ask(
-            id,
-            VerifyItem {
-                leader,
-                root,
-                signature,
-            },
-        ))
+        self.waiting.insert(id, Waiting { key, leader, shreds: vec![(shred, origin)] });
+        Ok(Offered::Ask(id, VerifyItem { leader, root, signature }))
     }
 
     fn make_room(&mut self, key: &Key) -> Judged<()> {
         while self.count >= self.capacity {
-            let (_, id) = self
-                .ids
-                .last_key_value()
-                .filter(|(far, _)| *far > key)
-                .ok_or(DropReason::WaitingFull)?;
+            let (_, id) = self.ids.last_key_value().filter(|(far, _)| *far > key).ok_or(DropReason::WaitingFull)?;
             self.remove(*id);
         }
         Ok(())
@@ -184,11 +157,7 @@ impl Checks {
     pub(crate) fn forget(&mut self, slot: Slot) {
         let from = (slot, FecSetIndex::ZERO);
         let until = (slot.next(), FecSetIndex::ZERO);
-        let sets: Vec<_> = self
-            .verified
-            .range(from..until)
-            .map(|(set, _)| *set)
-            .collect();
+        let sets: Vec<_> = self.verified.range(from..until).map(|(set, _)| *set).collect();
         for set in sets {
             self.verified.remove(&set);
         }
@@ -198,12 +167,7 @@ impl Checks {
     pub(crate) fn set_root(&mut self, root: Slot) {
         let above = (root.next(), FecSetIndex::ZERO);
         self.verified = self.verified.split_off(&above);
-        let rooted: Vec<u64> = self
-            .ids
-            .iter()
-            .take_while(|(key, _)| key.0 <= root)
-            .map(|(_, id)| *id)
-            .collect();
+        let rooted: Vec<u64> = self.ids.iter().take_while(|(key, _)| key.0 <= root).map(|(_, id)| *id).collect();
         for id in rooted {
             self.remove(id);
         }
@@ -231,24 +195,14 @@ mod tests {
         let root = shred(5, &leader).verified_root();
         // Filling it for real would take minutes of signing: stand-ins under other slots share one root.
         for slot in 0..VERIFIED_MAX as u64 {
-            checks
-                .verified
-                .insert((Slot::new(10 + slot), FecSetIndex::ZERO), vec![root]);
+            checks.verified.insert((Slot::new(10 + slot), FecSetIndex::ZERO), vec![root]);
         }
         checks.remember(root);
         assert_eq!(checks.verified.len(), VERIFIED_MAX);
-        assert!(
-            checks
-                .verified
-                .contains_key(&(Slot::new(5), FecSetIndex::ZERO))
-        );
+        assert!(checks.verified.contains_key(&(Slot::new(5), FecSetIndex::ZERO)));
         let far = shred(1_000_000, &leader).verified_root();
         checks.remember(far);
-        assert!(
-            !checks
-                .verified
-                .contains_key(&(Slot::new(1_000_000), FecSetIndex::ZERO))
-        );
+        assert!(!checks.verified.contains_key(&(Slot::new(1_000_000), FecSetIndex::ZERO)));
         checks.set_root(Slot::new(10 + VERIFIED_MAX as u64));
         assert!(checks.verified.is_empty());
     }
@@ -257,28 +211,17 @@ mod tests {
     fn a_check_that_fails_releases_nothing_and_one_that_was_forgotten_changes_nothing() {
         let leader = Identity::new(Keypair::new_from_array([1; 32]));
         let mut checks = Checks::new(8);
-        let parsed = Shred::raw(shred(5, &leader).into_payload())
-            .parse()
-            .unwrap();
+        let parsed = Shred::raw(shred(5, &leader).into_payload()).parse().unwrap();
         let key = leader.identity();
         let Ok(Offered::Ask(id, item)) = checks.offer(parsed.clone(), key, Origin::Turbine) else {
             panic!("the first shred of a set is checked");
         };
         assert!(item.check());
-        assert!(
-            checks.offer(parsed.clone(), key, Origin::Turbine).is_err(),
-            "it waits already"
-        );
+        assert!(checks.offer(parsed.clone(), key, Origin::Turbine).is_err(), "it waits already");
         let released = checks.settle(id, false);
-        assert_eq!(
-            (released.signed.len(), released.refused, checks.len()),
-            (0, 1, 0)
-        );
+        assert_eq!((released.signed.len(), released.refused, checks.len()), (0, 1, 0));
         assert_eq!(checks.settle(id, true).signed.len(), 0);
-        assert!(matches!(
-            checks.offer(parsed, key, Origin::Turbine),
-            Ok(Offered::Ask(..))
-        ));
+        assert!(matches!(checks.offer(parsed, key, Origin::Turbine), Ok(Offered::Ask(..))));
         checks.set_root(Slot::new(5));
         assert_eq!(checks.len(), 0);
     }

@@ -53,12 +53,7 @@ impl TurbineConfig {
     /// # Errors
     /// What is wrong, and what would do.
     pub fn validate(self) -> Result<Self, ConfigError> {
-        let positive = [
-            self.repair_budget,
-            self.slots_max,
-            self.sets_max,
-            self.waiting_max,
-        ];
+        let positive = [self.repair_budget, self.slots_max, self.sets_max, self.waiting_max];
         if positive.contains(&0) || self.fanout == Some(0) || self.ticks_per_slot == 0 {
             return Err(ConfigError::Zero);
         }

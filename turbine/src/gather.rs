@@ -91,39 +91,16 @@ impl Gather {
         let started = block.parent.is_none();
         match block.insert(shred, origin) {
             Verdict::Refused(why) => Err(why),
-            Verdict::Conflict {
-                first,
-                why,
-                dead,
-                forward,
-            } => {
+            Verdict::Conflict { first, why, dead, forward } => {
                 let second = shred.payload().clone();
-                self.contradict(
-                    slot,
-                    Contradiction {
-                        first,
-                        second,
-                        why,
-                        dead,
-                    },
-                    out,
-                );
-                if forward {
-                    Ok(None)
-                } else {
-                    Err(conflict_name(why, dead))
-                }
+                self.contradict(slot, Contradiction { first, second, why, dead }, out);
+                if forward { Ok(None) } else { Err(conflict_name(why, dead)) }
             }
             Verdict::New { keep } => {
                 block.idle = 0;
-                block.retry_at = block.retry_at.min(
-                    now.after(Duration::from_millis(50))
-                        .max(block.started.after(self.patience)),
-                );
-                if block
-                    .set(shred.fec_set_index())
-                    .is_some_and(|set| set.holds_bytes())
-                {
+                block.retry_at =
+                    block.retry_at.min(now.after(Duration::from_millis(50)).max(block.started.after(self.patience)));
+                if block.set(shred.fec_set_index()).is_some_and(|set| set.holds_bytes()) {
                     self.held.insert((slot, shred.fec_set_index()));
                 }
                 if let Some(parent) = block.parent.filter(|_| started) {
@@ -152,33 +129,15 @@ impl Gather {
         let batches = block.advance();
         let Some(parent) = block.parent else { return };
         let first_unfinished = batches.last().map(|_| block.first_unfinished());
-        for Batch {
-            bytes,
-            first_index,
-            last_in_slot,
-        } in batches
-        {
-            out.push(Effect::Data {
-                slot,
-                parent,
-                batch: bytes,
-                first_index,
-                last_in_slot,
-            });
+        for Batch { bytes, first_index, last_in_slot } in batches {
+            out.push(Effect::Data { slot, parent, batch: bytes, first_index, last_in_slot });
         }
         if let Status::Complete(block_id) = block.status
             && self.open.remove(&slot)
         {
             let (recovered, repaired) = (block.recovered, block.repaired);
             let shreds = block.length().expect("a complete block has an end");
-            out.push(Effect::Complete {
-                slot,
-                parent,
-                shreds,
-                recovered,
-                repaired,
-                block_id,
-            });
+            out.push(Effect::Complete { slot, parent, shreds, recovered, repaired, block_id });
             self.let_go(slot, None);
         } else if let Some(first) = first_unfinished {
             self.let_go(slot, Some(first));
@@ -188,12 +147,7 @@ impl Gather {
     /// Sets of the slot below `end` no longer hold bytes.
     fn let_go(&mut self, slot: Slot, end: Option<FecSetIndex>) {
         let end = end.unwrap_or(FecSetIndex::new(u32::MAX));
-        while let Some(held) = self
-            .held
-            .range((slot, FecSetIndex::ZERO)..(slot, end))
-            .next()
-            .copied()
-        {
+        while let Some(held) = self.held.range((slot, FecSetIndex::ZERO)..(slot, end)).next().copied() {
             self.held.remove(&held);
         }
     }
@@ -204,15 +158,8 @@ impl Gather {
         };
         if !block.duplicate {
             block.duplicate = true;
-            let Contradiction {
-                first, second, why, ..
-            } = found;
-            out.push(Effect::Duplicate {
-                slot,
-                first,
-                second,
-                why,
-            });
+            let Contradiction { first, second, why, .. } = found;
+            out.push(Effect::Duplicate { slot, first, second, why });
         }
         if let Some(why) = found.dead {
             block.kill(why);
@@ -226,17 +173,13 @@ impl Gather {
     fn make_room(&mut self, slot: Slot, set: FecSetIndex) -> Result<(), DropReason> {
         if !self.blocks.contains_key(&slot) && self.blocks.len() >= self.bounds.slots {
             let farthest = self.blocks.last_key_value().map(|(slot, _)| *slot);
-            let loser = farthest
-                .filter(|farthest| slot < *farthest)
-                .ok_or(DropReason::SlotsFull)?;
+            let loser = farthest.filter(|farthest| slot < *farthest).ok_or(DropReason::SlotsFull)?;
             self.forget(loser);
             self.slots_evicted += 1;
         }
         if !self.held.contains(&(slot, set)) && self.held.len() >= self.bounds.sets {
             let farthest = self.held.last().copied();
-            let (far_slot, far_set) = farthest
-                .filter(|far| (slot, set) < *far)
-                .ok_or(DropReason::SetsFull)?;
+            let (far_slot, far_set) = farthest.filter(|far| (slot, set) < *far).ok_or(DropReason::SetsFull)?;
             self.held.remove(&(far_slot, far_set));
             if let Some(block) = self.blocks.get_mut(&far_slot) {
                 block.evict(far_set);
@@ -306,27 +249,17 @@ impl Gather {
     }
 
     pub(crate) fn missing(&self, slot: Slot, due: Due, limit: usize) -> Missing {
-        self.blocks
-            .get(&slot)
-            .map(|block| block.missing(due, limit))
-            .unwrap_or_default()
+        self.blocks.get(&slot).map(|block| block.missing(due, limit)).unwrap_or_default()
     }
 
     /// The shreds to decode a set from, if there are enough and data is missing.
     pub(crate) fn recoverable(&self, slot: Slot, set: FecSetIndex) -> Option<Vec<Shred<Signed>>> {
-        let block = self
-            .blocks
-            .get(&slot)
-            .filter(|block| block.status == Status::Gathering)?;
+        let block = self.blocks.get(&slot).filter(|block| block.status == Status::Gathering)?;
         block.set(set)?.recoverable()
     }
 
     pub(crate) fn mark_corrupt(&mut self, slot: Slot, set: FecSetIndex) {
-        if let Some(set) = self
-            .blocks
-            .get_mut(&slot)
-            .and_then(|block| block.set_mut(set))
-        {
+        if let Some(set) = self.blocks.get_mut(&slot).and_then(|block| block.set_mut(set)) {
             set.mark_corrupt();
         }
     }

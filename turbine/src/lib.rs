@@ -57,9 +57,7 @@ pub mod tree;
 
 pub use block::Status;
 pub use config::{ConfigError, TurbineConfig};
-pub use effect::{
-    DeadReason, DuplicateReason, Effect, EpochInfo, Input, RepairKind, Route, SendKind, VerifyItem,
-};
+pub use effect::{DeadReason, DuplicateReason, Effect, EpochInfo, Input, RepairKind, Route, SendKind, VerifyItem};
 pub use machine::Turbine;
 pub use metrics::{DropReason, Metrics, Refusal};
 pub use recover::{Codec, RecoverError, codec_supported};

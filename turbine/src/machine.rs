@@ -47,12 +47,7 @@ pub struct Turbine {
 impl Turbine {
     /// A node that knows no peers, no epochs, and root 0. `seed` feeds nonces, the choice of peers, and ping tokens.
     #[must_use]
-    pub fn new(
-        config: TurbineConfig,
-        signer: Arc<dyn Sign>,
-        source: Arc<dyn ShredSource>,
-        seed: [u8; 32],
-    ) -> Self {
+    pub fn new(config: TurbineConfig, signer: Arc<dyn Sign>, source: Arc<dyn ShredSource>, seed: [u8; 32]) -> Self {
         let mut rng = ChaCha8Rng::from_seed(seed);
         let mut draw = || {
             let mut bytes = [0; 32];
@@ -66,10 +61,7 @@ impl Turbine {
             budget: config.repair_budget,
         };
         let me = signer.identity();
-        let bounds = Bounds {
-            slots: config.slots_max,
-            sets: config.sets_max,
-        };
+        let bounds = Bounds { slots: config.slots_max, sets: config.sets_max };
         Self {
             config,
             me,
@@ -128,11 +120,7 @@ impl Turbine {
         if leader == self.me && origin == Origin::Turbine {
             return Err(DropReason::OwnSlot.into());
         }
-        if self
-            .gather
-            .block(slot)
-            .is_some_and(|block| block.has_seen(view))
-        {
+        if self.gather.block(slot).is_some_and(|block| block.has_seen(view)) {
             return Err(DropReason::Seen.into());
         }
         let shred = Shred::raw(bytes).parse().map_err(ShredDrop::from)?;
@@ -145,10 +133,7 @@ impl Turbine {
             Ok(Offered::Waits) => {}
             Ok(Offered::Ask(id, item)) => {
                 self.metrics.verifications += 1;
-                out.push(Effect::Verify {
-                    id,
-                    items: vec![item],
-                });
+                out.push(Effect::Verify { id, items: vec![item] });
             }
             Ok(Offered::Trusted(shred)) => self.accept(now, shred, origin, out),
         }
@@ -208,18 +193,13 @@ impl Turbine {
             _ => self.signer.sign(SignRole::ShredRoot, root.as_ref()),
         };
         self.resigned = Some((root, signature));
-        shred
-            .set_retransmitter_signature(&signature)
-            .expect("the variant has the field")
+        shred.set_retransmitter_signature(&signature).expect("the variant has the field")
     }
 
     fn pass_on(&mut self, now: Now, shred: &Shred<Signed>, origin: Origin, out: &mut Vec<Effect>) {
         let (kind, receivers) = match origin {
             Origin::Repair | Origin::Stored => return,
-            Origin::Own => (
-                SendKind::Broadcast,
-                self.spread.broadcast(now, shred).into_iter().collect(),
-            ),
+            Origin::Own => (SendKind::Broadcast, self.spread.broadcast(now, shred).into_iter().collect()),
             Origin::Turbine | Origin::Recovered => {
                 let Some(part) = self.spread.part(now, shred) else {
                     return;
@@ -236,19 +216,8 @@ impl Turbine {
         self.send(shred, kind, receivers, out);
     }
 
-    fn send(
-        &mut self,
-        shred: &Shred<Signed>,
-        kind: SendKind,
-        receivers: Vec<Receiver>,
-        out: &mut Vec<Effect>,
-    ) {
-        for Receiver {
-            to,
-            addresses,
-            layer,
-        } in receivers
-        {
+    fn send(&mut self, shred: &Shred<Signed>, kind: SendKind, receivers: Vec<Receiver>, out: &mut Vec<Effect>) {
+        for Receiver { to, addresses, layer } in receivers {
             let Some(addresses) = addresses else {
                 self.metrics.unsent_without_address += 1;
                 continue;
@@ -258,13 +227,7 @@ impl Turbine {
                 SendKind::Retransmit => self.metrics.sent_retransmit += 1,
                 SendKind::RetransmitRecovered => self.metrics.sent_retransmit_recovered += 1,
             }
-            out.push(Effect::Send {
-                to,
-                addresses,
-                shred: shred.payload().clone(),
-                kind,
-                layer,
-            });
+            out.push(Effect::Send { to, addresses, shred: shred.payload().clone(), kind, layer });
         }
     }
 
@@ -278,9 +241,7 @@ impl Turbine {
         for bytes in shreds {
             let parsed = Shred::raw(bytes).parse().map_err(ShredDrop::from);
             match parsed.and_then(|shred| shred.trust_own_ledger().map_err(ShredDrop::from)) {
-                Ok(shred) if shred.slot() <= self.gather.root() => {
-                    self.metrics.refuse(ShredDrop::SlotRooted)
-                }
+                Ok(shred) if shred.slot() <= self.gather.root() => self.metrics.refuse(ShredDrop::SlotRooted),
                 Ok(shred) => self.accept(now, shred, Origin::Stored, out),
                 Err(why) => self.metrics.refuse(why),
             }
@@ -305,19 +266,14 @@ impl Turbine {
             match ping.and_then(|ping| self.repair.pong(now, from, &ping)) {
                 Ok(bytes) => {
                     self.metrics.pongs_sent += 1;
-                    out.push(Effect::SendRepair {
-                        to: from,
-                        bytes,
-                        kind: RepairKind::Pong,
-                    });
+                    out.push(Effect::SendRepair { to: from, bytes, kind: RepairKind::Pong });
                 }
                 Err(why) => self.metrics.refuse(why),
             }
             return;
         }
         let answer = split_shred_response(&bytes).ok_or(DropReason::ResponseTooShort);
-        match answer.and_then(|(shred, nonce)| self.repair.answered(nonce, &shred).map(|()| shred))
-        {
+        match answer.and_then(|(shred, nonce)| self.repair.answered(nonce, &shred).map(|()| shred)) {
             Ok(shred) => self.arrive(now, shred, Origin::Repair, out),
             Err(why) => self.metrics.refuse(why),
         }
@@ -333,11 +289,7 @@ impl Turbine {
                         ServedKind::Shred => self.metrics.served += 1,
                         ServedKind::Ping => self.metrics.pings_sent += 1,
                     }
-                    out.push(Effect::SendServed {
-                        to: from,
-                        bytes,
-                        kind,
-                    });
+                    out.push(Effect::SendServed { to: from, bytes, kind });
                 }
             }
         }
@@ -352,15 +304,11 @@ impl Turbine {
     /// Sets the timer, the gauges, and hands out what is to be stored.
     fn settle(&mut self, now: Now, from: usize, out: &mut Vec<Effect>) {
         if !self.keep.is_empty() {
-            out.push(Effect::Store {
-                shreds: std::mem::take(&mut self.keep),
-            });
+            out.push(Effect::Store { shreds: std::mem::take(&mut self.keep) });
         }
         for effect in &out[from..] {
             match effect {
-                Effect::SendRepair { kind, .. } if *kind != RepairKind::Pong => {
-                    self.metrics.repair_requests += 1
-                }
+                Effect::SendRepair { kind, .. } if *kind != RepairKind::Pong => self.metrics.repair_requests += 1,
                 Effect::Complete { .. } => self.metrics.complete += 1,
                 Effect::Dead { .. } => self.metrics.dead += 1,
                 Effect::Duplicate { .. } => self.metrics.duplicate_slots += 1,

@@ -207,12 +207,8 @@ impl Default for Metrics {
 impl Metrics {
     /// All drops, by name.
     pub fn drops(&self) -> impl Iterator<Item = (&'static str, u64)> + '_ {
-        let own = DropReason::ALL
-            .iter()
-            .map(|reason| (reason.name(), self.dropped[*reason as usize]));
-        let shred = ShredDrop::ALL
-            .iter()
-            .map(|reason| (reason.name(), self.refused[reason.index()]));
+        let own = DropReason::ALL.iter().map(|reason| (reason.name(), self.dropped[*reason as usize]));
+        let shred = ShredDrop::ALL.iter().map(|reason| (reason.name(), self.refused[reason.index()]));
         own.chain(shred)
     }
 
@@ -247,11 +243,7 @@ mod tests {
         let mut metrics = Metrics::default();
         metrics.refuse(DropReason::Seen);
         metrics.refuse(ShredDrop::BadProof);
-        let counted: Vec<_> = metrics
-            .drops()
-            .filter(|(_, count)| *count == 1)
-            .map(|(name, _)| name)
-            .collect();
+        let counted: Vec<_> = metrics.drops().filter(|(_, count)| *count == 1).map(|(name, _)| name).collect();
         assert_eq!(counted, ["seen", "bad_proof"]);
     }
 }

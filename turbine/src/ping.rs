@@ -63,8 +63,7 @@ impl PingCache {
         let age = self.proven.get(&key).map(|ponged| now.since(*ponged));
         let proven = age.is_some_and(|age| age < PONG_LIFE);
         let fresh = age.is_some_and(|age| age < PONG_FRESH);
-        let ping = (!fresh && self.may_ping(now, key))
-            .then(|| self.token(now.mono_us / TOKEN_LIFE_US, &key));
+        let ping = (!fresh && self.may_ping(now, key)).then(|| self.token(now.mono_us / TOKEN_LIFE_US, &key));
         Standing { proven, ping }
     }
 
@@ -141,10 +140,7 @@ mod tests {
     use super::*;
 
     fn at(ms: u64) -> Now {
-        Now {
-            mono_us: ms * 1_000,
-            unix_ms: ms,
-        }
+        Now { mono_us: ms * 1_000, unix_ms: ms }
     }
 
     fn address(port: u16) -> SocketAddr {
@@ -160,35 +156,16 @@ mod tests {
     #[test]
     fn an_address_is_proven_by_its_own_token_alone() {
         let mut cache = PingCache::new([1; 32]);
-        let Standing {
-            proven: false,
-            ping: Some(token),
-        } = cache.standing(at(0), node(1), address(1))
-        else {
+        let Standing { proven: false, ping: Some(token) } = cache.standing(at(0), node(1), address(1)) else {
             panic!("a stranger is pinged");
         };
         let hash = pong_hash(&token);
         assert!(cache.expects(at(10), node(1), address(1), &hash));
-        assert!(
-            !cache.expects(at(10), node(1), address(2), &hash),
-            "another port"
-        );
-        assert!(
-            !cache.expects(at(10), node(2), address(1), &hash),
-            "another identity"
-        );
-        assert!(
-            !cache.expects(at(120_000), node(1), address(1), &hash),
-            "too late"
-        );
+        assert!(!cache.expects(at(10), node(1), address(2), &hash), "another port");
+        assert!(!cache.expects(at(10), node(2), address(1), &hash), "another identity");
+        assert!(!cache.expects(at(120_000), node(1), address(1), &hash), "too late");
         cache.prove(at(10), node(1), address(1));
-        assert_eq!(
-            cache.standing(at(20), node(1), address(1)),
-            Standing {
-                proven: true,
-                ping: None
-            }
-        );
+        assert_eq!(cache.standing(at(20), node(1), address(1)), Standing { proven: true, ping: None });
         assert!(!cache.standing(at(20), node(1), address(2)).proven);
     }
 
@@ -196,26 +173,12 @@ mod tests {
     fn pings_are_two_seconds_apart_and_old_pongs_are_renewed_and_expire() {
         let mut cache = PingCache::new([1; 32]);
         assert!(cache.standing(at(0), node(1), address(1)).ping.is_some());
-        assert!(
-            cache
-                .standing(at(1_999), node(1), address(1))
-                .ping
-                .is_none()
-        );
-        assert!(
-            cache
-                .standing(at(2_000), node(1), address(1))
-                .ping
-                .is_some()
-        );
+        assert!(cache.standing(at(1_999), node(1), address(1)).ping.is_none());
+        assert!(cache.standing(at(2_000), node(1), address(1)).ping.is_some());
         cache.prove(at(2_100), node(1), address(1));
         let renewed = cache.standing(at(2_100 + 160_000), node(1), address(1));
         assert!(renewed.proven && renewed.ping.is_some());
-        assert!(
-            !cache
-                .standing(at(2_100 + 1_280_000), node(1), address(1))
-                .proven
-        );
+        assert!(!cache.standing(at(2_100 + 1_280_000), node(1), address(1)).proven);
     }
 
     #[test]
@@ -227,12 +190,7 @@ mod tests {
         assert_eq!(cache.len(), PROVEN_MAX);
         assert!(!cache.standing(at(20_000), node(0), address(1)).proven);
         for stranger in 0..2 * PINGED_MAX as u32 {
-            assert!(
-                cache
-                    .standing(at(20_000), node(1_000_000 + stranger), address(1))
-                    .ping
-                    .is_some()
-            );
+            assert!(cache.standing(at(20_000), node(1_000_000 + stranger), address(1)).ping.is_some());
         }
         assert!(cache.pinged.len() <= PINGED_MAX);
         assert_eq!(cache.len(), PROVEN_MAX);

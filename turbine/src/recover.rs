@@ -82,9 +82,7 @@ impl Codec {
     /// # Panics
     /// If these are not 32 and 32 of one length.
     pub fn encode(&self, data: &[&[u8]], code: &mut [&mut [u8]]) {
-        self.0
-            .encode_sep(data, code)
-            .expect("32 and 32 shards of one length");
+        self.0.encode_sep(data, code).expect("32 and 32 shards of one length");
     }
 
     /// All missing shreds of a set, data first, from any 32 different ones of which one is code. All given shreds
@@ -95,9 +93,7 @@ impl Codec {
     pub fn recover(&self, shreds: &[Shred<Signed>]) -> Result<Vec<Shred<Signed>>, RecoverError> {
         let mut known = [const { None::<&Shred<Signed>> }; SHREDS_PER_SET];
         for shred in shreds {
-            let place = known
-                .get_mut(shred.leaf_index())
-                .ok_or(RecoverError::Config)?;
+            let place = known.get_mut(shred.leaf_index()).ok_or(RecoverError::Config)?;
             *place = Some(shred);
         }
         let count = known.iter().flatten().count();
@@ -114,9 +110,7 @@ impl Codec {
             }
             slices.push((shard, shred.is_some()));
         }
-        self.0
-            .reconstruct(&mut slices)
-            .expect("at least 32 of 64 shards of one length");
+        self.0.reconstruct(&mut slices).expect("at least 32 of 64 shards of one length");
         let missing = known.iter().filter(|shred| shred.is_none()).count();
         let mut buffer = BytesMut::zeroed(missing * CODE_SHRED_SIZE);
         let mut parts = Vec::with_capacity(SHREDS_PER_SET);
@@ -148,9 +142,7 @@ impl SetHeader {
             }
             let in_place = match shred.kind() {
                 Kind::Data => shred.leaf_index() < SHREDS_PER_KIND,
-                Kind::Code => {
-                    [shred.num_data(), shred.num_code()].map(usize::from) == [SHREDS_PER_KIND; 2]
-                }
+                Kind::Code => [shred.num_data(), shred.num_code()].map(usize::from) == [SHREDS_PER_KIND; 2],
             };
             if !in_place || shred.variant() != Variant::standard(shred.kind(), resigned) {
                 return Err(RecoverError::Config);
@@ -167,37 +159,20 @@ impl SetHeader {
             },
             first_code: code.index().get() - u32::from(code.position()),
             chain: first.chained_merkle_root().to_bytes(),
-            retransmitter: first
-                .retransmitter_signature()
-                .map(|s| s.as_ref().to_vec())
-                .unwrap_or_default(),
+            retransmitter: first.retransmitter_signature().map(|s| s.as_ref().to_vec()).unwrap_or_default(),
         })
     }
 
     /// A whole shred but for signature and proof, cut off the buffer.
     fn rebuild(&self, place: usize, shard: &[u8], buffer: &mut BytesMut) -> BytesMut {
         let data = self.header.variant;
-        let variant = if place < SHREDS_PER_KIND {
-            data
-        } else {
-            data.other_kind()
-        };
+        let variant = if place < SHREDS_PER_KIND { data } else { data.other_kind() };
         let mut payload = buffer.split_to(variant.size());
         if let Some(position) = place.checked_sub(SHREDS_PER_KIND) {
             let index = ShredIndex::new(self.first_code + position as u32);
-            CommonHeader {
-                variant,
-                index,
-                ..self.header
-            }
-            .write(&mut payload);
+            CommonHeader { variant, index, ..self.header }.write(&mut payload);
             let count = SHREDS_PER_KIND as u16;
-            CodeHeader {
-                num_data: count,
-                num_code: count,
-                position: position as u16,
-            }
-            .write(&mut payload);
+            CodeHeader { num_data: count, num_code: count, position: position as u16 }.write(&mut payload);
         }
         payload[variant.shard_range()].copy_from_slice(shard);
         payload[variant.root_range()].copy_from_slice(&self.chain);
@@ -221,11 +196,8 @@ mod tests {
 
     /// The last set of a block, data first.
     fn set(fill: u8) -> Vec<Shred<Signed>> {
-        let mut shredder =
-            Shredder::new(Slot::new(5), Slot::new(4), 7, Hash::default()).expect("parent");
-        let mut sets = shredder
-            .shred(&[fill; 20_000], 3, true, &leader())
-            .expect("room");
+        let mut shredder = Shredder::new(Slot::new(5), Slot::new(4), 7, Hash::default()).expect("parent");
+        let mut sets = shredder.shred(&[fill; 20_000], 3, true, &leader()).expect("room");
         let set = sets.pop().expect("one set");
         set.data.into_iter().chain(set.code).collect()
     }
@@ -237,13 +209,8 @@ mod tests {
         let mut places = (0..SHREDS_PER_SET).collect::<Vec<_>>();
         for round in 0..500 {
             places.shuffle(&mut rng);
-            let given = places[..32]
-                .iter()
-                .map(|place| set[*place].clone())
-                .collect::<Vec<_>>();
-            let recovered = codec
-                .recover(&given)
-                .unwrap_or_else(|e| panic!("round {round}: {e}"));
+            let given = places[..32].iter().map(|place| set[*place].clone()).collect::<Vec<_>>();
+            let recovered = codec.recover(&given).unwrap_or_else(|e| panic!("round {round}: {e}"));
             assert_eq!(recovered.len(), 32);
             for shred in recovered {
                 assert!(!places[..32].contains(&shred.leaf_index()));
@@ -259,32 +226,20 @@ mod tests {
         let mut places = (0..SHREDS_PER_SET).collect::<Vec<_>>();
         for count in 0..32 {
             places.shuffle(&mut rng);
-            let mut given = places[..count]
-                .iter()
-                .map(|p| set[*p].clone())
-                .collect::<Vec<_>>();
+            let mut given = places[..count].iter().map(|p| set[*p].clone()).collect::<Vec<_>>();
             given.extend(given.clone());
-            assert_eq!(
-                codec.recover(&given).err(),
-                Some(RecoverError::TooFew(count))
-            );
+            assert_eq!(codec.recover(&given).err(), Some(RecoverError::TooFew(count)));
         }
     }
 
     #[test]
     fn a_whole_set_needs_nothing_back() {
-        assert_eq!(
-            Codec::new().recover(&set(9)).map(|shreds| shreds.len()),
-            Ok(0)
-        );
+        assert_eq!(Codec::new().recover(&set(9)).map(|shreds| shreds.len()), Ok(0));
     }
 
     #[test]
     fn data_alone_does_not_tell_the_code_indexes() {
-        assert_eq!(
-            Codec::new().recover(&set(9)[..32]).err(),
-            Some(RecoverError::NoCode)
-        );
+        assert_eq!(Codec::new().recover(&set(9)[..32]).err(), Some(RecoverError::NoCode));
     }
 
     #[test]
@@ -292,10 +247,7 @@ mod tests {
         let mut given = set(9);
         given.splice(40.., set(8).split_off(40));
         let refused = Codec::new().recover(&given[10..50]).err();
-        assert!(
-            matches!(refused, Some(RecoverError::Mixed(Kind::Code, _))),
-            "{refused:?}"
-        );
+        assert!(matches!(refused, Some(RecoverError::Mixed(Kind::Code, _))), "{refused:?}");
     }
 
     #[test]
@@ -311,10 +263,7 @@ mod tests {
         let payloads = set(9).into_iter().enumerate().map(noise).collect();
         let lie = seal::sign(payloads, &leader()).expect("a whole set");
         let refused = Codec::new().recover(&lie[1..40]).err();
-        assert!(
-            matches!(refused, Some(RecoverError::NotOfTree(_))),
-            "{refused:?}"
-        );
+        assert!(matches!(refused, Some(RecoverError::NotOfTree(_))), "{refused:?}");
     }
 
     #[test]
@@ -323,9 +272,7 @@ mod tests {
         let given = set(9).split_off(32);
         for shred in Codec::new().recover(&given).expect("32 of 64") {
             let again = Shred::raw(shred.into_payload()).parse().expect("parses");
-            again
-                .verify(&leader().identity(), signature_holds)
-                .expect("is signed");
+            again.verify(&leader().identity(), signature_holds).expect("is signed");
         }
     }
 }

@@ -59,20 +59,14 @@ pub(crate) struct Pace {
 impl Pace {
     /// Slots behind the clock's one at which everything is overdue.
     fn late_slots(&self) -> u64 {
-        let slot_us = (self.tick.as_micros() as u64)
-            .saturating_mul(self.ticks_per_slot)
-            .max(1);
+        let slot_us = (self.tick.as_micros() as u64).saturating_mul(self.ticks_per_slot).max(1);
         2 + (self.patience.as_micros() as u64).div_ceil(slot_us)
     }
 
     fn due(&self, elapsed: Duration) -> Option<Due> {
         let overdue = elapsed.checked_sub(self.patience)?;
         let ticks = overdue.as_micros() as u64 / (self.tick.as_micros() as u64).max(1);
-        Some(if ticks >= self.ticks_per_slot {
-            Due::All
-        } else {
-            Due::Ticks(ticks)
-        })
+        Some(if ticks >= self.ticks_per_slot { Due::All } else { Due::Ticks(ticks) })
     }
 }
 
@@ -134,11 +128,8 @@ impl Repair {
     /// Whom to ask: those on this chain that serve repair, by stake.
     pub(crate) fn set_peers(&mut self, peers: &[Peer], shred_version: u16) {
         let me = self.signer.identity();
-        let before: BTreeMap<_, _> = self
-            .servers
-            .drain(..)
-            .map(|server| (server.identity, (server.silent, server.ponged)))
-            .collect();
+        let before: BTreeMap<_, _> =
+            self.servers.drain(..).map(|server| (server.identity, (server.silent, server.ponged))).collect();
         let mut weights = 0_u64;
         for peer in peers {
             let Some(address) = peer.addresses.serve_repair else {
@@ -149,13 +140,7 @@ impl Repair {
             }
             weights = weights.saturating_add(peer.stake.saturating_add(1));
             let (silent, ponged) = before.get(&peer.identity).copied().unwrap_or_default();
-            self.servers.push(Server {
-                identity: peer.identity,
-                address,
-                weights,
-                silent,
-                ponged,
-            });
+            self.servers.push(Server { identity: peer.identity, address, weights, silent, ponged });
         }
     }
 
@@ -171,8 +156,7 @@ impl Repair {
     /// Whether there is anything that a tick could ask for.
     pub(crate) fn has_work(&self, gather: &Gather) -> bool {
         !self.servers.is_empty()
-            && (gather.lacks_something()
-                || self.wanted.iter().any(|slot| gather.block(*slot).is_none()))
+            && (gather.lacks_something() || self.wanted.iter().any(|slot| gather.block(*slot).is_none()))
     }
 
     /// Makes the requests that are due. `tip`: the slot that should be running by the clock.
@@ -199,9 +183,8 @@ impl Repair {
     /// Unknown ancestors, and wanted slots of which nothing is here.
     fn searches(&mut self, now: Now, tip: Slot, gather: &Gather) -> Vec<Ask> {
         let late = self.pace.late_slots();
-        let due = |(slot, since): &(Slot, Now)| {
-            slot.saturating_add(late) <= tip || now.since(*since) >= self.pace.patience
-        };
+        let due =
+            |(slot, since): &(Slot, Now)| slot.saturating_add(late) <= tip || now.since(*since) >= self.pace.patience;
         let orphans = gather.orphans().filter(due).map(|(slot, _)| slot);
         let unknown = |slot: &Slot| *slot > gather.root() && gather.block(*slot).is_none();
         let wanted = self.wanted.iter().copied().filter(unknown);
@@ -230,31 +213,14 @@ impl Repair {
         let Some(block) = gather.block(slot) else {
             return;
         };
-        if block.status != Status::Gathering
-            || !(now.reached(block.retry_at) || late && block.idle == 0)
-        {
+        if block.status != Status::Gathering || !(now.reached(block.retry_at) || late && block.idle == 0) {
             return;
         }
-        let due = if late {
-            Some(Due::All)
-        } else {
-            self.pace.due(now.since(block.started))
-        };
-        let missing = due
-            .map(|due| gather.missing(slot, due, LISTED))
-            .unwrap_or_default();
-        let window = missing.indexes.iter().map(|index| Ask::Window {
-            slot,
-            index: index.get().into(),
-        });
-        let tail = missing.tail.map(|index| Ask::Highest {
-            slot,
-            index: index.get().into(),
-        });
-        let mut askable = tail
-            .into_iter()
-            .chain(window)
-            .filter(|ask| self.may_ask(now, ask));
+        let due = if late { Some(Due::All) } else { self.pace.due(now.since(block.started)) };
+        let missing = due.map(|due| gather.missing(slot, due, LISTED)).unwrap_or_default();
+        let window = missing.indexes.iter().map(|index| Ask::Window { slot, index: index.get().into() });
+        let tail = missing.tail.map(|index| Ask::Highest { slot, index: index.get().into() });
+        let mut askable = tail.into_iter().chain(window).filter(|ask| self.may_ask(now, ask));
         let before = asks.len();
         asks.extend(askable.by_ref().take(room));
         let left_over = askable.next().is_some();
@@ -274,16 +240,11 @@ impl Repair {
     }
 
     fn may_ask(&self, now: Now, ask: &Ask) -> bool {
-        self.recent
-            .get(ask)
-            .is_none_or(|recent| now.since(recent.at) >= pause(recent.attempts))
+        self.recent.get(ask).is_none_or(|recent| now.since(recent.at) >= pause(recent.attempts))
     }
 
     fn send(&mut self, now: Now, ask: Ask, out: &mut Vec<Effect>) {
-        let before = self
-            .recent
-            .get(&ask)
-            .map(|recent| (recent.server, recent.attempts + 1));
+        let before = self.recent.get(&ask).map(|recent| (recent.server, recent.attempts + 1));
         let Some((server, address)) = self.pick(before.map(|(server, _)| server)) else {
             return;
         };
@@ -294,33 +255,16 @@ impl Repair {
             }
         };
         self.remember(now, ask, nonce, server);
-        self.recent.insert(
-            ask,
-            Recent {
-                at: now,
-                attempts: before.map_or(0, |(_, attempts)| attempts),
-                server,
-            },
-        );
+        self.recent.insert(ask, Recent { at: now, attempts: before.map_or(0, |(_, attempts)| attempts), server });
         self.oldest_recent.push_back((now, ask));
         let sender = self.signer.identity();
-        let request = Request {
-            sender,
-            recipient: server,
-            timestamp_ms: now.unix_ms,
-            nonce,
-            ask,
-        };
+        let request = Request { sender, recipient: server, timestamp_ms: now.unix_ms, nonce, ask };
         let kind = match ask {
             Ask::Window { .. } => RepairKind::Window,
             Ask::Highest { .. } => RepairKind::Highest,
             Ask::Orphan { .. } | Ask::AncestorHashes { .. } => RepairKind::Orphan,
         };
-        out.push(Effect::SendRepair {
-            to: address,
-            bytes: request.sign(&*self.signer),
-            kind,
-        });
+        out.push(Effect::SendRepair { to: address, bytes: request.sign(&*self.signer), kind });
     }
 
     fn remember(&mut self, now: Now, ask: Ask, nonce: u32, server: Pubkey) {
@@ -329,14 +273,7 @@ impl Repair {
         {
             self.open.remove(&oldest);
         }
-        self.open.insert(
-            nonce,
-            Open {
-                ask,
-                answers_left: ask.answers(),
-                server,
-            },
-        );
+        self.open.insert(nonce, Open { ask, answers_left: ask.answers(), server });
         self.oldest_open.push_back((now, nonce));
     }
 
@@ -345,17 +282,12 @@ impl Repair {
     fn pick(&mut self, last: Option<Pubkey>) -> Option<(Pubkey, SocketAddr)> {
         let total = self.servers.last()?.weights;
         let drawn = self.rng.gen_range(0..total);
-        let mut place = self
-            .servers
-            .partition_point(|server| server.weights <= drawn);
+        let mut place = self.servers.partition_point(|server| server.weights <= drawn);
         let repeated = |server: &Server| Some(server.identity) == last;
         let patient = self.rng.gen_ratio(1, 16);
         let silent = |server: &Server| server.silent >= SILENT && !patient;
         if repeated(&self.servers[place]) || silent(&self.servers[place]) {
-            let (count, from) = (
-                self.servers.len(),
-                self.rng.gen_range(0..self.servers.len()),
-            );
+            let (count, from) = (self.servers.len(), self.rng.gen_range(0..self.servers.len()));
             let mut others = (0..count).map(|step| (from + step) % count);
             let fit = |at: &usize| !repeated(&self.servers[*at]) && !silent(&self.servers[*at]);
             place = others.find(fit).unwrap_or(place);
@@ -376,35 +308,20 @@ impl Repair {
         if answers_left == 0 {
             self.open.remove(&nonce);
         }
-        if let Some(server) = self
-            .servers
-            .iter_mut()
-            .find(|other| other.identity == server)
-        {
+        if let Some(server) = self.servers.iter_mut().find(|other| other.identity == server) {
             server.silent = 0;
         }
         Ok(())
     }
 
     /// Answers a server's ping, and makes what it was asked askable again at once.
-    pub(crate) fn pong(
-        &mut self,
-        now: Now,
-        from: SocketAddr,
-        ping: &Ping,
-    ) -> Result<Bytes, DropReason> {
+    pub(crate) fn pong(&mut self, now: Now, from: SocketAddr, ping: &Ping) -> Result<Bytes, DropReason> {
         let asked = |server: &&mut Server| {
             server.address == from
                 && server.identity == ping.from
-                && server
-                    .ponged
-                    .is_none_or(|ponged| now.since(ponged) >= PONG_PAUSE)
+                && server.ponged.is_none_or(|ponged| now.since(ponged) >= PONG_PAUSE)
         };
-        let server = self
-            .servers
-            .iter_mut()
-            .find(asked)
-            .ok_or(DropReason::UnaskedPing)?;
+        let server = self.servers.iter_mut().find(asked).ok_or(DropReason::UnaskedPing)?;
         if !ping.verify() {
             return Err(DropReason::BadPing);
         }
@@ -453,10 +370,7 @@ mod tests {
         sign::Identity,
     };
 
-    const NOW: Now = Now {
-        mono_us: 1_000_000,
-        unix_ms: 1_000_000,
-    };
+    const NOW: Now = Now { mono_us: 1_000_000, unix_ms: 1_000_000 };
 
     fn address(port: u16) -> SocketAddr {
         SocketAddr::from(([127, 0, 0, 1], port))
@@ -465,10 +379,7 @@ mod tests {
     fn peer(number: u8, stake: u64) -> Peer {
         Peer {
             identity: Pubkey::from([number; 32]),
-            addresses: Addresses {
-                serve_repair: Some(address(number.into())),
-                ..Addresses::default()
-            },
+            addresses: Addresses { serve_repair: Some(address(number.into())), ..Addresses::default() },
             stake,
             last_seen: NOW,
             shred_version: 7,
@@ -490,10 +401,7 @@ mod tests {
     }
 
     fn window(index: u64) -> Ask {
-        Ask::Window {
-            slot: Slot::new(1),
-            index,
-        }
+        Ask::Window { slot: Slot::new(1), index }
     }
 
     fn send(repair: &mut Repair, now: Now, ask: Ask) -> Option<SocketAddr> {
@@ -537,27 +445,15 @@ mod tests {
     #[test]
     fn stake_is_asked_more_often_and_strangers_never() {
         let me = Identity::new(Keypair::new_from_array([1; 32])).identity();
-        let myself = Peer {
-            identity: me,
-            ..peer(3, 1_000_000)
-        };
-        let elsewhere = Peer {
-            shred_version: 8,
-            ..peer(4, 1_000_000)
-        };
-        let deaf = Peer {
-            addresses: Addresses::default(),
-            ..peer(5, 1_000_000)
-        };
+        let myself = Peer { identity: me, ..peer(3, 1_000_000) };
+        let elsewhere = Peer { shred_version: 8, ..peer(4, 1_000_000) };
+        let deaf = Peer { addresses: Addresses::default(), ..peer(5, 1_000_000) };
         let mut repair = repair(&[peer(1, 900), peer(2, 100), myself, elsewhere, deaf]);
         let mut asked = [0; 6];
         for index in 0..200 {
             let to = send(&mut repair, NOW, window(index)).unwrap();
             asked[usize::from(to.port())] += 1;
-            repair
-                .servers
-                .iter_mut()
-                .for_each(|server| server.silent = 0);
+            repair.servers.iter_mut().for_each(|server| server.silent = 0);
         }
         assert_eq!(asked[3..], [0; 3]);
         assert!(asked[1] > 150 && asked[2] > 5, "{asked:?}");
@@ -578,33 +474,17 @@ mod tests {
     #[test]
     fn a_ping_is_answered_only_for_a_peer_and_makes_its_requests_askable() {
         let server = Identity::new(Keypair::new_from_array([9; 32]));
-        let known = Peer {
-            identity: server.identity(),
-            ..peer(1, 1)
-        };
+        let known = Peer { identity: server.identity(), ..peer(1, 1) };
         let mut repair = repair(&[known]);
         let ask = window(1);
         assert!(send(&mut repair, NOW, ask).is_some());
         let ping = Ping::new([3; 32], &server);
-        assert_eq!(
-            repair.pong(NOW, address(2), &ping),
-            Err(DropReason::UnaskedPing)
-        );
-        let forged = Ping {
-            token: [4; 32],
-            ..ping
-        };
-        assert_eq!(
-            repair.pong(NOW, address(1), &forged),
-            Err(DropReason::BadPing)
-        );
+        assert_eq!(repair.pong(NOW, address(2), &ping), Err(DropReason::UnaskedPing));
+        let forged = Ping { token: [4; 32], ..ping };
+        assert_eq!(repair.pong(NOW, address(1), &forged), Err(DropReason::BadPing));
         assert!(!repair.may_ask(NOW, &ask));
         assert!(repair.pong(NOW, address(1), &ping).is_ok());
         assert!(repair.may_ask(NOW, &ask));
-        assert_eq!(
-            repair.pong(NOW, address(1), &ping),
-            Err(DropReason::UnaskedPing),
-            "too soon"
-        );
+        assert_eq!(repair.pong(NOW, address(1), &ping), Err(DropReason::UnaskedPing), "too soon");
     }
 }

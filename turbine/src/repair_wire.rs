@@ -80,27 +80,15 @@ impl Ask {
     /// at their fixed offsets, as the reference does.
     #[must_use]
     pub fn answered_by(&self, shred: &[u8]) -> bool {
-        let Some(slot) = shred
-            .get(65..73)
-            .and_then(|b| b.try_into().ok())
-            .map(u64::from_le_bytes)
-        else {
+        let Some(slot) = shred.get(65..73).and_then(|b| b.try_into().ok()).map(u64::from_le_bytes) else {
             return false;
         };
-        let index = shred
-            .get(73..77)
-            .and_then(|b| b.try_into().ok())
-            .map(u32::from_le_bytes)
-            .map(u64::from);
+        let index = shred.get(73..77).and_then(|b| b.try_into().ok()).map(u32::from_le_bytes).map(u64::from);
         match *self {
-            Self::Window {
-                slot: asked,
-                index: wanted,
-            } => slot == asked.get() && index == Some(wanted),
-            Self::Highest {
-                slot: asked,
-                index: least,
-            } => slot == asked.get() && index.is_some_and(|index| index >= least),
+            Self::Window { slot: asked, index: wanted } => slot == asked.get() && index == Some(wanted),
+            Self::Highest { slot: asked, index: least } => {
+                slot == asked.get() && index.is_some_and(|index| index >= least)
+            }
             Self::Orphan { slot: asked } => slot <= asked.get(),
             Self::AncestorHashes { .. } => false,
         }
@@ -166,11 +154,7 @@ impl Ping {
     /// Makes a signed ping.
     #[must_use]
     pub fn new(token: [u8; TOKEN_BYTES], signer: &dyn Sign) -> Self {
-        Self {
-            from: signer.identity(),
-            token,
-            signature: signer.sign(SignRole::PingPong, &token),
-        }
+        Self { from: signer.identity(), token, signature: signer.sign(SignRole::PingPong, &token) }
     }
 
     /// As it stands where an answer to a window, highest or orphan request could: 132 bytes.
@@ -193,11 +177,7 @@ impl Ping {
     #[must_use]
     pub fn decode_response(bytes: &[u8]) -> Option<Self> {
         let (tag, from, token, signature) = read_triple(bytes)?;
-        (tag == 0).then_some(Self {
-            from,
-            token,
-            signature,
-        })
+        (tag == 0).then_some(Self { from, token, signature })
     }
 
     /// Whether the sender signed it.
@@ -223,11 +203,7 @@ impl Pong {
     #[must_use]
     pub fn new(ping: &Ping, signer: &dyn Sign) -> Self {
         let hash = pong_hash(&ping.token);
-        Self {
-            from: signer.identity(),
-            hash,
-            signature: signer.sign(SignRole::PingPong, hash.as_ref()),
-        }
+        Self { from: signer.identity(), hash, signature: signer.sign(SignRole::PingPong, hash.as_ref()) }
     }
 
     /// As it goes to the server's socket.
@@ -239,18 +215,14 @@ impl Pong {
     /// Whether the sender signed it.
     #[must_use]
     pub fn verify(&self) -> bool {
-        self.signature
-            .verify(self.from.as_ref(), self.hash.as_ref())
+        self.signature.verify(self.from.as_ref(), self.hash.as_ref())
     }
 }
 
 /// What a pong must carry for a token: sha256 of a fixed prefix and the token (reference 6.8).
 #[must_use]
 pub fn pong_hash(token: &[u8; TOKEN_BYTES]) -> Hash {
-    let digest = Sha256::new()
-        .chain_update(PONG_PREFIX)
-        .chain_update(token)
-        .finalize();
+    let digest = Sha256::new().chain_update(PONG_PREFIX).chain_update(token).finalize();
     Hash::new_from_array(digest.into())
 }
 
@@ -299,11 +271,7 @@ impl Packet {
         let tag = reader.u32().ok_or(RequestFault::Malformed)?;
         if tag == PONG_TAG {
             let (_, from, hash, signature) = read_triple(bytes).ok_or(RequestFault::Malformed)?;
-            return Ok(Self::Pong(Pong {
-                from,
-                hash: Hash::new_from_array(hash),
-                signature,
-            }));
+            return Ok(Self::Pong(Pong { from, hash: Hash::new_from_array(hash), signature }));
         }
         reader.request(tag).ok_or(RequestFault::Malformed)
     }
@@ -316,13 +284,9 @@ impl Packet {
         match self {
             Self::Pong(pong) if pong.from == *me => Err(RequestFault::FromSelf),
             Self::Pong(_) => Ok(()),
-            Self::Request(request, _) if request.recipient != *me => {
-                Err(RequestFault::OtherRecipient)
-            }
+            Self::Request(request, _) if request.recipient != *me => Err(RequestFault::OtherRecipient),
             Self::Request(request, _) if request.sender == *me => Err(RequestFault::FromSelf),
-            Self::Request(request, _)
-                if request.timestamp_ms.abs_diff(unix_ms) > TIMESTAMP_SLACK_MS =>
-            {
+            Self::Request(request, _) if request.timestamp_ms.abs_diff(unix_ms) > TIMESTAMP_SLACK_MS => {
                 Err(RequestFault::TimeSkew)
             }
             Self::Request(..) => Ok(()),
@@ -342,11 +306,7 @@ impl Packet {
                 signature.verify(request.sender.as_ref(), &message)
             }
         };
-        if valid {
-            Ok(())
-        } else {
-            Err(RequestFault::BadSignature)
-        }
+        if valid { Ok(()) } else { Err(RequestFault::BadSignature) }
     }
 
     /// All checks that need no state, cheap ones first.
@@ -407,15 +367,10 @@ impl AncestorHashes {
         if reader.u32()? != 0 {
             return None;
         }
-        let count = usize::try_from(reader.u64()?)
-            .ok()
-            .filter(|count| *count <= ANCESTORS_MAX)?;
+        let count = usize::try_from(reader.u64()?).ok().filter(|count| *count <= ANCESTORS_MAX)?;
         let mut hashes = Vec::with_capacity(count);
         for _ in 0..count {
-            hashes.push((
-                Slot::new(reader.u64()?),
-                Hash::new_from_array(reader.array()?),
-            ));
+            hashes.push((Slot::new(reader.u64()?), Hash::new_from_array(reader.array()?)));
         }
         let nonce = reader.u32()?;
         reader.0.is_empty().then_some(Self { hashes, nonce })
@@ -466,28 +421,14 @@ impl Reader<'_> {
         let nonce = self.u32()?;
         let slot = Slot::new(self.u64()?);
         let ask = match tag {
-            8 => Ask::Window {
-                slot,
-                index: self.u64()?,
-            },
-            9 => Ask::Highest {
-                slot,
-                index: self.u64()?,
-            },
+            8 => Ask::Window { slot, index: self.u64()? },
+            9 => Ask::Highest { slot, index: self.u64()? },
             10 => Ask::Orphan { slot },
             11 => Ask::AncestorHashes { slot },
             _ => return None,
         };
-        let request = Request {
-            sender,
-            recipient,
-            timestamp_ms,
-            nonce,
-            ask,
-        };
-        self.0
-            .is_empty()
-            .then_some(Packet::Request(request, signature))
+        let request = Request { sender, recipient, timestamp_ms, nonce, ask };
+        self.0.is_empty().then_some(Packet::Request(request, signature))
     }
 }
 
@@ -512,13 +453,7 @@ mod tests {
 
     fn request(ask: Ask, sender: &Identity) -> Request {
         let recipient = Pubkey::from([9; 32]);
-        Request {
-            sender: sender.identity(),
-            recipient,
-            timestamp_ms: 1_000,
-            nonce: 7,
-            ask,
-        }
+        Request { sender: sender.identity(), recipient, timestamp_ms: 1_000, nonce: 7, ask }
     }
 
     proptest! {

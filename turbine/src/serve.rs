@@ -3,9 +3,7 @@
 use crate::{
     metrics::DropReason,
     ping::PingCache,
-    repair_wire::{
-        Ask, ORPHAN_ANSWERS, Packet, Ping, Pong, Request, RequestFault, encode_shred_response,
-    },
+    repair_wire::{Ask, ORPHAN_ANSWERS, Packet, Ping, Pong, Request, RequestFault, encode_shred_response},
 };
 use bytes::Bytes;
 use std::{net::SocketAddr, sync::Arc};
@@ -46,11 +44,7 @@ struct Allowance {
 
 impl Allowance {
     const fn new(per_second: u64) -> Self {
-        Self {
-            per_second,
-            left: per_second * 100_000,
-            filled: None,
-        }
+        Self { per_second, left: per_second * 100_000, filled: None }
     }
 
     /// Takes `amount` if there is so much.
@@ -58,10 +52,7 @@ impl Allowance {
         if let Some(filled) = self.filled {
             let us = now.mono_us.saturating_sub(filled.mono_us);
             let full = self.per_second * 100_000;
-            self.left = self
-                .left
-                .saturating_add(us.saturating_mul(self.per_second))
-                .min(full);
+            self.left = self.left.saturating_add(us.saturating_mul(self.per_second)).min(full);
         }
         self.filled = Some(now);
         let enough = self.left >= amount * 1_000_000;
@@ -98,12 +89,7 @@ impl Serve {
     ///
     /// # Errors
     /// Why there is no answer. An address that has not ponged gets at most a ping, which is shorter than its request.
-    pub fn answer(
-        &mut self,
-        now: Now,
-        from: SocketAddr,
-        bytes: &[u8],
-    ) -> Result<Vec<(Bytes, ServedKind)>, DropReason> {
+    pub fn answer(&mut self, now: Now, from: SocketAddr, bytes: &[u8]) -> Result<Vec<(Bytes, ServedKind)>, DropReason> {
         let packet = Packet::decode(bytes)?;
         packet.check_header(&self.signer.identity(), now.unix_ms)?;
         if let Packet::Pong(pong) = &packet
@@ -124,12 +110,7 @@ impl Serve {
         }
     }
 
-    fn serve(
-        &mut self,
-        now: Now,
-        from: SocketAddr,
-        request: &Request,
-    ) -> Result<Vec<(Bytes, ServedKind)>, DropReason> {
+    fn serve(&mut self, now: Now, from: SocketAddr, request: &Request) -> Result<Vec<(Bytes, ServedKind)>, DropReason> {
         let standing = self.pings.standing(now, request.sender, from);
         let ping = standing.ping.map(|token| {
             let ping = Ping::new(token, &*self.signer);
@@ -139,11 +120,7 @@ impl Serve {
             };
             (bytes, ServedKind::Ping)
         });
-        let shreds = if standing.proven {
-            self.shreds(now, request)
-        } else {
-            Err(DropReason::Unproven)
-        };
+        let shreds = if standing.proven { self.shreds(now, request) } else { Err(DropReason::Unproven) };
         match (ping, shreds) {
             (None, shreds) => shreds,
             (Some(ping), shreds) => {
@@ -154,18 +131,11 @@ impl Serve {
         }
     }
 
-    fn shreds(
-        &mut self,
-        now: Now,
-        request: &Request,
-    ) -> Result<Vec<(Bytes, ServedKind)>, DropReason> {
+    fn shreds(&mut self, now: Now, request: &Request) -> Result<Vec<(Bytes, ServedKind)>, DropReason> {
         let held: Vec<Bytes> = match request.ask {
             Ask::Window { slot, index } => {
                 let index = u32::try_from(index).map_err(|_| DropReason::NotHeld)?;
-                self.source
-                    .data_shred(slot, ShredIndex::new(index))
-                    .into_iter()
-                    .collect()
+                self.source.data_shred(slot, ShredIndex::new(index)).into_iter().collect()
             }
             Ask::Highest { slot, .. } => self
                 .source
@@ -183,12 +153,7 @@ impl Serve {
         if !self.bytes.take(now, size as u64) {
             return Err(DropReason::AnswerBudget);
         }
-        let answer = |shred: Bytes| {
-            (
-                encode_shred_response(&shred, request.nonce),
-                ServedKind::Shred,
-            )
-        };
+        let answer = |shred: Bytes| (encode_shred_response(&shred, request.nonce), ServedKind::Shred);
         Ok(held.into_iter().map(answer).collect())
     }
 
@@ -264,23 +229,13 @@ mod tests {
                 me,
                 asker: Identity::new(Keypair::new_from_array([2; 32])),
                 from: SocketAddr::from(([127, 0, 0, 1], 7)),
-                now: Now {
-                    mono_us: 5_000_000,
-                    unix_ms: 1_000_000,
-                },
+                now: Now { mono_us: 5_000_000, unix_ms: 1_000_000 },
             }
         }
 
         fn request(&self, ask: Ask) -> Bytes {
             let (sender, recipient) = (self.asker.identity(), self.me.identity());
-            Request {
-                sender,
-                recipient,
-                timestamp_ms: self.now.unix_ms,
-                nonce: 77,
-                ask,
-            }
-            .sign(&self.asker)
+            Request { sender, recipient, timestamp_ms: self.now.unix_ms, nonce: 77, ask }.sign(&self.asker)
         }
 
         fn ask(&mut self, ask: Ask) -> Result<Vec<(Bytes, ServedKind)>, DropReason> {
@@ -292,10 +247,7 @@ mod tests {
             let answer = self.ask(Ask::Orphan { slot: Slot::new(1) }).unwrap();
             let ping = Ping::decode_response(&answer[0].0).unwrap();
             let pong = Pong::new(&ping, &self.asker).encode();
-            assert_eq!(
-                self.server.answer(self.now, self.from, &pong),
-                Ok(Vec::new())
-            );
+            assert_eq!(self.server.answer(self.now, self.from, &pong), Ok(Vec::new()));
         }
 
         fn indexes(&mut self, ask: Ask) -> Vec<(u64, u32)> {
@@ -320,15 +272,9 @@ mod tests {
         ] {
             let mut pair = Pair::new();
             let answer = pair.ask(ask).unwrap();
-            let [(bytes, ServedKind::Ping)] = &answer[..] else {
-                panic!("one ping, not {answer:?}")
-            };
+            let [(bytes, ServedKind::Ping)] = &answer[..] else { panic!("one ping, not {answer:?}") };
             assert!(bytes.len() < pair.request(ask).len());
-            assert_eq!(
-                pair.ask(ask),
-                Err(DropReason::Unproven),
-                "not pinged again at once"
-            );
+            assert_eq!(pair.ask(ask), Err(DropReason::Unproven), "not pinged again at once");
         }
     }
 
@@ -338,53 +284,23 @@ mod tests {
         pair.prove();
         let slot = Slot::new(5);
         assert_eq!(pair.indexes(Ask::Window { slot, index: 3 }), [(5, 3)]);
-        assert_eq!(
-            pair.ask(Ask::Window { slot, index: 10 }),
-            Err(DropReason::NotHeld)
-        );
-        assert_eq!(
-            pair.ask(Ask::Window {
-                slot,
-                index: u64::MAX
-            }),
-            Err(DropReason::NotHeld)
-        );
+        assert_eq!(pair.ask(Ask::Window { slot, index: 10 }), Err(DropReason::NotHeld));
+        assert_eq!(pair.ask(Ask::Window { slot, index: u64::MAX }), Err(DropReason::NotHeld));
         assert_eq!(pair.indexes(Ask::Highest { slot, index: 9 }), [(5, 9)]);
-        assert_eq!(
-            pair.ask(Ask::Highest { slot, index: 10 }),
-            Err(DropReason::NotHeld)
-        );
-        assert_eq!(
-            pair.indexes(Ask::Orphan { slot: Slot::new(2) }),
-            [(2, 9), (1, 9)]
-        );
-        assert_eq!(
-            pair.indexes(Ask::Orphan {
-                slot: Slot::new(20)
-            })
-            .len(),
-            11
-        );
-        assert_eq!(
-            pair.ask(Ask::AncestorHashes { slot }),
-            Err(DropReason::NotServed)
-        );
+        assert_eq!(pair.ask(Ask::Highest { slot, index: 10 }), Err(DropReason::NotHeld));
+        assert_eq!(pair.indexes(Ask::Orphan { slot: Slot::new(2) }), [(2, 9), (1, 9)]);
+        assert_eq!(pair.indexes(Ask::Orphan { slot: Slot::new(20) }).len(), 11);
+        assert_eq!(pair.ask(Ask::AncestorHashes { slot }), Err(DropReason::NotServed));
     }
 
     #[test]
     fn a_pong_counts_only_from_the_address_that_was_pinged() {
         let mut pair = Pair::new();
-        let ask = Ask::Window {
-            slot: Slot::new(5),
-            index: 0,
-        };
+        let ask = Ask::Window { slot: Slot::new(5), index: 0 };
         let answer = pair.ask(ask).unwrap();
         let pong = Pong::new(&Ping::decode_response(&answer[0].0).unwrap(), &pair.asker).encode();
         let elsewhere = SocketAddr::from(([127, 0, 0, 1], 8));
-        assert_eq!(
-            pair.server.answer(pair.now, elsewhere, &pong),
-            Err(DropReason::UnaskedPong)
-        );
+        assert_eq!(pair.server.answer(pair.now, elsewhere, &pong), Err(DropReason::UnaskedPong));
         assert_eq!(pair.ask(ask), Err(DropReason::Unproven));
     }
 
@@ -392,25 +308,15 @@ mod tests {
     fn output_stops_at_the_budget_and_goes_on_later() {
         let mut pair = Pair::new();
         pair.prove();
-        let ask = Ask::Orphan {
-            slot: Slot::new(20),
-        };
+        let ask = Ask::Orphan { slot: Slot::new(20) };
         let mut served = 0;
         let refused = loop {
             match pair.ask(ask) {
-                Ok(answers) => {
-                    served += answers
-                        .iter()
-                        .map(|(bytes, _)| bytes.len() as u64)
-                        .sum::<u64>()
-                }
+                Ok(answers) => served += answers.iter().map(|(bytes, _)| bytes.len() as u64).sum::<u64>(),
                 Err(why) => break why,
             }
         };
-        assert!(matches!(
-            refused,
-            DropReason::AnswerBudget | DropReason::RequestBudget
-        ));
+        assert!(matches!(refused, DropReason::AnswerBudget | DropReason::RequestBudget));
         assert!(served <= SERVED_BYTES_PER_SECOND / 10);
         pair.now = pair.now.after(std::time::Duration::from_millis(100));
         assert!(pair.ask(ask).is_ok());

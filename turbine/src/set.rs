@@ -54,11 +54,7 @@ impl Set {
     pub(crate) fn judge(&self, shred: &Shred<Signed>) -> Offer {
         let bit = 1_u64 << shred.leaf_index();
         if shred.merkle_root() == self.root {
-            return if self.seen & bit == 0 {
-                Offer::Taken
-            } else {
-                Offer::Seen
-            };
+            return if self.seen & bit == 0 { Offer::Taken } else { Offer::Seen };
         }
         match self.second {
             None => Offer::Second,
@@ -75,11 +71,8 @@ impl Set {
 
     /// Whether a shred that claims this set's signature has a place that was seen. Costs no hashing.
     pub(crate) fn has_seen(&self, shred: View<'_>) -> bool {
-        let place = shred
-            .leaf_index()
-            .filter(|place| *place < 2 * SHREDS_PER_KIND);
-        place.is_some_and(|place| self.seen & (1 << place) != 0)
-            && shred.signature() == self.signature
+        let place = shred.leaf_index().filter(|place| *place < 2 * SHREDS_PER_KIND);
+        place.is_some_and(|place| self.seen & (1 << place) != 0) && shred.signature() == self.signature
     }
 
     /// Notes a shred for which [`Set::judge`] said [`Offer::Second`].
@@ -137,10 +130,7 @@ impl Set {
 
     /// The data shred at this place, if its bytes are held.
     pub(crate) fn data(&self, place: u32) -> Option<&Shred<Signed>> {
-        self.shreds
-            .get(place as usize)?
-            .as_ref()
-            .filter(|shred| shred.kind() == Kind::Data)
+        self.shreds.get(place as usize)?.as_ref().filter(|shred| shred.kind() == Kind::Data)
     }
 
     /// How many more shreds of any kind make it whole.
@@ -149,18 +139,14 @@ impl Set {
         if self.corrupt {
             return data_missing;
         }
-        (SHREDS_PER_KIND as u32)
-            .saturating_sub(self.seen.count_ones())
-            .min(data_missing)
+        (SHREDS_PER_KIND as u32).saturating_sub(self.seen.count_ones()).min(data_missing)
     }
 
     /// The shreds to decode it from, if there are enough and data is missing.
     pub(crate) fn recoverable(&self) -> Option<Vec<Shred<Signed>>> {
         let ready = !self.corrupt && !self.has_all_data() && self.lacks() == 0;
         let shreds = || self.shreds.iter().flatten().cloned().collect::<Vec<_>>();
-        ready
-            .then(shreds)
-            .filter(|shreds| shreds.len() >= SHREDS_PER_KIND)
+        ready.then(shreds).filter(|shreds| shreds.len() >= SHREDS_PER_KIND)
     }
 
     /// Notes that decoding contradicted the root. Its data shreds are still good, one by one.

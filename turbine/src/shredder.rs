@@ -10,8 +10,7 @@ use bytes::BytesMut;
 use sundog_types::{
     FecSetIndex, Hash, ShredIndex, Slot,
     shred::{
-        CodeHeader, CommonHeader, DataHeader, Kind, MAX_SHREDS_PER_SLOT, SHREDS_PER_KIND, Shred,
-        Signed, Variant, seal,
+        CodeHeader, CommonHeader, DataHeader, Kind, MAX_SHREDS_PER_SLOT, SHREDS_PER_KIND, Shred, Signed, Variant, seal,
         variant::{CODE_SHRED_SIZE, DATA_HEADERS, DATA_SHRED_SIZE},
         wire::{DATA_COMPLETE, LAST_IN_SLOT, REFERENCE_TICK_MASK},
     },
@@ -35,9 +34,7 @@ pub struct FecSet {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ShredderError {
     /// The slot has no indexes left for it.
-    #[error(
-        "the batch needs {sets} more FEC sets, slot {slot} has room for {left}; end the block before"
-    )]
+    #[error("the batch needs {sets} more FEC sets, slot {slot} has room for {left}; end the block before")]
     SlotFull {
         /// The slot.
         slot: Slot,
@@ -81,19 +78,10 @@ impl Shredder {
     ///
     /// # Errors
     /// [`ShredderError::Parent`].
-    pub fn new(
-        slot: Slot,
-        parent: Slot,
-        version: u16,
-        first_chained_root: Hash,
-    ) -> Result<Self, ShredderError> {
-        let offset = slot
-            .get()
-            .checked_sub(parent.get())
-            .and_then(|by| u16::try_from(by).ok());
-        let parent_offset = offset
-            .filter(|by| *by > 0 || slot == Slot::ZERO)
-            .ok_or(ShredderError::Parent { slot, parent })?;
+    pub fn new(slot: Slot, parent: Slot, version: u16, first_chained_root: Hash) -> Result<Self, ShredderError> {
+        let offset = slot.get().checked_sub(parent.get()).and_then(|by| u16::try_from(by).ok());
+        let parent_offset =
+            offset.filter(|by| *by > 0 || slot == Slot::ZERO).ok_or(ShredderError::Parent { slot, parent })?;
         Ok(Self {
             slot,
             parent_offset,
@@ -171,32 +159,17 @@ impl Shredder {
     ) -> Result<Vec<FecSet>, ShredderError> {
         let (sets, left) = (Self::sets_for(batch.len(), last_in_slot), self.sets_left());
         if sets > left {
-            return Err(ShredderError::SlotFull {
-                slot: self.slot,
-                sets,
-                left,
-            });
+            return Err(ShredderError::SlotFull { slot: self.slot, sets, left });
         }
-        let resigned_bytes = if last_in_slot {
-            batch.len().min(set_capacity(true))
-        } else {
-            0
-        };
+        let resigned_bytes = if last_in_slot { batch.len().min(set_capacity(true)) } else { 0 };
         let (mut plain, resigned) = batch.split_at(batch.len() - resigned_bytes);
         let tick = reference_tick.min(REFERENCE_TICK_MASK);
-        let ends_batch = if last_in_slot {
-            LAST_IN_SLOT
-        } else {
-            DATA_COMPLETE
-        };
+        let ends_batch = if last_in_slot { LAST_IN_SLOT } else { DATA_COMPLETE };
         let mut made = Vec::with_capacity(sets);
         for number in 1..=sets {
             let is_last = number == sets;
             let variant = Variant::standard(Kind::Data, is_last && last_in_slot);
-            let flags = Flags {
-                tick,
-                end: if is_last { ends_batch } else { 0 },
-            };
+            let flags = Flags { tick, end: if is_last { ends_batch } else { 0 } };
             let body = if variant.resigned() {
                 resigned
             } else {
@@ -209,34 +182,22 @@ impl Shredder {
         Ok(made)
     }
 
-    fn make_set(
-        &mut self,
-        body: &[u8],
-        variant: Variant,
-        flags: Flags,
-        signer: &dyn Sign,
-    ) -> FecSet {
+    fn make_set(&mut self, body: &[u8], variant: Variant, flags: Flags, signer: &dyn Sign) -> FecSet {
         let mut payloads = BytesMut::zeroed(SHREDS_PER_KIND * (DATA_SHRED_SIZE + CODE_SHRED_SIZE));
         let (data, code) = payloads.split_at_mut(SHREDS_PER_KIND * DATA_SHRED_SIZE);
         for place in 0..SHREDS_PER_KIND {
             let payload = &mut data[place * DATA_SHRED_SIZE..][..DATA_SHRED_SIZE];
             let start = body.len().min(place * variant.capacity());
             let piece = &body[start..body.len().min(start + variant.capacity())];
-            let end = if place == SHREDS_PER_KIND - 1 {
-                flags.end
-            } else {
-                0
-            };
+            let end = if place == SHREDS_PER_KIND - 1 { flags.end } else { 0 };
             self.write_data_shred(payload, variant, (place as u32, flags.tick | end), piece);
         }
         for position in 0..SHREDS_PER_KIND {
             let payload = &mut code[position * CODE_SHRED_SIZE..][..CODE_SHRED_SIZE];
             self.write_code_headers(payload, variant.other_kind(), position as u16);
         }
-        let data_shards = data
-            .chunks_exact(DATA_SHRED_SIZE)
-            .map(|payload| &payload[variant.shard_range()])
-            .collect::<Vec<_>>();
+        let data_shards =
+            data.chunks_exact(DATA_SHRED_SIZE).map(|payload| &payload[variant.shard_range()]).collect::<Vec<_>>();
         let mut code_shards = code
             .chunks_exact_mut(CODE_SHRED_SIZE)
             .map(|payload| &mut payload[variant.other_kind().shard_range()])
@@ -246,13 +207,8 @@ impl Shredder {
     }
 
     fn finish_set(&mut self, mut payloads: BytesMut, signer: &dyn Sign) -> FecSet {
-        let sizes = [
-            (DATA_SHRED_SIZE, SHREDS_PER_KIND),
-            (CODE_SHRED_SIZE, SHREDS_PER_KIND),
-        ];
-        let sizes = sizes
-            .into_iter()
-            .flat_map(|(size, count)| std::iter::repeat_n(size, count));
+        let sizes = [(DATA_SHRED_SIZE, SHREDS_PER_KIND), (CODE_SHRED_SIZE, SHREDS_PER_KIND)];
+        let sizes = sizes.into_iter().flat_map(|(size, count)| std::iter::repeat_n(size, count));
         let parts = sizes.map(|size| payloads.split_to(size)).collect();
         let mut data = seal::sign(parts, signer).expect("a shredder makes well-formed sets");
         let code = data.split_off(SHREDS_PER_KIND);
@@ -263,33 +219,17 @@ impl Shredder {
         FecSet { root, data, code }
     }
 
-    fn write_data_shred(
-        &self,
-        payload: &mut [u8],
-        variant: Variant,
-        (place, flags): (u32, u8),
-        piece: &[u8],
-    ) {
+    fn write_data_shred(&self, payload: &mut [u8], variant: Variant, (place, flags): (u32, u8), piece: &[u8]) {
         let end = DATA_HEADERS + piece.len();
         self.write_common(payload, variant, self.next_data + place);
-        DataHeader {
-            parent_offset: self.parent_offset,
-            flags,
-            end: end as u16,
-        }
-        .write(payload);
+        DataHeader { parent_offset: self.parent_offset, flags, end: end as u16 }.write(payload);
         payload[DATA_HEADERS..end].copy_from_slice(piece);
     }
 
     fn write_code_headers(&self, payload: &mut [u8], variant: Variant, position: u16) {
         self.write_common(payload, variant, self.next_code + u32::from(position));
         let count = SHREDS_PER_KIND as u16;
-        CodeHeader {
-            num_data: count,
-            num_code: count,
-            position,
-        }
-        .write(payload);
+        CodeHeader { num_data: count, num_code: count, position }.write(payload);
     }
 
     fn write_common(&self, payload: &mut [u8], variant: Variant, index: u32) {
@@ -328,19 +268,10 @@ mod tests {
 
     #[test]
     fn a_parent_that_does_not_fit_its_field_is_refused() {
-        for (slot, parent, fits) in [
-            (0, 0, true),
-            (5, 4, true),
-            (5, 5, false),
-            (4, 5, false),
-            (65_535, 0, true),
-            (65_536, 0, false),
-        ] {
-            assert_eq!(
-                shredder(slot, parent).is_ok(),
-                fits,
-                "slot {slot} on {parent}"
-            );
+        for (slot, parent, fits) in
+            [(0, 0, true), (5, 4, true), (5, 5, false), (4, 5, false), (65_535, 0, true), (65_536, 0, false)]
+        {
+            assert_eq!(shredder(slot, parent).is_ok(), fits, "slot {slot} on {parent}");
         }
     }
 
@@ -350,22 +281,10 @@ mod tests {
         let at = ShredIndex::new(1_022 * SET);
         let mut shredder = shredder(5, 4).expect("parent").continue_at(at, at);
         let too_long = vec![3; shredder.room(false) + 1];
-        let full = ShredderError::SlotFull {
-            slot: Slot::new(5),
-            sets: 3,
-            left: 2,
-        };
-        assert_eq!(
-            shredder.shred(&too_long, 1, false, &signer).err(),
-            Some(full)
-        );
+        let full = ShredderError::SlotFull { slot: Slot::new(5), sets: 3, left: 2 };
+        assert_eq!(shredder.shred(&too_long, 1, false, &signer).err(), Some(full));
         let fits = &too_long[1..];
-        assert_eq!(
-            shredder
-                .shred(fits, 1, false, &signer)
-                .map(|sets| sets.len()),
-            Ok(2)
-        );
+        assert_eq!(shredder.shred(fits, 1, false, &signer).map(|sets| sets.len()), Ok(2));
         assert_eq!(shredder.room(true), 0);
         assert!(shredder.shred(&[], 1, true, &signer).is_err());
     }
@@ -379,19 +298,10 @@ mod tests {
         sets.extend(shredder.shred(&batch, 200, true, &signer).expect("room"));
         let mut root = Hash::default();
         for set in &sets {
-            assert!(
-                set.data
-                    .iter()
-                    .chain(&set.code)
-                    .all(|s| s.chained_merkle_root() == root)
-            );
+            assert!(set.data.iter().chain(&set.code).all(|s| s.chained_merkle_root() == root));
             root = set.root;
         }
-        let bytes = sets
-            .iter()
-            .flat_map(|s| &s.data)
-            .flat_map(Shred::data)
-            .copied();
+        let bytes = sets.iter().flat_map(|s| &s.data).flat_map(Shred::data).copied();
         assert!(bytes.eq(batch.iter().chain(&batch).copied()));
         let last = sets.last().and_then(|set| set.data.last()).expect("shreds");
         assert!(last.last_in_slot() && last.resigned() && last.reference_tick() == 63);

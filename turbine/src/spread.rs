@@ -56,34 +56,19 @@ pub(crate) struct Spread {
 impl Spread {
     /// `fanout`: children of a node, instead of what the protocol says.
     pub(crate) fn new(me: Pubkey, shred_version: u16, fanout: Option<usize>) -> Self {
-        Self {
-            me,
-            shred_version,
-            fanout,
-            epochs: BTreeMap::new(),
-            contacts: BTreeMap::new(),
-            contacts_version: 0,
-        }
+        Self { me, shred_version, fanout, epochs: BTreeMap::new(), contacts: BTreeMap::new(), contacts_version: 0 }
     }
 
     pub(crate) fn set_epoch(&mut self, info: EpochInfo) {
         let by_node = info.stakes.by_node();
-        self.epochs.insert(
-            info.first_slot,
-            Known {
-                info,
-                by_node,
-                nodes: None,
-            },
-        );
+        self.epochs.insert(info.first_slot, Known { info, by_node, nodes: None });
         if self.epochs.len() > EPOCHS_MAX {
             self.epochs.pop_first();
         }
     }
 
     pub(crate) fn set_peers(&mut self, peers: &[Peer]) {
-        let ours =
-            |peer: &&Peer| peer.identity != self.me && peer.shred_version == self.shred_version;
+        let ours = |peer: &&Peer| peer.identity != self.me && peer.shred_version == self.shred_version;
         let contact = |peer: &Peer| Some((peer.identity, Route::of(&peer.addresses)?));
         let contacts: BTreeMap<_, _> = peers.iter().filter(ours).filter_map(contact).collect();
         if !contacts.keys().eq(self.contacts.keys()) {
@@ -100,10 +85,7 @@ impl Spread {
     /// The slot's leader; `None` if its epoch is not known.
     pub(crate) fn leader(&self, slot: Slot) -> Option<Pubkey> {
         let known = self.known(slot)?;
-        known
-            .info
-            .leaders
-            .get(slot.since(known.info.first_slot)?.get())
+        known.info.leaders.get(slot.since(known.info.first_slot)?.get())
     }
 
     /// The rules that hold for the slot's shreds; `None` if its epoch is not known.
@@ -114,9 +96,7 @@ impl Spread {
     /// Slots of the epoch that the slot lies in, or of the newest that is known.
     pub(crate) fn slots_in_epoch(&self, slot: Slot) -> u64 {
         let newest = || self.epochs.last_key_value().map(|(_, known)| known);
-        self.known(slot)
-            .or_else(newest)
-            .map_or(0, |known| known.info.slots)
+        self.known(slot).or_else(newest).map_or(0, |known| known.info.slots)
     }
 
     /// Whom this node, as leader, sends a shred to. `None`: it is alone.
@@ -132,34 +112,22 @@ impl Spread {
         let slot = shred.slot();
         let (leader, gates) = (self.leader(slot)?, self.gates(slot)?);
         let fanout = self.fanout.unwrap_or_else(|| fanout(slot, gates));
-        let hop = self
-            .nodes(now, slot)?
-            .hop(&leader, &shred.id(), TreeRng::of(gates), fanout)?;
+        let hop = self.nodes(now, slot)?.hop(&leader, &shred.id(), TreeRng::of(gates), fanout)?;
         let layer = hop.place.layer().saturating_add(1);
-        let children = hop
-            .children
-            .into_iter()
-            .map(|child| self.receiver(child, layer))
-            .collect();
-        Some(Part {
-            place: hop.place,
-            children,
-        })
+        let children = hop.children.into_iter().map(|child| self.receiver(child, layer)).collect();
+        Some(Part { place: hop.place, children })
     }
 
     fn receiver(&self, to: Pubkey, layer: u8) -> Receiver {
-        Receiver {
-            to,
-            addresses: self.contacts.get(&to).copied(),
-            layer,
-        }
+        Receiver { to, addresses: self.contacts.get(&to).copied(), layer }
     }
 
     fn nodes(&mut self, now: Now, slot: Slot) -> Option<&ClusterNodes> {
         let (_, known) = self.epochs.range_mut(..=slot).next_back()?;
-        let outdated = known.nodes.as_ref().is_none_or(|(made, version, _)| {
-            *version != self.contacts_version && now.since(*made) >= NODES_LIFE
-        });
+        let outdated = known
+            .nodes
+            .as_ref()
+            .is_none_or(|(made, version, _)| *version != self.contacts_version && now.since(*made) >= NODES_LIFE);
         if outdated {
             let nodes = ClusterNodes::new(self.me, &known.by_node, self.contacts.keys().copied());
             known.nodes = Some((now, self.contacts_version, nodes));
@@ -198,10 +166,7 @@ mod tests {
         assert_eq!(spread.epochs.len(), EPOCHS_MAX);
         assert!(spread.gates(Slot::new(31)).is_none());
         assert!(spread.gates(Slot::new(32)).is_some());
-        assert!(
-            spread.gates(Slot::new(15 * 32)).is_none(),
-            "between known epochs"
-        );
+        assert!(spread.gates(Slot::new(15 * 32)).is_none(), "between known epochs");
         assert!(spread.leader(Slot::new(32)).is_none(), "nobody has stake");
     }
 }

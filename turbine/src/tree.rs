@@ -61,11 +61,7 @@ impl TreeRng {
     /// The generator for an epoch.
     #[must_use]
     pub const fn of(gates: Gates) -> Self {
-        if gates.has(Gate::ChaCha8) {
-            Self::ChaCha8
-        } else {
-            Self::ChaCha20
-        }
+        if gates.has(Gate::ChaCha8) { Self::ChaCha8 } else { Self::ChaCha20 }
     }
 }
 
@@ -110,11 +106,7 @@ impl WeightedShuffle {
         for parent in (1..width).rev() {
             sums[parent] = sums[2 * parent] + sums[2 * parent + 1];
         }
-        Self {
-            sums,
-            width,
-            weightless,
-        }
+        Self { sums, width, weightless }
     }
 
     /// Takes an index out without drawing it. Does nothing if it is out already.
@@ -220,40 +212,18 @@ pub struct ClusterNodes {
 impl ClusterNodes {
     /// The nodes with stake, those that gossip has a TVU address of on the same chain (`contacts`), and this one.
     #[must_use]
-    pub fn new(
-        me: Pubkey,
-        stakes: &BTreeMap<Pubkey, u64>,
-        contacts: impl IntoIterator<Item = Pubkey>,
-    ) -> Self {
-        let staked = stakes
-            .iter()
-            .filter(|(_, stake)| **stake > 0)
-            .map(|(key, stake)| (*stake, *key));
+    pub fn new(me: Pubkey, stakes: &BTreeMap<Pubkey, u64>, contacts: impl IntoIterator<Item = Pubkey>) -> Self {
+        let staked = stakes.iter().filter(|(_, stake)| **stake > 0).map(|(key, stake)| (*stake, *key));
         let of_key = |key: Pubkey| (stakes.get(&key).copied().unwrap_or(0), key);
         let mut nodes = staked.collect::<Vec<_>>();
-        nodes.extend(
-            contacts
-                .into_iter()
-                .chain([me])
-                .map(of_key)
-                .filter(|(stake, _)| *stake == 0),
-        );
+        nodes.extend(contacts.into_iter().chain([me]).map(of_key).filter(|(stake, _)| *stake == 0));
         nodes.sort_unstable_by(|a, b| b.cmp(a));
         nodes.dedup();
         let staked = nodes.partition_point(|(stake, _)| *stake > 0);
         nodes.truncate(staked + MAX_UNSTAKED_NODES);
-        let places = nodes
-            .iter()
-            .enumerate()
-            .map(|(place, (_, key))| (*key, place))
-            .collect();
+        let places = nodes.iter().enumerate().map(|(place, (_, key))| (*key, place)).collect();
         let shuffle = WeightedShuffle::new(nodes.iter().map(|(stake, _)| *stake));
-        Self {
-            me,
-            nodes,
-            places,
-            shuffle,
-        }
+        Self { me, nodes, places, shuffle }
     }
 
     /// The nodes before they are shuffled, with their stakes in lamports.
@@ -264,12 +234,7 @@ impl ClusterNodes {
 
     /// The tree of a shred. The draws happen as far as positions are asked for.
     #[must_use]
-    pub fn order(
-        &self,
-        leader: &Pubkey,
-        shred: &ShredId,
-        rng: TreeRng,
-    ) -> Box<dyn Iterator<Item = Pubkey> + '_> {
+    pub fn order(&self, leader: &Pubkey, shred: &ShredId, rng: TreeRng) -> Box<dyn Iterator<Item = Pubkey> + '_> {
         let mut shuffle = self.shuffle.clone();
         if let Some(place) = self.places.get(leader) {
             shuffle.remove(*place);
@@ -290,13 +255,7 @@ impl ClusterNodes {
 
     /// This node's part in the tree of a shred. `None`: it is the shred's leader.
     #[must_use]
-    pub fn hop(
-        &self,
-        leader: &Pubkey,
-        shred: &ShredId,
-        rng: TreeRng,
-        fanout: usize,
-    ) -> Option<Hop> {
+    pub fn hop(&self, leader: &Pubkey, shred: &ShredId, rng: TreeRng, fanout: usize) -> Option<Hop> {
         Hop::find(self.order(leader, shred, rng), &self.me, fanout)
     }
 }
@@ -315,11 +274,7 @@ pub struct Hop {
 impl Hop {
     /// Finds a node's part in a tree that is given by its order; draws no further than needed.
     #[must_use]
-    pub fn find(
-        order: impl IntoIterator<Item = Pubkey>,
-        node: &Pubkey,
-        fanout: usize,
-    ) -> Option<Self> {
+    pub fn find(order: impl IntoIterator<Item = Pubkey>, node: &Pubkey, fanout: usize) -> Option<Self> {
         let mut order = order.into_iter();
         let mut before = Vec::new();
         loop {
@@ -340,11 +295,7 @@ impl Hop {
             at = child;
         }
         let parent = parent_position(position, fanout).map(|at| before[at]);
-        Some(Self {
-            place: Place::of_position(position, fanout),
-            parent,
-            children,
-        })
+        Some(Self { place: Place::of_position(position, fanout), parent, children })
     }
 }
 
@@ -362,11 +313,7 @@ fn parent_position(position: usize, fanout: usize) -> Option<usize> {
     let before = position.checked_sub(1)?;
     let above = before / fanout;
     let anchor = above - above.saturating_sub(1) % fanout;
-    Some(if anchor == 0 {
-        0
-    } else {
-        anchor + before % fanout
-    })
+    Some(if anchor == 0 { 0 } else { anchor + before % fanout })
 }
 
 #[cfg(test)]
@@ -379,19 +326,11 @@ mod tests {
             let mut seen = vec![None; 2_000];
             for position in 0..seen.len() {
                 for child in child_positions(position, fanout).take_while(|child| *child < 2_000) {
-                    assert_eq!(
-                        seen[child].replace(position),
-                        None,
-                        "two parents of {child}"
-                    );
+                    assert_eq!(seen[child].replace(position), None, "two parents of {child}");
                 }
             }
             for (position, parent) in seen.into_iter().enumerate() {
-                assert_eq!(
-                    parent,
-                    parent_position(position, fanout),
-                    "{position} of {fanout}"
-                );
+                assert_eq!(parent, parent_position(position, fanout), "{position} of {fanout}");
             }
         }
     }
@@ -399,9 +338,7 @@ mod tests {
     #[test]
     fn weights_beyond_64_bits_count_as_none() {
         let shuffle = WeightedShuffle::new([u64::MAX, 1, 0, 5]);
-        let order = shuffle
-            .shuffle(ChaCha8Rng::from_seed([1; 32]))
-            .collect::<Vec<_>>();
+        let order = shuffle.shuffle(ChaCha8Rng::from_seed([1; 32])).collect::<Vec<_>>();
         assert_eq!(order.first(), Some(&0));
         assert_eq!(order.len(), 4);
     }
@@ -434,9 +371,6 @@ mod tests {
         assert_eq!(fanout(Slot::new(11), Gates::NONE), 64);
         assert_eq!(fanout(Slot::new(359 + 61), extended), 1_280);
         assert_eq!(fanout(Slot::new(12), extended), 200);
-        assert_eq!(
-            fanout(Slot::new(11), off.with(Gate::ExtendedFanoutExperiments)),
-            200
-        );
+        assert_eq!(fanout(Slot::new(11), off.with(Gate::ExtendedFanoutExperiments)), 200);
     }
 }

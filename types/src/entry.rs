@@ -73,9 +73,7 @@ pub fn decode_batch(bytes: &[u8]) -> Result<Vec<Entry>, EntryError> {
     }
     let mut rest = bytes;
     let count = count(&mut rest, ENTRY_BYTES_MIN).ok_or(EntryError::Cut { entry: 0 })?;
-    (0..count)
-        .map(|entry| decode_entry(&mut rest, entry))
-        .collect()
+    (0..count).map(|entry| decode_entry(&mut rest, entry)).collect()
 }
 
 fn decode_entry(rest: &mut &[u8], entry: usize) -> Result<Entry, EntryError> {
@@ -85,19 +83,12 @@ fn decode_entry(rest: &mut &[u8], entry: usize) -> Result<Entry, EntryError> {
     let count = count(rest, TRANSACTION_BYTES_MIN).ok_or(cut)?;
     let mut transactions = Vec::with_capacity(count);
     for transaction in 0..count {
-        let decoded = decode_transaction(rest).map_err(|source| EntryError::Transaction {
-            entry,
-            transaction,
-            source,
-        })?;
+        let decoded =
+            decode_transaction(rest).map_err(|source| EntryError::Transaction { entry, transaction, source })?;
         *rest = rest.get(decoded.length..).unwrap_or_default();
         transactions.push(decoded.transaction);
     }
-    Ok(Entry {
-        num_hashes,
-        hash,
-        transactions,
-    })
+    Ok(Entry { num_hashes, hash, transactions })
 }
 
 fn take<'a, const N: usize>(rest: &mut &'a [u8]) -> Option<&'a [u8; N]> {
@@ -119,35 +110,16 @@ mod tests {
     use proptest::{collection::vec, prelude::*};
     use rand::{Rng as _, SeedableRng as _};
     use rand_chacha::ChaCha8Rng;
-    use solana_message::{
-        Message, MessageHeader, VersionedMessage, compiled_instruction::CompiledInstruction, v0,
-    };
+    use solana_message::{Message, MessageHeader, VersionedMessage, compiled_instruction::CompiledInstruction, v0};
 
     fn message() -> impl Strategy<Value = VersionedMessage> {
         let keys = vec(any::<[u8; 32]>().prop_map(Pubkey::from), 0..140);
-        let instruction = (
-            any::<u8>(),
-            vec(any::<u8>(), 0..4),
-            vec(any::<u8>(), 0..200),
-        )
-            .prop_map(|(program_id_index, accounts, data)| CompiledInstruction {
-                program_id_index,
-                accounts,
-                data,
-            });
-        let lookup = (
-            any::<[u8; 32]>(),
-            vec(any::<u8>(), 0..3),
-            vec(any::<u8>(), 0..3),
-        );
+        let instruction = (any::<u8>(), vec(any::<u8>(), 0..4), vec(any::<u8>(), 0..200))
+            .prop_map(|(program_id_index, accounts, data)| CompiledInstruction { program_id_index, accounts, data });
+        let lookup = (any::<[u8; 32]>(), vec(any::<u8>(), 0..3), vec(any::<u8>(), 0..3));
         let lookups = vec(lookup, 0..3);
-        (
-            0..0x80u8,
-            keys,
-            vec(instruction, 0..4),
-            proptest::option::of(lookups),
-        )
-            .prop_map(|(signers, account_keys, instructions, lookups)| {
+        (0..0x80u8, keys, vec(instruction, 0..4), proptest::option::of(lookups)).prop_map(
+            |(signers, account_keys, instructions, lookups)| {
                 let header = MessageHeader {
                     num_required_signatures: signers,
                     num_readonly_signed_accounts: 1,
@@ -155,21 +127,14 @@ mod tests {
                 };
                 let recent_blockhash = Hash::new_from_array([signers; 32]);
                 let Some(lookups) = lookups else {
-                    return VersionedMessage::Legacy(Message {
-                        header,
-                        account_keys,
-                        recent_blockhash,
-                        instructions,
-                    });
+                    return VersionedMessage::Legacy(Message { header, account_keys, recent_blockhash, instructions });
                 };
                 let lookups = lookups.into_iter();
                 let address_table_lookups = lookups
-                    .map(|(key, writable_indexes, readonly_indexes)| {
-                        v0::MessageAddressTableLookup {
-                            account_key: Pubkey::from(key),
-                            writable_indexes,
-                            readonly_indexes,
-                        }
+                    .map(|(key, writable_indexes, readonly_indexes)| v0::MessageAddressTableLookup {
+                        account_key: Pubkey::from(key),
+                        writable_indexes,
+                        readonly_indexes,
                     })
                     .collect();
                 VersionedMessage::V0(v0::Message {
@@ -179,26 +144,18 @@ mod tests {
                     instructions,
                     address_table_lookups,
                 })
-            })
+            },
+        )
     }
 
     fn entries() -> impl Strategy<Value = Vec<Entry>> {
-        let signatures = vec(
-            any::<u8>().prop_map(|byte| Signature::from([byte; 64])),
-            0..130,
-        );
+        let signatures = vec(any::<u8>().prop_map(|byte| Signature::from([byte; 64])), 0..130);
         let transaction =
-            (signatures, message()).prop_map(|(signatures, message)| VersionedTransaction {
-                signatures,
-                message,
+            (signatures, message()).prop_map(|(signatures, message)| VersionedTransaction { signatures, message });
+        let entry =
+            (any::<u64>(), any::<[u8; 32]>(), vec(transaction, 0..3)).prop_map(|(num_hashes, hash, transactions)| {
+                Entry { num_hashes, hash: Hash::new_from_array(hash), transactions }
             });
-        let entry = (any::<u64>(), any::<[u8; 32]>(), vec(transaction, 0..3)).prop_map(
-            |(num_hashes, hash, transactions)| Entry {
-                num_hashes,
-                hash: Hash::new_from_array(hash),
-                transactions,
-            },
-        );
         vec(entry, 0..4)
     }
 

@@ -20,10 +20,7 @@ impl Now {
     #[must_use]
     pub fn after(self, later: Duration) -> Self {
         let us = u64::try_from(later.as_micros()).unwrap_or(u64::MAX);
-        Self {
-            mono_us: self.mono_us.saturating_add(us),
-            unix_ms: self.unix_ms.saturating_add(us / 1_000),
-        }
+        Self { mono_us: self.mono_us.saturating_add(us), unix_ms: self.unix_ms.saturating_add(us / 1_000) }
     }
 
     /// How long ago `earlier` was; zero if it is still to come.

@@ -33,9 +33,7 @@ impl LeaderSchedule {
     #[must_use]
     pub fn new(epoch: Epoch, slots_in_epoch: u64, stakes: &EpochStakes) -> Self {
         let accounts = stakes.by_vote_account.iter();
-        let items = accounts
-            .map(|(account, vote)| (vote.stake, *account, vote.node))
-            .collect();
+        let items = accounts.map(|(account, vote)| (vote.stake, *account, vote.node)).collect();
         Self::draw(epoch, slots_in_epoch, items)
     }
 
@@ -56,12 +54,7 @@ impl LeaderSchedule {
         nodes.dedup();
         // Without stake nobody leads: an empty schedule, as if the epoch were unknown.
         let Ok(weights) = WeightedIndex::new(items.iter().map(|(stake, ..)| *stake)) else {
-            return Self {
-                epoch,
-                slots: 0,
-                nodes: Vec::new(),
-                windows: Vec::new(),
-            };
+            return Self { epoch, slots: 0, nodes: Vec::new(), windows: Vec::new() };
         };
         let places: Vec<u32> = items
             .iter()
@@ -73,15 +66,8 @@ impl LeaderSchedule {
         let mut seed = [0; 32];
         seed[..8].copy_from_slice(&epoch.get().to_le_bytes());
         let mut rng = ChaCha20Rng::from_seed(seed);
-        let windows = (0..slots.div_ceil(LEADER_WINDOW_SLOTS))
-            .map(|_| places[weights.sample(&mut rng)])
-            .collect();
-        Self {
-            epoch,
-            slots,
-            nodes,
-            windows,
-        }
+        let windows = (0..slots.div_ceil(LEADER_WINDOW_SLOTS)).map(|_| places[weights.sample(&mut rng)]).collect();
+        Self { epoch, slots, nodes, windows }
     }
 
     /// The number of slots it covers; 0 when nobody had stake.
@@ -128,11 +114,7 @@ impl LeaderSchedule {
             return Vec::new();
         };
         (0..self.slots)
-            .zip(
-                self.windows
-                    .iter()
-                    .flat_map(|window| [*window; LEADER_WINDOW_SLOTS as usize]),
-            )
+            .zip(self.windows.iter().flat_map(|window| [*window; LEADER_WINDOW_SLOTS as usize]))
             .filter(|(_, leader)| *leader as usize == place)
             .map(|(index, _)| index)
             .collect()
@@ -142,11 +124,7 @@ impl LeaderSchedule {
     fn next_index_of(&self, node: &Pubkey, from: u64, end: u64) -> Option<u64> {
         let place = u32::try_from(self.nodes.binary_search(node).ok()?).ok()?;
         let first = usize::try_from(from / LEADER_WINDOW_SLOTS).ok()?;
-        let skipped = self
-            .windows
-            .get(first..)?
-            .iter()
-            .position(|leader| *leader == place)?;
+        let skipped = self.windows.get(first..)?.iter().position(|leader| *leader == place)?;
         let window = (first + skipped) as u64;
         let index = from.max(window * LEADER_WINDOW_SLOTS);
         (index < end.min(self.slots)).then_some(index)
@@ -166,10 +144,7 @@ impl Leaders {
     /// Knows how slots fall into epochs, and no leader yet.
     #[must_use]
     pub fn new(epoch_schedule: EpochSchedule) -> Self {
-        Self {
-            epoch_schedule,
-            schedules: BTreeMap::new(),
-        }
+        Self { epoch_schedule, schedules: BTreeMap::new() }
     }
 
     /// Learns the schedule of an epoch, in place of an earlier one for that epoch. When full, the
@@ -236,16 +211,10 @@ mod tests {
 
     fn stakes(all: &[(u8, u8, u64)]) -> EpochStakes {
         let accounts = all.iter().map(|(account, node, stake)| {
-            let vote = VoteStake {
-                node: key(*node),
-                authorized_voter: key(*node),
-                stake: *stake,
-            };
+            let vote = VoteStake { node: key(*node), authorized_voter: key(*node), stake: *stake };
             (key(*account), vote)
         });
-        EpochStakes {
-            by_vote_account: accounts.collect(),
-        }
+        EpochStakes { by_vote_account: accounts.collect() }
     }
 
     fn schedule(epoch: u64, slots: u64) -> Arc<LeaderSchedule> {
@@ -286,9 +255,8 @@ mod tests {
         }
         for from in 0..128 {
             for within in [0, 1, 3, 40, 128] {
-                let slow = (from..(from + within).min(128))
-                    .map(Slot::new)
-                    .find(|slot| leaders.leader(*slot) == Some(key(2)));
+                let slow =
+                    (from..(from + within).min(128)).map(Slot::new).find(|slot| leaders.leader(*slot) == Some(key(2)));
                 let found = leaders.next_slot_of(&key(2), Slot::new(from), within);
                 assert_eq!(found, slow, "from {from} within {within}");
             }

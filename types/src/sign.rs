@@ -40,10 +40,7 @@ pub fn fits_role(role: SignRole, message: &[u8]) -> bool {
     match role {
         SignRole::ShredRoot | SignRole::PingPong => message.len() == 32,
         SignRole::Gossip => message.len() > 32 && message.len() <= 1_232,
-        SignRole::Repair => {
-            (80..=200).contains(&message.len())
-                && matches!(message.get(..4), Some([8..=11, 0, 0, 0]))
-        }
+        SignRole::Repair => (80..=200).contains(&message.len()) && matches!(message.get(..4), Some([8..=11, 0, 0, 0])),
         SignRole::Tower => message.len() > 32 && message.len() <= 4_096,
     }
 }

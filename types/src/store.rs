@@ -114,7 +114,8 @@ pub trait Store: Send + Sync {
     ///
     /// # Errors
     /// If the storage below fails.
-    fn range_back(&self, space: Space, from: &[u8], to: &[u8], limit: usize) -> Result<Vec<(Bytes, Bytes)>, StoreError>;
+    fn range_back(&self, space: Space, from: &[u8], to: &[u8], limit: usize)
+    -> Result<Vec<(Bytes, Bytes)>, StoreError>;
 
     /// Applies a batch: visible to reads when the call returns; with `durable`, also on disk.
     ///

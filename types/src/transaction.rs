@@ -49,9 +49,7 @@ impl DecodedTransaction {
     /// The signed bytes within `bytes`, from which this was decoded.
     #[must_use]
     pub fn message_bytes<'a>(&self, bytes: &'a [u8]) -> &'a [u8] {
-        bytes
-            .get(self.message_offset..self.length)
-            .unwrap_or_default()
+        bytes.get(self.message_offset..self.length).unwrap_or_default()
     }
 }
 
@@ -65,15 +63,8 @@ pub fn decode_transaction(bytes: &[u8]) -> Result<DecodedTransaction, Transactio
     let signatures = reader.list(64, |r| r.array().map(Signature::from))?;
     let message_offset = reader.at;
     let message = message(&mut reader)?;
-    let transaction = VersionedTransaction {
-        signatures,
-        message,
-    };
-    Ok(DecodedTransaction {
-        transaction,
-        message_offset,
-        length: reader.at,
-    })
+    let transaction = VersionedTransaction { signatures, message };
+    Ok(DecodedTransaction { transaction, message_offset, length: reader.at })
 }
 
 /// Decodes a transaction that must take all of `bytes`, as in a packet or an RPC call.
@@ -132,12 +123,7 @@ fn message(reader: &mut Reader<'_>) -> Result<VersionedMessage, TransactionError
     let recent_blockhash = Hash::new_from_array(reader.array()?);
     let instructions = reader.list(3, instruction)?;
     if !versioned {
-        let message = Message {
-            header,
-            account_keys,
-            recent_blockhash,
-            instructions,
-        };
+        let message = Message { header, account_keys, recent_blockhash, instructions };
         return Ok(VersionedMessage::Legacy(message));
     }
     let address_table_lookups = reader.list(34, lookup)?;

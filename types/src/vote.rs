@@ -8,9 +8,7 @@ mod wire;
 
 use crate::{Hash, Pubkey, Signature};
 use solana_keypair::Keypair;
-use solana_message::{
-    MessageHeader, VersionedMessage, compiled_instruction::CompiledInstruction, legacy,
-};
+use solana_message::{MessageHeader, VersionedMessage, compiled_instruction::CompiledInstruction, legacy};
 use solana_signer::Signer as _;
 use solana_transaction::versioned::VersionedTransaction;
 
@@ -196,10 +194,7 @@ pub fn is_simple_vote(transaction: &VersionedTransaction) -> bool {
         return false;
     };
     (1..=2).contains(&transaction.signatures.len())
-        && message
-            .account_keys
-            .get(usize::from(instruction.program_id_index))
-            == Some(&solana_sdk_ids::vote::ID)
+        && message.account_keys.get(usize::from(instruction.program_id_index)) == Some(&solana_sdk_ids::vote::ID)
 }
 
 /// The signed transaction that casts `vote`: a legacy message paid by `identity`, signed by it and by the
@@ -214,10 +209,7 @@ pub fn tower_sync_transaction(
     identity: &Keypair,
     voter: &Keypair,
 ) -> VersionedTransaction {
-    let data = vote
-        .tower_sync()
-        .encode()
-        .expect("a tower's votes ascend and its counts fit a byte");
+    let data = vote.tower_sync().encode().expect("a tower's votes ascend and its counts fit a byte");
     let same = identity.pubkey() == voter.pubkey();
     let mut account_keys = vec![identity.pubkey()];
     if !same {
@@ -254,10 +246,7 @@ pub fn tower_sync_transaction(
     if !same {
         signatures.push(voter.sign_message(&bytes));
     }
-    VersionedTransaction {
-        signatures,
-        message: VersionedMessage::Legacy(message),
-    }
+    VersionedTransaction { signatures, message: VersionedMessage::Legacy(message) }
 }
 
 #[cfg(test)]
@@ -266,28 +255,13 @@ mod tests {
 
     #[test]
     fn a_vote_account_that_votes_for_itself_is_named_once() {
-        let (identity, voter) = (
-            Keypair::new_from_array([1; 32]),
-            Keypair::new_from_array([2; 32]),
-        );
-        let vote = VoteOnWire {
-            vote_account: voter.pubkey(),
-            ..vote(&[4, 5])
-        };
+        let (identity, voter) = (Keypair::new_from_array([1; 32]), Keypair::new_from_array([2; 32]));
+        let vote = VoteOnWire { vote_account: voter.pubkey(), ..vote(&[4, 5]) };
         let transaction = tower_sync_transaction(&vote, Hash::default(), &identity, &voter);
         let keys = transaction.message.static_account_keys();
-        assert_eq!(
-            keys,
-            [identity.pubkey(), voter.pubkey(), solana_sdk_ids::vote::ID]
-        );
-        assert!(
-            transaction.message.header().num_readonly_signed_accounts == 0,
-            "the account is written"
-        );
-        assert_eq!(
-            parse_vote(&transaction).map(|p| (p.vote_account, p.voter)),
-            Some((voter.pubkey(), voter.pubkey()))
-        );
+        assert_eq!(keys, [identity.pubkey(), voter.pubkey(), solana_sdk_ids::vote::ID]);
+        assert!(transaction.message.header().num_readonly_signed_accounts == 0, "the account is written");
+        assert_eq!(parse_vote(&transaction).map(|p| (p.vote_account, p.voter)), Some((voter.pubkey(), voter.pubkey())));
         assert!(transaction.verify_with_results().iter().all(|valid| *valid));
     }
 
@@ -295,11 +269,7 @@ mod tests {
         let count = u32::try_from(slots.len()).expect("few");
         VoteOnWire {
             vote_account: Pubkey::new_from_array([7; 32]),
-            slots: slots
-                .iter()
-                .zip(0..count)
-                .map(|(&slot, i)| (slot, count - i))
-                .collect(),
+            slots: slots.iter().zip(0..count).map(|(&slot, i)| (slot, count - i)).collect(),
             root: Some(3),
             hash: Hash::new_from_array([8; 32]),
             block_id: Hash::new_from_array([9; 32]),
@@ -322,32 +292,21 @@ mod tests {
         assert_eq!(read.voted, cast);
         assert_eq!((read.voter, read.last_slot), (voter.pubkey(), 700));
         assert!(is_simple_vote(&transaction));
-        assert!(
-            transaction
-                .verify_with_results()
-                .into_iter()
-                .all(|valid| valid)
-        );
+        assert!(transaction.verify_with_results().into_iter().all(|valid| valid));
     }
 
     #[test]
     fn a_node_that_is_its_own_voter_signs_once() {
         let identity = Keypair::new();
-        let transaction =
-            tower_sync_transaction(&vote(&[5]), Hash::default(), &identity, &identity);
+        let transaction = tower_sync_transaction(&vote(&[5]), Hash::default(), &identity, &identity);
         assert_eq!(transaction.signatures.len(), 1);
-        assert_eq!(
-            parse_vote(&transaction).expect("a vote").voter,
-            identity.pubkey()
-        );
+        assert_eq!(parse_vote(&transaction).expect("a vote").voter, identity.pubkey());
     }
 
     #[test]
     fn a_voter_that_did_not_sign_has_not_voted() {
         let mut transaction = transaction();
-        let VersionedMessage::Legacy(message) = &mut transaction.message else {
-            panic!("legacy")
-        };
+        let VersionedMessage::Legacy(message) = &mut transaction.message else { panic!("legacy") };
         message.instructions[0].accounts[1] = 2;
         assert_eq!(parse_vote(&transaction), None);
     }
@@ -356,9 +315,7 @@ mod tests {
     fn indexes_past_the_keys_are_no_vote() {
         for field in 0..3 {
             let mut transaction = transaction();
-            let VersionedMessage::Legacy(message) = &mut transaction.message else {
-                panic!()
-            };
+            let VersionedMessage::Legacy(message) = &mut transaction.message else { panic!() };
             match field {
                 0 => message.instructions[0].program_id_index = 200,
                 1 => message.instructions[0].accounts[0] = 200,
@@ -371,9 +328,7 @@ mod tests {
     #[test]
     fn a_second_instruction_leaves_the_lane_of_votes() {
         let mut transaction = transaction();
-        let VersionedMessage::Legacy(message) = &mut transaction.message else {
-            panic!()
-        };
+        let VersionedMessage::Legacy(message) = &mut transaction.message else { panic!() };
         let again = message.instructions[0].clone();
         message.instructions.push(again);
         assert!(!is_simple_vote(&transaction));

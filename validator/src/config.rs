@@ -218,7 +218,9 @@ impl Settings {
             for (place, port) in ports.iter().enumerate() {
                 if port.is_some_and(|port| port != 0) && ports[..place].contains(port) {
                     let port = port.unwrap_or_default();
-                    return Err(ConfigError::Relation(format!("port {port} is given twice; every service needs its own")));
+                    return Err(ConfigError::Relation(format!(
+                        "port {port} is given twice; every service needs its own"
+                    )));
                 }
             }
         }
@@ -241,7 +243,8 @@ struct Documented {
 #[must_use]
 pub fn documented_defaults() -> String {
     let defaults = toml::Table::try_from(Settings::defaults()).expect("settings are a table");
-    let mut text = String::from("# Configuration of `sundog validator`. Every key is also a flag and an environment variable.\n");
+    let mut text =
+        String::from("# Configuration of `sundog validator`. Every key is also a flag and an environment variable.\n");
     for argument in Documented::command().get_arguments() {
         let id = argument.get_id().as_str();
         let key = id.replace('_', "-");
@@ -275,7 +278,8 @@ mod tests {
 
     fn complete() -> Settings {
         let file = |name: &str| Some(PathBuf::from(name));
-        let given = Settings { identity: file("id"), ledger: file("ledger"), genesis: file("genesis"), ..Settings::default() };
+        let given =
+            Settings { identity: file("id"), ledger: file("ledger"), genesis: file("genesis"), ..Settings::default() };
         given.over(Settings::defaults())
     }
 

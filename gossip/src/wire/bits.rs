@@ -57,10 +57,7 @@ impl<B: Block> BitVec<B> {
     pub fn zeros(bits: u32) -> Self {
         let bits = u64::from(bits);
         let blocks = usize::try_from(bits.div_ceil(B::BITS)).expect("at most 2^29 blocks");
-        Self {
-            blocks: vec![B::default(); blocks],
-            bits,
-        }
+        Self { blocks: vec![B::default(); blocks], bits }
     }
 
     /// The bits of whole blocks.

@@ -59,11 +59,7 @@ impl<'a> Reader<'a> {
     /// # Errors
     /// [`DecodeError::Trailing`] when bytes are left.
     pub const fn finish(self) -> Result<(), DecodeError> {
-        if self.rest.is_empty() {
-            Ok(())
-        } else {
-            Err(DecodeError::Trailing(self.rest.len()))
-        }
+        if self.rest.is_empty() { Ok(()) } else { Err(DecodeError::Trailing(self.rest.len())) }
     }
 
     /// The next `count` bytes.
@@ -71,10 +67,7 @@ impl<'a> Reader<'a> {
     /// # Errors
     /// [`DecodeError::Truncated`] when there are not so many.
     pub fn bytes(&mut self, count: usize) -> Result<&'a [u8], DecodeError> {
-        let (head, rest) = self
-            .rest
-            .split_at_checked(count)
-            .ok_or(DecodeError::Truncated)?;
+        let (head, rest) = self.rest.split_at_checked(count).ok_or(DecodeError::Truncated)?;
         self.rest = rest;
         Ok(head)
     }
@@ -84,10 +77,7 @@ impl<'a> Reader<'a> {
     /// # Errors
     /// [`DecodeError::Truncated`] when there are not so many.
     pub fn array<const N: usize>(&mut self) -> Result<[u8; N], DecodeError> {
-        let (head, rest) = self
-            .rest
-            .split_first_chunk::<N>()
-            .ok_or(DecodeError::Truncated)?;
+        let (head, rest) = self.rest.split_first_chunk::<N>().ok_or(DecodeError::Truncated)?;
         self.rest = rest;
         Ok(*head)
     }
@@ -185,10 +175,7 @@ impl<'a> Reader<'a> {
     ///
     /// # Errors
     /// The first error of an item.
-    pub fn vec<T>(
-        &mut self,
-        item: impl Fn(&mut Self) -> Result<T, DecodeError>,
-    ) -> Result<Vec<T>, DecodeError> {
+    pub fn vec<T>(&mut self, item: impl Fn(&mut Self) -> Result<T, DecodeError>) -> Result<Vec<T>, DecodeError> {
         let count = self.u64()?;
         self.items(count, item)
     }
@@ -197,10 +184,7 @@ impl<'a> Reader<'a> {
     ///
     /// # Errors
     /// The first error of the count or an item.
-    pub fn short_vec<T>(
-        &mut self,
-        item: impl Fn(&mut Self) -> Result<T, DecodeError>,
-    ) -> Result<Vec<T>, DecodeError> {
+    pub fn short_vec<T>(&mut self, item: impl Fn(&mut Self) -> Result<T, DecodeError>) -> Result<Vec<T>, DecodeError> {
         let count = self.compact_u16()?;
         self.items(u64::from(count), item)
     }
@@ -255,11 +239,7 @@ impl<'a> Reader<'a> {
             }
             value |= low << shift;
             if byte & 0x80 == 0 {
-                return if byte == 0 && shift > 0 {
-                    Err(DecodeError::Compact)
-                } else {
-                    Ok(value)
-                };
+                return if byte == 0 && shift > 0 { Err(DecodeError::Compact) } else { Ok(value) };
             }
             shift += 7;
         }

@@ -87,10 +87,8 @@ impl ContactInfo {
 
     /// Replaces the sockets; unusable ones (port 0, unspecified or multicast address) are left out.
     pub fn set_sockets(&mut self, sockets: &Addresses) {
-        let mut listed: Vec<(u8, SocketAddr)> = by_key(sockets)
-            .into_iter()
-            .filter_map(|(key, socket)| Some((key, socket.filter(usable)?)))
-            .collect();
+        let mut listed: Vec<(u8, SocketAddr)> =
+            by_key(sockets).into_iter().filter_map(|(key, socket)| Some((key, socket.filter(usable)?))).collect();
         listed.sort_by_key(|(key, socket)| (socket.port(), *key));
         self.addresses.clear();
         self.sockets.clear();
@@ -102,11 +100,7 @@ impl ContactInfo {
                 self.addresses.len() - 1
             });
             let address = u8::try_from(address).expect("at most eleven sockets");
-            self.sockets.push(SocketEntry {
-                key,
-                address,
-                offset: socket.port() - last,
-            });
+            self.sockets.push(SocketEntry { key, address, offset: socket.port() - last });
             last = socket.port();
         }
     }
@@ -130,10 +124,7 @@ impl ContactInfo {
     /// The usable socket with this key.
     #[must_use]
     pub fn socket(&self, key: u8) -> Option<SocketAddr> {
-        self.sockets()
-            .find(|(k, _)| *k == key)
-            .map(|(_, socket)| socket)
-            .filter(usable)
+        self.sockets().find(|(k, _)| *k == key).map(|(_, socket)| socket).filter(usable)
     }
 
     /// Where its gossip listens.
@@ -174,19 +165,11 @@ impl ContactInfo {
             version: read_version(reader)?,
             addresses: reader.short_vec(Reader::ip)?,
             sockets: reader.short_vec(|reader| {
-                Ok(SocketEntry {
-                    key: reader.u8()?,
-                    address: reader.u8()?,
-                    offset: reader.varint_u16()?,
-                })
+                Ok(SocketEntry { key: reader.u8()?, address: reader.u8()?, offset: reader.varint_u16()? })
             })?,
         };
         skip_extensions(reader)?;
-        if info.is_consistent() {
-            Ok(info)
-        } else {
-            Err(DecodeError::Contact)
-        }
+        if info.is_consistent() { Ok(info) } else { Err(DecodeError::Contact) }
     }
 
     /// Writes it.
@@ -218,17 +201,11 @@ impl ContactInfo {
         let distinct: BTreeSet<&IpAddr> = self.addresses.iter().collect();
         let keys: BTreeSet<u8> = self.sockets.iter().map(|entry| entry.key).collect();
         let used: BTreeSet<u8> = self.sockets.iter().map(|entry| entry.address).collect();
-        let last_port: u64 = self
-            .sockets
-            .iter()
-            .map(|entry| u64::from(entry.offset))
-            .sum();
+        let last_port: u64 = self.sockets.iter().map(|entry| u64::from(entry.offset)).sum();
         distinct.len() == self.addresses.len()
             && keys.len() == self.sockets.len()
             && used.len() == self.addresses.len()
-            && used
-                .iter()
-                .all(|index| usize::from(*index) < self.addresses.len())
+            && used.iter().all(|index| usize::from(*index) < self.addresses.len())
             && last_port <= u64::from(u16::MAX)
     }
 }
@@ -257,11 +234,7 @@ fn by_key(sockets: &Addresses) -> [(u8, Option<SocketAddr>); 11] {
 
 fn read_version(reader: &mut Reader<'_>) -> Result<Version, DecodeError> {
     Ok(Version {
-        number: [
-            reader.varint_u16()?,
-            reader.varint_u16()?,
-            reader.varint_u16()?,
-        ],
+        number: [reader.varint_u16()?, reader.varint_u16()?, reader.varint_u16()?],
         commit: reader.u32()?,
         feature_set: reader.u32()?,
         client: reader.varint_u16()?,

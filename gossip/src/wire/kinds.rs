@@ -26,12 +26,7 @@ impl Vote {
     #[must_use]
     pub fn new(from: Pubkey, transaction: Transaction, wallclock: u64) -> Option<Self> {
         let slot = voted_slot(&transaction)?;
-        Some(Self {
-            from,
-            transaction,
-            wallclock,
-            slot,
-        })
+        Some(Self { from, transaction, wallclock, slot })
     }
 
     /// The newest slot voted for; `None` for a vote for nothing.
@@ -44,13 +39,9 @@ impl Vote {
         let from = reader.pubkey()?;
         let mut rest = reader.rest();
         let before = rest.len();
-        let limits = bincode::options()
-            .with_fixint_encoding()
-            .with_limit(before as u64);
-        let transaction: Transaction = limits
-            .allow_trailing_bytes()
-            .deserialize_from(&mut rest)
-            .map_err(|_| DecodeError::Truncated)?;
+        let limits = bincode::options().with_fixint_encoding().with_limit(before as u64);
+        let transaction: Transaction =
+            limits.allow_trailing_bytes().deserialize_from(&mut rest).map_err(|_| DecodeError::Truncated)?;
         let read = before - rest.len();
         reader.bytes(read)?;
         let wallclock = reader.u64()?;
@@ -68,15 +59,11 @@ impl Vote {
 fn voted_slot(transaction: &Transaction) -> Option<Option<u64>> {
     let message = &transaction.message;
     let instruction = message.instructions.first()?;
-    let program = message
-        .account_keys
-        .get(usize::from(instruction.program_id_index))?;
+    let program = message.account_keys.get(usize::from(instruction.program_id_index))?;
     if *program != solana_vote_interface::program::ID {
         return None;
     }
-    message
-        .account_keys
-        .get(usize::from(*instruction.accounts.first()?))?;
+    message.account_keys.get(usize::from(*instruction.accounts.first()?))?;
     let said = VoteInstruction::decode(&instruction.data).ok()?;
     Some(said.slots.last().map(|(slot, _)| *slot))
 }
@@ -102,14 +89,7 @@ impl LowestSlot {
     /// A value in today's form.
     #[must_use]
     pub const fn new(from: Pubkey, lowest: u64, wallclock: u64) -> Self {
-        Self {
-            from,
-            root: 0,
-            lowest,
-            slots: Vec::new(),
-            stash: Vec::new(),
-            wallclock,
-        }
+        Self { from, root: 0, lowest, slots: Vec::new(), stash: Vec::new(), wallclock }
     }
 
     pub(super) fn read(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
@@ -217,10 +197,7 @@ impl RestartLastVotedForkSlots {
     /// last voted one: a few bytes of runs can claim millions.
     #[must_use]
     pub fn slots(&self, lowest: u64) -> Vec<u64> {
-        let limit = self
-            .last_voted_slot
-            .saturating_sub(lowest)
-            .saturating_add(1);
+        let limit = self.last_voted_slot.saturating_sub(lowest).saturating_add(1);
         let limit = limit.min(RESTART_SLOTS_MAX);
         let mut offsets = Vec::new();
         match &self.offsets {
@@ -236,11 +213,7 @@ impl RestartLastVotedForkSlots {
                 }
             }
         }
-        offsets
-            .iter()
-            .rev()
-            .filter_map(|at| self.last_voted_slot.checked_sub(*at))
-            .collect()
+        offsets.iter().rev().filter_map(|at| self.last_voted_slot.checked_sub(*at)).collect()
     }
 
     pub(super) fn read(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {

@@ -60,9 +60,7 @@ impl CrdsFilter {
     /// The mask of partition `number` of 2^`mask_bits`.
     #[must_use]
     pub fn mask_of(number: u64, mask_bits: u32) -> u64 {
-        let top = number
-            .checked_shl(64u32.saturating_sub(mask_bits))
-            .unwrap_or(0);
+        let top = number.checked_shl(64u32.saturating_sub(mask_bits)).unwrap_or(0);
         top | below(mask_bits)
     }
 
@@ -79,11 +77,7 @@ impl CrdsFilter {
     }
 
     fn read(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
-        Ok(Self {
-            bloom: Bloom::read(reader)?,
-            mask: reader.u64()?,
-            mask_bits: reader.u32()?,
-        })
+        Ok(Self { bloom: Bloom::read(reader)?, mask: reader.u64()?, mask_bits: reader.u32()? })
     }
 
     /// Writes it.
@@ -101,10 +95,7 @@ fn below(mask_bits: u32) -> u64 {
 /// The first eight bytes of a hash as a number, which decides its partition.
 #[must_use]
 pub fn hash_prefix(hash: &Hash) -> u64 {
-    let (head, _) = hash
-        .as_bytes()
-        .split_first_chunk::<8>()
-        .expect("a hash has 32 bytes");
+    let (head, _) = hash.as_bytes().split_first_chunk::<8>().expect("a hash has 32 bytes");
     u64::from_le_bytes(*head)
 }
 
@@ -144,10 +135,9 @@ impl Prune {
     /// Whether the asker signed it, in either form.
     #[must_use]
     pub fn verify(&self) -> bool {
-        [false, true].into_iter().any(|with_prefix| {
-            self.signature
-                .verify(self.pubkey.as_ref(), &self.signed_bytes(with_prefix))
-        })
+        [false, true]
+            .into_iter()
+            .any(|with_prefix| self.signature.verify(self.pubkey.as_ref(), &self.signed_bytes(with_prefix)))
     }
 
     fn read(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
@@ -188,11 +178,7 @@ impl Ping {
     #[must_use]
     pub fn new(token: [u8; 32], signer: &dyn Sign) -> Self {
         let signature = signer.sign(SignRole::PingPong, &token);
-        Self {
-            from: signer.identity(),
-            token,
-            signature,
-        }
+        Self { from: signer.identity(), token, signature }
     }
 }
 
@@ -213,24 +199,14 @@ impl Pong {
     pub fn answer(token: &[u8; 32], signer: &dyn Sign) -> Self {
         let hash = pong_hash(token);
         let signature = signer.sign(SignRole::PingPong, hash.as_ref());
-        Self {
-            from: signer.identity(),
-            hash,
-            signature,
-        }
+        Self { from: signer.identity(), hash, signature }
     }
 }
 
 /// What a pong to a ping with `token` must carry.
 #[must_use]
 pub fn pong_hash(token: &[u8; 32]) -> Hash {
-    Hash::new_from_array(
-        Sha256::new()
-            .chain_update(PONG_PREFIX)
-            .chain_update(token)
-            .finalize()
-            .into(),
-    )
+    Hash::new_from_array(Sha256::new().chain_update(PONG_PREFIX).chain_update(token).finalize().into())
 }
 
 impl Protocol {
@@ -246,16 +222,8 @@ impl Protocol {
             1 => Self::PullResponse(read.pubkey()?, read.vec(CrdsValue::read)?),
             2 => Self::PushMessage(read.pubkey()?, read.vec(CrdsValue::read)?),
             3 => Self::PruneMessage(read.pubkey()?, Prune::read(read)?),
-            4 => Self::PingMessage(Ping {
-                from: read.pubkey()?,
-                token: read.array()?,
-                signature: read.signature()?,
-            }),
-            5 => Self::PongMessage(Pong {
-                from: read.pubkey()?,
-                hash: read.hash()?,
-                signature: read.signature()?,
-            }),
+            4 => Self::PingMessage(Ping { from: read.pubkey()?, token: read.array()?, signature: read.signature()? }),
+            5 => Self::PongMessage(Pong { from: read.pubkey()?, hash: read.hash()?, signature: read.signature()? }),
             tag => return Err(DecodeError::Tag(tag)),
         };
         reader.finish()?;

@@ -91,12 +91,6 @@ impl Retired {
             }
         }
         let bytes = start[..start.len() - reader.rest().len()].to_vec();
-        Ok(Self {
-            kind,
-            from,
-            wallclock,
-            highest_slot,
-            bytes,
-        })
+        Ok(Self { kind, from, wallclock, highest_slot, bytes })
     }
 }

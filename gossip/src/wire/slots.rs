@@ -54,11 +54,7 @@ impl CompressedSlots {
         } else {
             Bitmap::Plain(BitVec::from_blocks(bytes))
         };
-        Some(Self {
-            first_slot,
-            count,
-            bitmap,
-        })
+        Some(Self { first_slot, count, bitmap })
     }
 
     /// The slots described, ascending. Bits beyond `count` do not count; a bitmap that does not inflate
@@ -80,9 +76,7 @@ impl CompressedSlots {
             }
         };
         let places = bits.ones().take_while(|place| *place < count);
-        places
-            .filter_map(|place| self.first_slot.checked_add(place))
-            .collect()
+        places.filter_map(|place| self.first_slot.checked_add(place)).collect()
     }
 
     fn read(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
@@ -95,11 +89,7 @@ impl CompressedSlots {
             0 => Bitmap::Deflated(reader.byte_vec()?.to_vec()),
             _ => Bitmap::Plain(BitVec::read(reader)?),
         };
-        Ok(Self {
-            first_slot,
-            count,
-            bitmap,
-        })
+        Ok(Self { first_slot, count, bitmap })
     }
 
     fn write(&self, writer: &mut Writer) {
@@ -136,11 +126,7 @@ impl EpochSlots {
     /// # Errors
     /// [`DecodeError`] when the bytes are not this value.
     pub fn read(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
-        Ok(Self {
-            from: reader.pubkey()?,
-            parts: reader.vec(CompressedSlots::read)?,
-            wallclock: reader.u64()?,
-        })
+        Ok(Self { from: reader.pubkey()?, parts: reader.vec(CompressedSlots::read)?, wallclock: reader.u64()? })
     }
 
     /// Writes it.

@@ -132,11 +132,7 @@ impl CrdsData {
             Self::RestartHeaviestFork(_) => (Kind::RestartHeaviestFork, 0),
             Self::Retired(_) => (Kind::Retired, 0),
         };
-        Label {
-            origin: self.origin(),
-            kind,
-            index,
-        }
+        Label { origin: self.origin(), kind, index }
     }
 
     /// Reads one.
@@ -144,8 +140,7 @@ impl CrdsData {
     /// # Errors
     /// [`DecodeError`] when the bytes are not a value of any kind.
     pub fn read(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
-        let retired =
-            |kind, reader: &mut Reader<'_>| Retired::read(kind, reader).map(Self::Retired);
+        let retired = |kind, reader: &mut Reader<'_>| Retired::read(kind, reader).map(Self::Retired);
         Ok(match reader.u32()? {
             0 => retired(RetiredKind::LegacyContactInfo, reader)?,
             1 => Self::Vote(reader.u8()?, Vote::read(reader)?),
@@ -245,11 +240,7 @@ impl CrdsValue {
     /// If `data` has another origin: nobody can speak for another node.
     #[must_use]
     pub fn sign(data: CrdsData, signer: &dyn Sign) -> Self {
-        assert_eq!(
-            data.origin(),
-            signer.identity(),
-            "a value is signed by its origin"
-        );
+        assert_eq!(data.origin(), signer.identity(), "a value is signed by its origin");
         let signature = signer.sign(SignRole::Gossip, &data.encode());
         Self::from_parts(&signature, data)
     }
@@ -275,10 +266,7 @@ impl CrdsValue {
     /// The signature.
     #[must_use]
     pub fn signature(&self) -> Signature {
-        let (signature, _) = self
-            .bytes
-            .split_first_chunk::<64>()
-            .expect("starts with a signature");
+        let (signature, _) = self.bytes.split_first_chunk::<64>().expect("starts with a signature");
         Signature::from(*signature)
     }
 
@@ -286,8 +274,7 @@ impl CrdsValue {
     /// reference demands: bytes that are no encoder's output fail.
     #[must_use]
     pub fn verify(&self) -> bool {
-        self.signature()
-            .verify(self.data.origin().as_ref(), &self.bytes[64..])
+        self.signature().verify(self.data.origin().as_ref(), &self.bytes[64..])
     }
 
     /// Who says it.

@@ -36,10 +36,7 @@ fn vote(number: usize, slot: u64) -> Input {
         switch: false,
     };
     let transaction = tower_sync_transaction(&vote, Hash::default(), &keypair, &keypair);
-    Input::PublishVote {
-        transaction,
-        slot: Slot::new(slot),
-    }
+    Input::PublishVote { transaction, slot: Slot::new(slot) }
 }
 
 fn lowest(slot: u64) -> Input {
@@ -48,11 +45,7 @@ fn lowest(slot: u64) -> Input {
 }
 
 fn label(number: usize, kind: Kind) -> Label {
-    Label {
-        origin: identity(number).identity(),
-        kind,
-        index: 0,
-    }
+    Label { origin: identity(number).identity(), kind, index: 0 }
 }
 
 #[test]
@@ -120,11 +113,7 @@ fn a_vote_reaches_everybody_within_a_tenth_of_a_second() {
     world.tell(2, vote(2, 100));
     world.run(Duration::from_millis(100));
     for number in [0, 1, 3] {
-        assert_eq!(
-            world.nodes[number].votes,
-            [identity(2).identity()],
-            "node {number}"
-        );
+        assert_eq!(world.nodes[number].votes, [identity(2).identity()], "node {number}");
     }
     assert!(world.nodes[2].votes.is_empty(), "nobody hears its own vote");
 }
@@ -171,28 +160,10 @@ fn what_pushes_missed_is_pulled() {
     world.cut = Some(3);
     world.tell(1, lowest(77));
     world.run(Duration::from_secs(2));
-    assert!(
-        world.nodes[2]
-            .gossip
-            .table()
-            .get(&label(1, Kind::LowestSlot))
-            .is_some()
-    );
-    assert!(
-        world.nodes[3]
-            .gossip
-            .table()
-            .get(&label(1, Kind::LowestSlot))
-            .is_none()
-    );
+    assert!(world.nodes[2].gossip.table().get(&label(1, Kind::LowestSlot)).is_some());
+    assert!(world.nodes[3].gossip.table().get(&label(1, Kind::LowestSlot)).is_none());
     world.cut = None;
-    let arrived = |world: &World| {
-        world.nodes[3]
-            .gossip
-            .table()
-            .get(&label(1, Kind::LowestSlot))
-            .is_some()
-    };
+    let arrived = |world: &World| world.nodes[3].gossip.table().get(&label(1, Kind::LowestSlot)).is_some();
     assert!(world.run_until(Duration::from_secs(12), arrived));
     assert!(world.nodes[3].gossip.metrics().pulled_in > 0);
 }
@@ -209,11 +180,7 @@ fn a_silent_node_is_forgotten_unless_it_has_stake() {
     world.nodes[2].alive = false;
     world.nodes[3].alive = false;
     world.run(Duration::from_secs(40));
-    let known: Vec<Pubkey> = world.nodes[0]
-        .peers
-        .iter()
-        .map(|peer| peer.identity)
-        .collect();
+    let known: Vec<Pubkey> = world.nodes[0].peers.iter().map(|peer| peer.identity).collect();
     assert!(!known.contains(&identity(2).identity()), "no stake, silent");
     assert!(known.contains(&identity(3).identity()), "staked, silent");
     assert!(world.nodes[0].gossip.metrics().expired > 0);
@@ -227,13 +194,7 @@ fn another_chain_is_not_listed() {
     world.start(other);
     world.run(Duration::from_secs(3));
     assert_eq!(world.nodes[0].peers.len(), 3);
-    assert!(
-        world.nodes[0]
-            .gossip
-            .metrics()
-            .dropped(DropReason::OtherChain)
-            > 0
-    );
+    assert!(world.nodes[0].gossip.metrics().dropped(DropReason::OtherChain) > 0);
 }
 
 #[test]
@@ -245,10 +206,7 @@ fn a_node_without_a_chain_adopts_that_of_its_entrypoint() {
     world.run(Duration::from_secs(1));
     assert_eq!(world.nodes[3].gossip.shred_version(), CHAIN);
     world.run(Duration::from_secs(9));
-    assert!(
-        world.complete(),
-        "its next contact info names the chain, and it is listed"
-    );
+    assert!(world.complete(), "its next contact info names the chain, and it is listed");
 }
 
 #[test]
@@ -259,25 +217,13 @@ fn a_second_instance_of_a_node_is_noticed_by_the_first() {
     for (later, noticed) in [(0, 0), (1, 1)] {
         let outset = START.unix_ms * 1_000 + later;
         let packet = check(&push(&[contact(&twin, 9, START, outset)])).expect("good");
-        world.tell(
-            1,
-            Input::Packet {
-                from: address(0),
-                packet,
-            },
-        );
-        assert_eq!(
-            world.nodes[1].other_instances, noticed,
-            "later by {later} us"
-        );
+        world.tell(1, Input::Packet { from: address(0), packet });
+        assert_eq!(world.nodes[1].other_instances, noticed, "later by {later} us");
     }
 }
 
 fn contact(signer: &Identity, at: usize, now: Now, outset: u64) -> CrdsValue {
-    let sockets = Addresses {
-        gossip: Some(address(at)),
-        ..Addresses::default()
-    };
+    let sockets = Addresses { gossip: Some(address(at)), ..Addresses::default() };
     let mut info = ContactInfo::new(signer.identity(), outset, CHAIN, &sockets);
     info.wallclock = now.unix_ms;
     CrdsValue::sign(CrdsData::ContactInfo(Box::new(info)), signer)
@@ -288,11 +234,7 @@ fn push(values: &[CrdsValue]) -> Vec<u8> {
 }
 
 fn pull(caller: CrdsValue) -> Vec<u8> {
-    let filter = CrdsFilter {
-        bloom: Bloom::new(512, vec![1, 2, 3]),
-        mask: CrdsFilter::mask_of(0, 0),
-        mask_bits: 0,
-    };
+    let filter = CrdsFilter { bloom: Bloom::new(512, vec![1, 2, 3]), mask: CrdsFilter::mask_of(0, 0), mask_bits: 0 };
     Protocol::PullRequest(filter, Box::new(caller)).encode()
 }
 
@@ -306,21 +248,10 @@ fn an_address_that_never_answers_a_ping_gets_no_more_than_it_sent() {
         let now = START.after(Duration::from_millis(50 * round));
         let liar = identity(1_000 + usize::try_from(round % 7).expect("small"));
         let value = contact(&liar, 99, now, round);
-        let datagram = if round % 2 == 0 {
-            pull(value)
-        } else {
-            push(&[value])
-        };
+        let datagram = if round % 2 == 0 { pull(value) } else { push(&[value]) };
         let packet = check(&datagram).expect("good");
         out.clear();
-        gossip.handle(
-            now,
-            Input::Packet {
-                from: victim,
-                packet,
-            },
-            &mut out,
-        );
+        gossip.handle(now, Input::Packet { from: victim, packet }, &mut out);
         gossip.handle_timeout(now, &mut out);
         received += datagram.len();
         let mut reply = 0;
@@ -330,11 +261,7 @@ fn an_address_that_never_answers_a_ping_gets_no_more_than_it_sent() {
                 reply += bytes.len();
             }
         }
-        assert!(
-            reply <= datagram.len(),
-            "{reply} bytes for {}",
-            datagram.len()
-        );
+        assert!(reply <= datagram.len(), "{reply} bytes for {}", datagram.len());
         sent += reply;
     }
     assert!(sent < received / 4, "{sent} of {received}");
@@ -348,19 +275,9 @@ fn loopback_addresses_are_refused_where_only_public_ones_are_allowed() {
     strict.allow_private = false;
     let mut gossip = machine(0, strict, START);
     let mut out = Vec::new();
-    for datagram in [
-        push(&[contact(&identity(1), 1, START, 1)]),
-        pull(contact(&identity(1), 1, START, 1)),
-    ] {
+    for datagram in [push(&[contact(&identity(1), 1, START, 1)]), pull(contact(&identity(1), 1, START, 1))] {
         let packet = check(&datagram).expect("good");
-        gossip.handle(
-            START,
-            Input::Packet {
-                from: address(1),
-                packet,
-            },
-            &mut out,
-        );
+        gossip.handle(START, Input::Packet { from: address(1), packet }, &mut out);
     }
     assert!(out.is_empty());
     assert_eq!(gossip.metrics().dropped(DropReason::Address), 2);
@@ -381,34 +298,15 @@ fn a_pruned_origin_is_not_pushed_to_who_pruned_it() {
     prune.signature = asker.sign(SignRole::Gossip, &prune.signed_bytes(false));
     let bytes = Protocol::PruneMessage(asker.identity(), prune).encode();
     let packet = check(&bytes).expect("good");
-    world.tell(
-        0,
-        Input::Packet {
-            from: address(1),
-            packet: packet.clone(),
-        },
-    );
+    world.tell(0, Input::Packet { from: address(1), packet: packet.clone() });
     assert_eq!(world.nodes[0].gossip.metrics().prunes_obeyed, 1);
     let pushed = world.nodes[0].gossip.metrics().pushed_out;
     world.tell(0, lowest(5));
     world.run(Duration::from_millis(300));
     assert_eq!(world.nodes[0].gossip.metrics().pushed_out, pushed);
     world.run(Duration::from_secs(1));
-    world.tell(
-        0,
-        Input::Packet {
-            from: address(1),
-            packet,
-        },
-    );
-    assert_eq!(
-        world.nodes[0]
-            .gossip
-            .metrics()
-            .dropped(DropReason::Unexpected),
-        1,
-        "too late"
-    );
+    world.tell(0, Input::Packet { from: address(1), packet });
+    assert_eq!(world.nodes[0].gossip.metrics().dropped(DropReason::Unexpected), 1, "too late");
 }
 
 #[test]
@@ -416,14 +314,7 @@ fn a_pong_to_no_ping_proves_nothing() {
     let mut gossip = machine(0, config(0), START);
     let pong = Pong::answer(&[1; 32], &identity(1));
     let packet = check(&Protocol::PongMessage(pong).encode()).expect("good");
-    gossip.handle(
-        START,
-        Input::Packet {
-            from: address(1),
-            packet,
-        },
-        &mut Vec::new(),
-    );
+    gossip.handle(START, Input::Packet { from: address(1), packet }, &mut Vec::new());
     assert_eq!(gossip.metrics().dropped(DropReason::Unexpected), 1);
     assert_eq!(gossip.metrics().proven, 0);
 }
@@ -432,18 +323,10 @@ fn a_pong_to_no_ping_proves_nothing() {
 fn a_node_that_moves_is_listed_at_its_new_address() {
     let mut world = World::with_nodes(1, 3, 0);
     world.run(Duration::from_secs(1));
-    let moved = Addresses {
-        gossip: Some(address(2)),
-        tvu: Some(address(44)),
-        ..Addresses::default()
-    };
+    let moved = Addresses { gossip: Some(address(2)), tvu: Some(address(44)), ..Addresses::default() };
     world.tell(2, Input::Addresses(Box::new(moved)));
     world.run(Duration::from_millis(300));
     let node = identity(2).identity();
-    let seen = world.nodes[0]
-        .peers
-        .iter()
-        .find(|peer| peer.identity == node)
-        .expect("listed");
+    let seen = world.nodes[0].peers.iter().find(|peer| peer.identity == node).expect("listed");
     assert_eq!(seen.addresses, moved);
 }

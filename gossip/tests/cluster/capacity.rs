@@ -15,10 +15,7 @@ use sundog_types::{Machine as _, Pubkey, peer::Addresses, sign::Sign as _};
 fn contact(number: usize) -> CrdsValue {
     let signer = identity(number);
     let ip = u32::try_from(number).expect("small") + 0x0a00_0001;
-    let sockets = Addresses {
-        gossip: Some(SocketAddr::new(ip.to_be_bytes().into(), 8_000)),
-        ..Addresses::default()
-    };
+    let sockets = Addresses { gossip: Some(SocketAddr::new(ip.to_be_bytes().into(), 8_000)), ..Addresses::default() };
     let mut info = ContactInfo::new(signer.identity(), 1, CHAIN, &sockets);
     info.wallclock = START.unix_ms;
     CrdsValue::sign(CrdsData::ContactInfo(Box::new(info)), &signer)
@@ -36,11 +33,7 @@ fn staked(numbers: &[(usize, u64)]) -> Stakes {
 }
 
 fn limits(origins: usize, values: usize) -> Limits {
-    Limits {
-        origins,
-        values,
-        ..Limits::default()
-    }
+    Limits { origins, values, ..Limits::default() }
 }
 
 #[test]
@@ -52,11 +45,7 @@ fn a_full_table_evicts_the_node_with_least_stake_for_one_with_more() {
     }
     assert_eq!(table.offer(START, lowest(1)), Offered::New);
     assert_eq!(table.offer(START, contact(4)), Offered::Full, "no stake");
-    assert_eq!(
-        table.offer(START, contact(6)),
-        Offered::Full,
-        "no more stake than the least"
-    );
+    assert_eq!(table.offer(START, contact(6)), Offered::Full, "no more stake than the least");
     assert_eq!(table.offer(START, contact(5)), Offered::New);
     let mut left: Vec<Pubkey> = [0, 2, 3, 5].map(|n| identity(n).identity()).to_vec();
     left.sort();
@@ -72,18 +61,10 @@ fn a_table_full_of_values_makes_room_by_the_same_rule() {
         assert_eq!(table.offer(START, value), Offered::New);
     }
     assert_eq!(table.offer(START, contact(3)), Offered::Full);
-    assert_eq!(
-        table.offer(START, lowest(2)),
-        Offered::New,
-        "evicts node 1 with both its values"
-    );
+    assert_eq!(table.offer(START, lowest(2)), Offered::New, "evicts node 1 with both its values");
     assert_eq!(table.len(), 2);
     assert_eq!(table.offer(START, contact(0)), Offered::New);
-    assert_eq!(
-        table.offer(START, lowest(0)),
-        Offered::New,
-        "our own values always fit"
-    );
+    assert_eq!(table.offer(START, lowest(0)), Offered::New, "our own values always fit");
 }
 
 #[test]
@@ -125,11 +106,7 @@ fn a_peer_can_prune_so_many_origins_and_no_more() {
     let origins: Vec<Pubkey> = (0..PRUNED_MAX + 10).map(origin).collect();
     assert_eq!(push.prune(&peer, &origins), PRUNED_MAX);
     assert_eq!(push.prune(&peer, &[origin(PRUNED_MAX + 20)]), 0);
-    assert_eq!(
-        push.prune(&identity(2).identity(), &origins),
-        0,
-        "not an active peer"
-    );
+    assert_eq!(push.prune(&identity(2).identity(), &origins), 0, "not an active peer");
 }
 
 #[test]
@@ -144,12 +121,7 @@ fn answers_to_pulls_keep_within_the_budget() {
     let filters = pull.filters(&empty, 200, &mut rng);
     let filter: &CrdsFilter = &filters[0];
     let gate = StakeGate::new(Stakes::default());
-    let request = Request {
-        filter,
-        wallclock: START.unix_ms + 1,
-        shred_version: CHAIN,
-        gate: &gate,
-    };
+    let request = Request { filter, wallclock: START.unix_ms + 1, shred_version: CHAIN, gate: &gate };
     let mut spent = |after_ms| {
         let now = START.after(Duration::from_millis(after_ms));
         let answer = pull.answer(now, &request, &table, &mut rng);
@@ -157,10 +129,7 @@ fn answers_to_pulls_keep_within_the_budget() {
         answer.values.iter().map(bytes::Bytes::len).sum::<usize>()
     };
     let first = spent(0);
-    assert!(
-        first <= 10 * 1_024 && first > 9 * 1_024,
-        "the whole burst: {first}"
-    );
+    assert!(first <= 10 * 1_024 && first > 9 * 1_024, "the whole burst: {first}");
     assert!(spent(50) < 200, "nothing is left");
     assert!(spent(100) <= 2 * 1_024 + 200);
 }
@@ -179,11 +148,7 @@ fn filters_cover_every_hash_of_a_large_table_in_their_partitions() {
     for filter in &filters {
         let caller = Box::new(contact(1));
         let request = Protocol::PullRequest(filter.clone(), caller).encode();
-        assert!(
-            request.len() <= 1_232 && check(&request).is_ok(),
-            "{}",
-            request.len()
-        );
+        assert!(request.len() <= 1_232 && check(&request).is_ok(), "{}", request.len());
         for hash in table.hashes().filter(|hash| filter.covers(hash)) {
             assert!(filter.bloom.contains(hash));
             covered += 1;
@@ -196,10 +161,7 @@ fn filters_cover_every_hash_of_a_large_table_in_their_partitions() {
 fn a_later_start_beats_a_later_wallclock_and_ties_go_to_the_larger_hash() {
     let signer = identity(1);
     let at = |outset, wallclock, tpu| {
-        let sockets = Addresses {
-            tpu,
-            ..Addresses::default()
-        };
+        let sockets = Addresses { tpu, ..Addresses::default() };
         let mut info = ContactInfo::new(signer.identity(), outset, CHAIN, &sockets);
         info.wallclock = wallclock;
         CrdsValue::sign(CrdsData::ContactInfo(Box::new(info)), &signer)
@@ -212,10 +174,6 @@ fn a_later_start_beats_a_later_wallclock_and_ties_go_to_the_larger_hash() {
     assert_eq!(table.offer(START, at(6, 1, None)), Offered::Newer);
     let tie = at(6, 1, Some("10.0.0.1:9".parse().expect("an address")));
     let larger = tie.hash() > at(6, 1, None).hash();
-    let expected = if larger {
-        Offered::Newer
-    } else {
-        Offered::Stale
-    };
+    let expected = if larger { Offered::Newer } else { Offered::Stale };
     assert_eq!(table.offer(START, tie), expected);
 }

@@ -27,10 +27,7 @@ use sundog_types::{
 pub const CHAIN: u16 = 4_711;
 
 /// When virtual time starts.
-pub const START: Now = Now {
-    mono_us: 1_000_000,
-    unix_ms: 1_760_000_000_000,
-};
+pub const START: Now = Now { mono_us: 1_000_000, unix_ms: 1_760_000_000_000 };
 
 /// The address of node `number`.
 pub fn address(number: usize) -> SocketAddr {
@@ -47,15 +44,8 @@ pub fn identity(number: usize) -> Identity {
 
 /// The usual configuration of node `number`, whose entrypoint is node 0.
 pub fn config(number: usize) -> GossipConfig {
-    let addresses = Addresses {
-        gossip: Some(address(number)),
-        ..Addresses::default()
-    };
-    let contact = Contact {
-        addresses,
-        outset_us: START.unix_ms * 1_000,
-        ..Contact::default()
-    };
+    let addresses = Addresses { gossip: Some(address(number)), ..Addresses::default() };
+    let contact = Contact { addresses, outset_us: START.unix_ms * 1_000, ..Contact::default() };
     let mut config = GossipConfig::new(CHAIN, contact);
     config.entrypoints = vec![address(0)];
     config.allow_private = true;
@@ -122,13 +112,7 @@ impl World {
     /// Starts the next node.
     pub fn start(&mut self, config: GossipConfig) {
         let gossip = machine(self.nodes.len(), config, self.now);
-        self.nodes.push(Node {
-            gossip,
-            votes: Vec::new(),
-            peers: Arc::default(),
-            other_instances: 0,
-            alive: true,
-        });
+        self.nodes.push(Node { gossip, votes: Vec::new(), peers: Arc::default(), other_instances: 0, alive: true });
     }
 
     /// Gives a node an input.
@@ -158,11 +142,7 @@ impl World {
         if !lost && target < self.nodes.len() && !cut(from) && !cut(target) {
             self.sent += 1;
             let arrives = self.now.mono_us + delay;
-            let flight = Flight {
-                from: address(from),
-                to: target,
-                bytes,
-            };
+            let flight = Flight { from: address(from), to: target, bytes };
             self.flights.insert((arrives, self.sent), flight);
         }
     }
@@ -187,9 +167,7 @@ impl World {
 
     fn step(&mut self, end: Now) -> bool {
         let alive = self.nodes.iter().enumerate().filter(|(_, node)| node.alive);
-        let timer = alive
-            .filter_map(|(number, node)| Some((node.gossip.poll_timeout()?.mono_us, number)))
-            .min();
+        let timer = alive.filter_map(|(number, node)| Some((node.gossip.poll_timeout()?.mono_us, number))).min();
         let arrival = self.flights.first_key_value().map(|((at, _), _)| *at);
         let next = timer.map(|(at, _)| at).into_iter().chain(arrival).min();
         let Some(at) = next.filter(|at| *at <= end.mono_us) else {
@@ -229,12 +207,6 @@ impl World {
         let alive = || self.nodes.iter().enumerate().filter(|(_, node)| node.alive);
         let mut everybody: Vec<Pubkey> = alive().map(|(n, _)| identity(n).identity()).collect();
         everybody.sort();
-        alive().all(|(_, node)| {
-            node.peers
-                .iter()
-                .map(|peer| peer.identity)
-                .collect::<Vec<_>>()
-                == everybody
-        })
+        alive().all(|(_, node)| node.peers.iter().map(|peer| peer.identity).collect::<Vec<_>>() == everybody)
     }
 }

@@ -21,29 +21,20 @@ fn samples() -> Vec<Vec<u8>> {
     let gossip = vectors("gossip.json");
     let messages = list(&gossip["messages"]).iter();
     let judged = list(&gossip["judged"]).iter();
-    messages
-        .chain(judged)
-        .map(|case| bytes(&case["bytes"]))
-        .collect()
+    messages.chain(judged).map(|case| bytes(&case["bytes"])).collect()
 }
 
 fn probe(bytes: &[u8]) {
     if let Ok(message) = Protocol::decode(bytes) {
         let again = message.encode();
-        assert_eq!(
-            Protocol::decode(&again),
-            Ok(message),
-            "an encoding decodes to the same"
-        );
+        assert_eq!(Protocol::decode(&again), Ok(message), "an encoding decodes to the same");
     }
     let _ = check(bytes);
 }
 
 /// A small generator of its own, so that the history of a failure is one number.
 fn next(state: &mut u64) -> u64 {
-    *state = state
-        .wrapping_mul(6_364_136_223_846_793_005)
-        .wrapping_add(1_442_695_040_888_963_407);
+    *state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
     *state >> 33
 }
 
@@ -78,11 +69,7 @@ fn every_truncation_is_refused() {
     for case in list(&gossip["messages"]) {
         let wire = bytes(&case["bytes"]);
         for length in 0..wire.len() {
-            assert!(
-                Protocol::decode(&wire[..length]).is_err(),
-                "{} {length}",
-                text(&case["name"])
-            );
+            assert!(Protocol::decode(&wire[..length]).is_err(), "{} {length}", text(&case["name"]));
         }
     }
 }

@@ -24,9 +24,7 @@ pub(crate) fn encode_account(
     slice: Option<UiDataSliceConfig>,
 ) -> Result<UiAccount, RpcError> {
     let data = sliced(account.data(), slice);
-    let base64 = |data: &[u8]| {
-        UiAccountData::Binary(BASE64_STANDARD.encode(data), UiAccountEncoding::Base64)
-    };
+    let base64 = |data: &[u8]| UiAccountData::Binary(BASE64_STANDARD.encode(data), UiAccountEncoding::Base64);
     let data = match encoding {
         UiAccountEncoding::Binary => UiAccountData::LegacyBinary(base58(data)?),
         UiAccountEncoding::Base58 => UiAccountData::Binary(base58(data)?, encoding),
@@ -35,19 +33,13 @@ pub(crate) fn encode_account(
             Ok(packed) => UiAccountData::Binary(BASE64_STANDARD.encode(packed), encoding),
             Err(_) => base64(data),
         },
-        UiAccountEncoding::JsonParsed => {
-            match tokens::parse_account(bank, account.owner(), account.data()) {
-                Some((program, parsed)) => {
-                    let space = account.data().len() as u64;
-                    UiAccountData::Json(ParsedAccount {
-                        program: program.to_owned(),
-                        parsed,
-                        space,
-                    })
-                }
-                None => base64(data),
+        UiAccountEncoding::JsonParsed => match tokens::parse_account(bank, account.owner(), account.data()) {
+            Some((program, parsed)) => {
+                let space = account.data().len() as u64;
+                UiAccountData::Json(ParsedAccount { program: program.to_owned(), parsed, space })
             }
-        }
+            None => base64(data),
+        },
     };
     Ok(UiAccount {
         lamports: account.lamports(),

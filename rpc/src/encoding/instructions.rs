@@ -11,8 +11,7 @@ use solana_transaction_status_client_types::{
 use sundog_types::Pubkey;
 
 const SYSTEM_PROGRAM: Pubkey = Pubkey::new_from_array([0; 32]);
-const MEMO_PROGRAM_1: Pubkey =
-    Pubkey::from_str_const("Memo1UhkJRfHyvLMcVucJwxXeuD728EqVDDwQDxFMNo");
+const MEMO_PROGRAM_1: Pubkey = Pubkey::from_str_const("Memo1UhkJRfHyvLMcVucJwxXeuD728EqVDDwQDxFMNo");
 const MEMO_PROGRAM: Pubkey = Pubkey::from_str_const("MemoSq4gqABAXKb96qnH8TysNcWxMyWCqXgDLGmfcHr");
 
 /// An instruction in words if it is known, else with its addresses.
@@ -23,20 +22,14 @@ pub(crate) fn parse_instruction(
 ) -> UiInstruction {
     let key = |index: u8| keys.get(usize::from(index)).copied().unwrap_or_default();
     let program_id = key(instruction.program_id_index);
-    let accounts: Vec<String> = instruction
-        .accounts
-        .iter()
-        .map(|index| key(*index).to_string())
-        .collect();
+    let accounts: Vec<String> = instruction.accounts.iter().map(|index| key(*index).to_string()).collect();
     let known = match program_id {
         SYSTEM_PROGRAM => system(&instruction.data, &accounts).map(|parsed| ("system", parsed)),
         TOKEN_PROGRAM => token(&instruction.data, &accounts).map(|parsed| ("spl-token", parsed)),
-        TOKEN_2022_PROGRAM => {
-            token(&instruction.data, &accounts).map(|parsed| ("spl-token-2022", parsed))
+        TOKEN_2022_PROGRAM => token(&instruction.data, &accounts).map(|parsed| ("spl-token-2022", parsed)),
+        MEMO_PROGRAM | MEMO_PROGRAM_1 => {
+            std::str::from_utf8(&instruction.data).ok().map(|text| ("spl-memo", json!(text)))
         }
-        MEMO_PROGRAM | MEMO_PROGRAM_1 => std::str::from_utf8(&instruction.data)
-            .ok()
-            .map(|text| ("spl-memo", json!(text))),
         _ => None,
     };
     UiInstruction::Parsed(match known {
@@ -63,44 +56,25 @@ fn words(kind: &str, info: Value) -> Value {
 fn system(data: &[u8], accounts: &[String]) -> Option<Value> {
     let account = |index: usize| accounts.get(index);
     Some(match bincode::deserialize(data).ok()? {
-        SystemInstruction::CreateAccount {
-            lamports,
-            space,
-            owner,
-        } => words(
+        SystemInstruction::CreateAccount { lamports, space, owner } => words(
             "createAccount",
             json!({ "source": account(0)?, "newAccount": account(1)?, "lamports": lamports, "space": space, "owner": owner.to_string() }),
         ),
-        SystemInstruction::Assign { owner } => words(
-            "assign",
-            json!({ "account": account(0)?, "owner": owner.to_string() }),
-        ),
-        SystemInstruction::Transfer { lamports } => words(
-            "transfer",
-            json!({ "source": account(0)?, "destination": account(1)?, "lamports": lamports }),
-        ),
-        SystemInstruction::CreateAccountWithSeed {
-            base,
-            seed,
-            lamports,
-            space,
-            owner,
-        } => words(
+        SystemInstruction::Assign { owner } => {
+            words("assign", json!({ "account": account(0)?, "owner": owner.to_string() }))
+        }
+        SystemInstruction::Transfer { lamports } => {
+            words("transfer", json!({ "source": account(0)?, "destination": account(1)?, "lamports": lamports }))
+        }
+        SystemInstruction::CreateAccountWithSeed { base, seed, lamports, space, owner } => words(
             "createAccountWithSeed",
             json!({
                 "source": account(0)?, "newAccount": account(1)?, "base": base.to_string(), "seed": seed,
                 "lamports": lamports, "space": space, "owner": owner.to_string(),
             }),
         ),
-        SystemInstruction::Allocate { space } => words(
-            "allocate",
-            json!({ "account": account(0)?, "space": space }),
-        ),
-        SystemInstruction::TransferWithSeed {
-            lamports,
-            from_seed,
-            from_owner,
-        } => words(
+        SystemInstruction::Allocate { space } => words("allocate", json!({ "account": account(0)?, "space": space })),
+        SystemInstruction::TransferWithSeed { lamports, from_seed, from_owner } => words(
             "transferWithSeed",
             json!({
                 "source": account(0)?, "sourceBase": account(1)?, "destination": account(2)?, "lamports": lamports,
@@ -137,9 +111,7 @@ fn nonce(instruction: &SystemInstruction, accounts: &[String]) -> Option<Value> 
             "authorizeNonce",
             json!({ "nonceAccount": account(0)?, "nonceAuthority": account(1)?, "newAuthorized": authority.to_string() }),
         ),
-        SystemInstruction::UpgradeNonceAccount => {
-            words("upgradeNonce", json!({ "nonceAccount": account(0)? }))
-        }
+        SystemInstruction::UpgradeNonceAccount => words("upgradeNonce", json!({ "nonceAccount": account(0)? })),
         _ => return None,
     })
 }
@@ -156,66 +128,22 @@ enum Amount {
 /// Instructions of the token programs that somebody must sign: tag, name, what its accounts are, who
 /// signs, and what it says about an amount.
 const SIGNED_TOKEN_INSTRUCTIONS: [(u8, &str, &[&str], &str, Amount); 9] = [
-    (
-        3,
-        "transfer",
-        &["source", "destination"],
-        "authority",
-        Amount::Plain,
-    ),
-    (
-        4,
-        "approve",
-        &["source", "delegate"],
-        "owner",
-        Amount::Plain,
-    ),
+    (3, "transfer", &["source", "destination"], "authority", Amount::Plain),
+    (4, "approve", &["source", "delegate"], "owner", Amount::Plain),
     (5, "revoke", &["source"], "owner", Amount::Absent),
-    (
-        7,
-        "mintTo",
-        &["mint", "account"],
-        "mintAuthority",
-        Amount::Plain,
-    ),
+    (7, "mintTo", &["mint", "account"], "mintAuthority", Amount::Plain),
     (8, "burn", &["account", "mint"], "authority", Amount::Plain),
-    (
-        9,
-        "closeAccount",
-        &["account", "destination"],
-        "owner",
-        Amount::Absent,
-    ),
-    (
-        12,
-        "transferChecked",
-        &["source", "mint", "destination"],
-        "authority",
-        Amount::Checked,
-    ),
-    (
-        14,
-        "mintToChecked",
-        &["mint", "account"],
-        "mintAuthority",
-        Amount::Checked,
-    ),
-    (
-        15,
-        "burnChecked",
-        &["account", "mint"],
-        "authority",
-        Amount::Checked,
-    ),
+    (9, "closeAccount", &["account", "destination"], "owner", Amount::Absent),
+    (12, "transferChecked", &["source", "mint", "destination"], "authority", Amount::Checked),
+    (14, "mintToChecked", &["mint", "account"], "mintAuthority", Amount::Checked),
+    (15, "burnChecked", &["account", "mint"], "authority", Amount::Checked),
 ];
 
 /// An instruction of the token programs: moving, minting, burning, opening and closing.
 fn token(data: &[u8], accounts: &[String]) -> Option<Value> {
     let (tag, rest) = data.split_first()?;
     let account = |index: usize| accounts.get(index);
-    let signed = SIGNED_TOKEN_INSTRUCTIONS
-        .iter()
-        .find(|known| known.0 == *tag);
+    let signed = SIGNED_TOKEN_INSTRUCTIONS.iter().find(|known| known.0 == *tag);
     if let Some((_, name, names, authority, says)) = signed {
         let mut info = Map::new();
         for (index, name) in names.iter().enumerate() {
@@ -225,10 +153,7 @@ fn token(data: &[u8], accounts: &[String]) -> Option<Value> {
         if *says != Amount::Absent {
             let amount = u64::from_le_bytes(*rest.first_chunk()?);
             match says {
-                Amount::Checked => info.insert(
-                    "tokenAmount".to_owned(),
-                    json!(token_amount(amount, *rest.get(8)?)),
-                ),
+                Amount::Checked => info.insert("tokenAmount".to_owned(), json!(token_amount(amount, *rest.get(8)?))),
                 _ => info.insert("amount".to_owned(), json!(amount.to_string())),
             };
         }
@@ -244,10 +169,7 @@ fn token(data: &[u8], accounts: &[String]) -> Option<Value> {
             "initializeAccount3",
             json!({ "account": account(0)?, "mint": account(1)?, "owner": Pubkey::new_from_array(*rest.first_chunk()?).to_string() }),
         ),
-        22 => words(
-            "initializeImmutableOwner",
-            json!({ "account": account(0)? }),
-        ),
+        22 => words("initializeImmutableOwner", json!({ "account": account(0)? })),
         _ => return None,
     })
 }
@@ -281,11 +203,8 @@ mod tests {
                 n => Pubkey::new_from_array([n; 32]),
             })
             .collect();
-        let instruction = CompiledInstruction {
-            program_id_index: 0,
-            accounts: (1..=accounts).collect(),
-            data: data.to_vec(),
-        };
+        let instruction =
+            CompiledInstruction { program_id_index: 0, accounts: (1..=accounts).collect(), data: data.to_vec() };
         let told = serde_json::to_value(parse_instruction(&instruction, &keys, None));
         let told = told.expect("JSON");
         assert_eq!(told.get("parsed").unwrap_or(&told["data"]), &expect);
@@ -308,18 +227,8 @@ mod tests {
     #[test]
     fn a_token_transfer_names_its_one_authority() {
         let info = json!({ "source": key(1), "destination": key(2), "authority": key(3), "amount": "1500" });
-        check(
-            TOKEN_PROGRAM,
-            3,
-            &amount(3, &[]),
-            words("transfer", info.clone()),
-        );
-        check(
-            TOKEN_2022_PROGRAM,
-            3,
-            &amount(3, &[]),
-            words("transfer", info),
-        );
+        check(TOKEN_PROGRAM, 3, &amount(3, &[]), words("transfer", info.clone()));
+        check(TOKEN_2022_PROGRAM, 3, &amount(3, &[]), words("transfer", info));
     }
 
     #[test]
@@ -328,23 +237,13 @@ mod tests {
             "source": key(1), "mint": key(2), "destination": key(3), "multisigAuthority": key(4), "signers": [key(5), key(6)],
             "tokenAmount": { "amount": "1500", "decimals": 3, "uiAmount": 1.5, "uiAmountString": "1.5" },
         });
-        check(
-            TOKEN_PROGRAM,
-            6,
-            &amount(12, &[3]),
-            words("transferChecked", info),
-        );
+        check(TOKEN_PROGRAM, 6, &amount(12, &[3]), words("transferChecked", info));
     }
 
     #[test]
     fn a_nonce_advance_names_its_accounts() {
         let info = json!({ "nonceAccount": key(1), "recentBlockhashesSysvar": key(2), "nonceAuthority": key(3) });
-        check(
-            SYSTEM_PROGRAM,
-            3,
-            &[4, 0, 0, 0],
-            words("advanceNonce", info),
-        );
+        check(SYSTEM_PROGRAM, 3, &[4, 0, 0, 0], words("advanceNonce", info));
     }
 
     #[test]

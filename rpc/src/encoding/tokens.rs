@@ -4,17 +4,14 @@ use crate::chain::BankView;
 use serde_json::Value;
 use solana_account::ReadableAccount;
 use solana_account_decoder_client_types::token::{
-    TokenAccountType, UiAccountState, UiMint, UiTokenAccount, UiTokenAmount,
-    real_number_string_trimmed,
+    TokenAccountType, UiAccountState, UiMint, UiTokenAccount, UiTokenAmount, real_number_string_trimmed,
 };
 use sundog_types::Pubkey;
 
 /// The first token program.
-pub(crate) const TOKEN_PROGRAM: Pubkey =
-    Pubkey::from_str_const("TokenkegQfeZyiNwAJbNbGKPFXCWuBvf9Ss623VQ5DA");
+pub(crate) const TOKEN_PROGRAM: Pubkey = Pubkey::from_str_const("TokenkegQfeZyiNwAJbNbGKPFXCWuBvf9Ss623VQ5DA");
 /// The token program with extensions.
-pub(crate) const TOKEN_2022_PROGRAM: Pubkey =
-    Pubkey::from_str_const("TokenzQdBNbLqP5VEhdkAS6EPFLC1PHnBqCXEpPxuEb");
+pub(crate) const TOKEN_2022_PROGRAM: Pubkey = Pubkey::from_str_const("TokenzQdBNbLqP5VEhdkAS6EPFLC1PHnBqCXEpPxuEb");
 /// The programs whose accounts are tokens.
 pub(crate) const TOKEN_PROGRAMS: [Pubkey; 2] = [TOKEN_PROGRAM, TOKEN_2022_PROGRAM];
 /// The length of a token account without extensions, in bytes.
@@ -68,11 +65,7 @@ impl TokenAccount {
     }
 
     fn show(&self, decimals: u8) -> TokenAccountType {
-        let state = if self.frozen {
-            UiAccountState::Frozen
-        } else {
-            UiAccountState::Initialized
-        };
+        let state = if self.frozen { UiAccountState::Frozen } else { UiAccountState::Initialized };
         TokenAccountType::Account(UiTokenAccount {
             mint: self.mint.to_string(),
             owner: self.owner.to_string(),
@@ -80,12 +73,8 @@ impl TokenAccount {
             delegate: self.delegate.map(|key| key.to_string()),
             state,
             is_native: self.native_reserve.is_some(),
-            rent_exempt_reserve: self
-                .native_reserve
-                .map(|reserve| token_amount(reserve, decimals)),
-            delegated_amount: self
-                .delegate
-                .map(|_| token_amount(self.delegated_amount, decimals)),
+            rent_exempt_reserve: self.native_reserve.map(|reserve| token_amount(reserve, decimals)),
+            delegated_amount: self.delegate.map(|_| token_amount(self.delegated_amount, decimals)),
             close_authority: self.close_authority.map(|key| key.to_string()),
             extensions: Vec::new(),
         })
@@ -132,11 +121,7 @@ impl Mint {
 
 /// An account of the token programs as people read it; `None` if it is none, or has extensions,
 /// which are not read.
-pub(crate) fn parse_account(
-    bank: &dyn BankView,
-    owner: &Pubkey,
-    data: &[u8],
-) -> Option<(&'static str, Value)> {
+pub(crate) fn parse_account(bank: &dyn BankView, owner: &Pubkey, data: &[u8]) -> Option<(&'static str, Value)> {
     let program = match *owner {
         TOKEN_PROGRAM => "spl-token",
         TOKEN_2022_PROGRAM => "spl-token-2022",

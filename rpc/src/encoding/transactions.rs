@@ -11,14 +11,13 @@ use solana_rpc_client_types::{
 use solana_transaction::versioned::{TransactionVersion, VersionedTransaction};
 use solana_transaction_status_client_types::{
     EncodedTransaction, EncodedTransactionWithStatusMeta, ParsedAccount, ParsedAccountSource,
-    TransactionBinaryEncoding, UiAccountsList, UiAddressTableLookup, UiCompiledInstruction,
-    UiInnerInstructions, UiInstruction, UiLoadedAddresses, UiMessage, UiParsedMessage,
-    UiRawMessage, UiReturnDataEncoding, UiTransaction, UiTransactionReturnData,
-    UiTransactionStatusMeta, UiTransactionTokenBalance, option_serializer::OptionSerializer,
+    TransactionBinaryEncoding, UiAccountsList, UiAddressTableLookup, UiCompiledInstruction, UiInnerInstructions,
+    UiInstruction, UiLoadedAddresses, UiMessage, UiParsedMessage, UiRawMessage, UiReturnDataEncoding, UiTransaction,
+    UiTransactionReturnData, UiTransactionStatusMeta, UiTransactionTokenBalance, option_serializer::OptionSerializer,
 };
 use sundog_ledger::{
-    Block, InnerInstruction, InnerInstructions, LoadedAddresses, Reward, RewardKind, StatusMeta,
-    TokenBalance, TransactionRecord,
+    Block, InnerInstruction, InnerInstructions, LoadedAddresses, Reward, RewardKind, StatusMeta, TokenBalance,
+    TransactionRecord,
 };
 use sundog_types::Pubkey;
 
@@ -50,11 +49,7 @@ pub(crate) fn encode_block_transactions(
         TransactionDetails::Accounts => encode_accounts_only,
         _ => encode_transaction,
     };
-    block
-        .transactions
-        .iter()
-        .map(|record| encode(record, shape))
-        .collect()
+    block.transactions.iter().map(|record| encode(record, shape)).collect()
 }
 
 /// A transaction and what became of it.
@@ -81,24 +76,16 @@ pub(crate) fn encode_transaction(
             BASE64_STANDARD.encode(bytes_of(transaction)?),
             TransactionBinaryEncoding::Base64,
         ),
-        UiTransactionEncoding::Json => json_transaction(
-            transaction,
-            UiMessage::Raw(raw_message(&transaction.message)),
-        ),
-        UiTransactionEncoding::JsonParsed => json_transaction(
-            transaction,
-            UiMessage::Parsed(parsed_message(&transaction.message, loaded)),
-        ),
+        UiTransactionEncoding::Json => json_transaction(transaction, UiMessage::Raw(raw_message(&transaction.message))),
+        UiTransactionEncoding::JsonParsed => {
+            json_transaction(transaction, UiMessage::Parsed(parsed_message(&transaction.message, loaded)))
+        }
     };
     let mut meta = encode_meta(&record.meta, parsed.then_some(&transaction.message));
     if !shape.rewards {
         meta.rewards = OptionSerializer::Skip;
     }
-    Ok(EncodedTransactionWithStatusMeta {
-        transaction: encoded,
-        meta: Some(meta),
-        version,
-    })
+    Ok(EncodedTransactionWithStatusMeta { transaction: encoded, meta: Some(meta), version })
 }
 
 /// A transaction's signatures and accounts, and how it changed their balances.
@@ -115,29 +102,18 @@ fn encode_accounts_only(
     let meta = UiTransactionStatusMeta {
         inner_instructions: OptionSerializer::Skip,
         log_messages: OptionSerializer::Skip,
-        rewards: if shape.rewards {
-            OptionSerializer::Some(Vec::new())
-        } else {
-            OptionSerializer::Skip
-        },
+        rewards: if shape.rewards { OptionSerializer::Some(Vec::new()) } else { OptionSerializer::Skip },
         loaded_addresses: OptionSerializer::Skip,
         return_data: OptionSerializer::Skip,
         compute_units_consumed: OptionSerializer::Skip,
         cost_units: OptionSerializer::Skip,
         ..encode_meta(&record.meta, None)
     };
-    Ok(EncodedTransactionWithStatusMeta {
-        transaction,
-        meta: Some(meta),
-        version,
-    })
+    Ok(EncodedTransactionWithStatusMeta { transaction, meta: Some(meta), version })
 }
 
 /// The version to tell the caller, if it wants to know.
-fn version(
-    transaction: &VersionedTransaction,
-    max: Option<u8>,
-) -> Result<Option<TransactionVersion>, RpcError> {
+fn version(transaction: &VersionedTransaction, max: Option<u8>) -> Result<Option<TransactionVersion>, RpcError> {
     match (transaction.version(), max) {
         (TransactionVersion::Legacy(_), None) => Ok(None),
         (version @ TransactionVersion::Legacy(_), Some(_)) => Ok(Some(version)),
@@ -153,33 +129,20 @@ fn bytes_of(transaction: &VersionedTransaction) -> Result<Vec<u8>, RpcError> {
 }
 
 fn signatures(transaction: &VersionedTransaction) -> Vec<String> {
-    transaction
-        .signatures
-        .iter()
-        .map(ToString::to_string)
-        .collect()
+    transaction.signatures.iter().map(ToString::to_string).collect()
 }
 
 fn json_transaction(transaction: &VersionedTransaction, message: UiMessage) -> EncodedTransaction {
-    EncodedTransaction::Json(UiTransaction {
-        signatures: signatures(transaction),
-        message,
-    })
+    EncodedTransaction::Json(UiTransaction { signatures: signatures(transaction), message })
 }
 
 fn raw_message(message: &VersionedMessage) -> UiRawMessage {
     let instructions = message.instructions().iter();
     UiRawMessage {
         header: *message.header(),
-        account_keys: message
-            .static_account_keys()
-            .iter()
-            .map(ToString::to_string)
-            .collect(),
+        account_keys: message.static_account_keys().iter().map(ToString::to_string).collect(),
         recent_blockhash: message.recent_blockhash().to_string(),
-        instructions: instructions
-            .map(|i| UiCompiledInstruction::from(i, Some(TOP_STACK_HEIGHT)))
-            .collect(),
+        instructions: instructions.map(|i| UiCompiledInstruction::from(i, Some(TOP_STACK_HEIGHT))).collect(),
         address_table_lookups: lookups(message),
         transaction_config: None,
     }
@@ -191,47 +154,29 @@ fn parsed_message(message: &VersionedMessage, loaded: &LoadedAddresses) -> UiPar
     UiParsedMessage {
         account_keys: account_keys(message, loaded),
         recent_blockhash: message.recent_blockhash().to_string(),
-        instructions: instructions
-            .map(|i| parse_instruction(i, &keys, Some(TOP_STACK_HEIGHT)))
-            .collect(),
+        instructions: instructions.map(|i| parse_instruction(i, &keys, Some(TOP_STACK_HEIGHT))).collect(),
         address_table_lookups: lookups(message),
         transaction_config: None,
     }
 }
 
 fn lookups(message: &VersionedMessage) -> Option<Vec<UiAddressTableLookup>> {
-    Some(
-        message
-            .address_table_lookups()?
-            .iter()
-            .map(UiAddressTableLookup::from)
-            .collect(),
-    )
+    Some(message.address_table_lookups()?.iter().map(UiAddressTableLookup::from).collect())
 }
 
 /// All keys that instructions can name, in the order of their indices (reference 1.6).
 fn keys_of(message: &VersionedMessage, loaded: &LoadedAddresses) -> Vec<Pubkey> {
     let keys = message.static_account_keys().iter();
-    keys.chain(&loaded.writable)
-        .chain(&loaded.readonly)
-        .copied()
-        .collect()
+    keys.chain(&loaded.writable).chain(&loaded.readonly).copied().collect()
 }
 
 fn account_keys(message: &VersionedMessage, loaded: &LoadedAddresses) -> Vec<ParsedAccount> {
-    let fixed = message
-        .static_account_keys()
-        .iter()
-        .enumerate()
-        .map(|(index, key)| ParsedAccount {
-            pubkey: key.to_string(),
-            writable: message.is_maybe_writable_with_reserved_addresses(
-                index,
-                None::<&std::collections::BTreeSet<Pubkey>>,
-            ),
-            signer: message.is_signer(index),
-            source: Some(ParsedAccountSource::Transaction),
-        });
+    let fixed = message.static_account_keys().iter().enumerate().map(|(index, key)| ParsedAccount {
+        pubkey: key.to_string(),
+        writable: message.is_maybe_writable_with_reserved_addresses(index, None::<&std::collections::BTreeSet<Pubkey>>),
+        signer: message.is_signer(index),
+        source: Some(ParsedAccountSource::Transaction),
+    });
     let looked_up = |keys: &[Pubkey], writable| {
         let list = keys.iter().map(|key| ParsedAccount {
             pubkey: key.to_string(),
@@ -241,10 +186,7 @@ fn account_keys(message: &VersionedMessage, loaded: &LoadedAddresses) -> Vec<Par
         });
         list.collect::<Vec<_>>()
     };
-    fixed
-        .chain(looked_up(&loaded.writable, true))
-        .chain(looked_up(&loaded.readonly, false))
-        .collect()
+    fixed.chain(looked_up(&loaded.writable, true)).chain(looked_up(&loaded.readonly, false)).collect()
 }
 
 /// What became of a transaction; with instructions spelled out if the message is given, as in `jsonParsed`.
@@ -263,9 +205,7 @@ fn encode_meta(meta: &StatusMeta, parse: Option<&VersionedMessage>) -> UiTransac
             .into(),
         log_messages: meta.logs.clone().into(),
         pre_token_balances: OptionSerializer::Some(encode_token_balances(&meta.pre_token_balances)),
-        post_token_balances: OptionSerializer::Some(encode_token_balances(
-            &meta.post_token_balances,
-        )),
+        post_token_balances: OptionSerializer::Some(encode_token_balances(&meta.post_token_balances)),
         rewards: OptionSerializer::Some(Vec::new()),
         loaded_addresses: match parse {
             Some(_) => OptionSerializer::Skip,
@@ -291,9 +231,7 @@ pub(crate) fn encode_inner_instructions(
         };
         match &keys {
             Some(keys) => parse_instruction(&compiled, keys, called.stack_height),
-            None => {
-                UiInstruction::Compiled(UiCompiledInstruction::from(&compiled, called.stack_height))
-            }
+            None => UiInstruction::Compiled(UiCompiledInstruction::from(&compiled, called.stack_height)),
         }
     };
     let groups = inner.iter().map(|group| UiInnerInstructions {
@@ -318,10 +256,7 @@ pub(crate) fn encode_token_balances(balances: &[TokenBalance]) -> Vec<UiTransact
 /// Addresses that came from lookup tables.
 pub(crate) fn encode_loaded_addresses(loaded: &LoadedAddresses) -> UiLoadedAddresses {
     let names = |keys: &[Pubkey]| keys.iter().map(ToString::to_string).collect();
-    UiLoadedAddresses {
-        writable: names(&loaded.writable),
-        readonly: names(&loaded.readonly),
-    }
+    UiLoadedAddresses { writable: names(&loaded.writable), readonly: names(&loaded.readonly) }
 }
 
 /// What a program returned.
@@ -333,19 +268,15 @@ pub(crate) fn encode_return_data((program, data): &(Pubkey, Vec<u8>)) -> UiTrans
 }
 
 /// What was paid out with a block.
-pub(crate) fn encode_rewards(
-    rewards: &[Reward],
-) -> Vec<solana_transaction_status_client_types::Reward> {
-    let shown = rewards
-        .iter()
-        .map(|reward| solana_transaction_status_client_types::Reward {
-            pubkey: reward.pubkey.to_string(),
-            lamports: reward.lamports,
-            post_balance: reward.post_balance,
-            reward_type: Some(reward_type(reward.kind)),
-            commission: reward.commission,
-            commission_bps: None,
-        });
+pub(crate) fn encode_rewards(rewards: &[Reward]) -> Vec<solana_transaction_status_client_types::Reward> {
+    let shown = rewards.iter().map(|reward| solana_transaction_status_client_types::Reward {
+        pubkey: reward.pubkey.to_string(),
+        lamports: reward.lamports,
+        post_balance: reward.post_balance,
+        reward_type: Some(reward_type(reward.kind)),
+        commission: reward.commission,
+        commission_bps: None,
+    });
     shown.collect()
 }
 

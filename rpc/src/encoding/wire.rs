@@ -29,14 +29,9 @@ pub(crate) struct DecodedTransaction {
 ///
 /// # Errors
 /// If the encoding is not one for bytes, the text too long, or the bytes no transaction.
-pub(crate) fn decode_transaction(
-    text: &str,
-    encoding: UiTransactionEncoding,
-) -> Result<DecodedTransaction, RpcError> {
+pub(crate) fn decode_transaction(text: &str, encoding: UiTransactionEncoding) -> Result<DecodedTransaction, RpcError> {
     let binary = encoding.into_binary_encoding().ok_or_else(|| {
-        RpcError::invalid_params(format!(
-            "unsupported encoding: {encoding}. Supported encodings: base58, base64"
-        ))
+        RpcError::invalid_params(format!("unsupported encoding: {encoding}. Supported encodings: base58, base64"))
     })?;
     let name = "solana_transaction::versioned::VersionedTransaction";
     let bytes = decode_text(text, binary, name)?;
@@ -54,17 +49,11 @@ pub(crate) fn decode_message(text: &str) -> Result<VersionedMessage, RpcError> {
     let bytes = decode_text(text, TransactionBinaryEncoding::Base64, name)?;
     let message: VersionedMessage = decode_bytes(&bytes, name)?;
     check_version(&message, name)?;
-    message
-        .sanitize()
-        .map_err(|e| RpcError::invalid_params(format!("invalid transaction message: {e}")))?;
+    message.sanitize().map_err(|e| RpcError::invalid_params(format!("invalid transaction message: {e}")))?;
     Ok(message)
 }
 
-fn decode_text(
-    text: &str,
-    encoding: TransactionBinaryEncoding,
-    what: &str,
-) -> Result<Vec<u8>, RpcError> {
+fn decode_text(text: &str, encoding: TransactionBinaryEncoding, what: &str) -> Result<Vec<u8>, RpcError> {
     let (name, chars_max) = match encoding {
         TransactionBinaryEncoding::Base58 => ("base58", BASE58_CHARS_MAX),
         TransactionBinaryEncoding::Base64 => ("base64", BASE64_CHARS_MAX),
@@ -76,15 +65,10 @@ fn decode_text(
         )));
     }
     let bytes = match encoding {
-        TransactionBinaryEncoding::Base58 => {
-            bs58::decode(text).into_vec().map_err(|e| format!("{e:?}"))
-        }
-        TransactionBinaryEncoding::Base64 => {
-            BASE64_STANDARD.decode(text).map_err(|e| format!("{e:?}"))
-        }
+        TransactionBinaryEncoding::Base58 => bs58::decode(text).into_vec().map_err(|e| format!("{e:?}")),
+        TransactionBinaryEncoding::Base64 => BASE64_STANDARD.decode(text).map_err(|e| format!("{e:?}")),
     };
-    let bytes =
-        bytes.map_err(|e| RpcError::invalid_params(format!("invalid {name} encoding: {e}")))?;
+    let bytes = bytes.map_err(|e| RpcError::invalid_params(format!("invalid {name} encoding: {e}")))?;
     if bytes.len() > PACKET_BYTES_MAX {
         let len = bytes.len();
         return Err(RpcError::invalid_params(format!(
@@ -99,17 +83,15 @@ fn decode_bytes<T: DeserializeOwned>(bytes: &[u8], what: &str) -> Result<T, RpcE
         .with_fixint_encoding()
         .with_limit(PACKET_BYTES_MAX as u64)
         .reject_trailing_bytes();
-    options
-        .deserialize(bytes)
-        .map_err(|e| RpcError::invalid_params(format!("failed to deserialize {what}: {e}")))
+    options.deserialize(bytes).map_err(|e| RpcError::invalid_params(format!("failed to deserialize {what}: {e}")))
 }
 
 /// Only legacy and version 0 are in use (reference 1.4).
 fn check_version(message: &VersionedMessage, what: &str) -> Result<(), RpcError> {
     match message {
         VersionedMessage::Legacy(_) | VersionedMessage::V0(_) => Ok(()),
-        VersionedMessage::V1(_) => Err(RpcError::invalid_params(format!(
-            "failed to deserialize {what}: version 1 is not in use"
-        ))),
+        VersionedMessage::V1(_) => {
+            Err(RpcError::invalid_params(format!("failed to deserialize {what}: version 1 is not in use")))
+        }
     }
 }

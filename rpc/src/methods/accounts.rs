@@ -32,12 +32,7 @@ pub(super) fn get_balance(chain: &dyn Chain, mut params: Params) -> Result<Value
     let address = params.address(0)?;
     let config: RpcContextConfig = params.config(1)?;
     let bank = bank_of(chain, config.commitment, config.min_context_slot)?;
-    with_context(
-        chain,
-        bank.slot().get(),
-        bank.account(&address)
-            .map_or(0, |account| account.lamports()),
-    )
+    with_context(chain, bank.slot().get(), bank.account(&address).map_or(0, |account| account.lamports()))
 }
 
 /// `getAccountInfo`
@@ -48,17 +43,12 @@ pub(super) fn get_account_info(chain: &dyn Chain, mut params: Params) -> Result<
     let bank = bank_of(chain, config.commitment, config.min_context_slot)?;
     let encoding = config.encoding.unwrap_or(UiAccountEncoding::Binary);
     let account = bank.account(&address);
-    let encoded = account
-        .map(|account| encode_account(&*bank, &account, encoding, config.data_slice))
-        .transpose()?;
+    let encoded = account.map(|account| encode_account(&*bank, &account, encoding, config.data_slice)).transpose()?;
     with_context(chain, bank.slot().get(), encoded)
 }
 
 /// `getMultipleAccounts`
-pub(super) fn get_multiple_accounts(
-    chain: &dyn Chain,
-    mut params: Params,
-) -> Result<Value, RpcError> {
+pub(super) fn get_multiple_accounts(chain: &dyn Chain, mut params: Params) -> Result<Value, RpcError> {
     params.arity(1, 2)?;
     let texts: Vec<String> = params.take(0)?;
     let config: RpcAccountInfoConfig = params.config(1)?;
@@ -67,32 +57,19 @@ pub(super) fn get_multiple_accounts(
     let encoding = config.encoding.unwrap_or(UiAccountEncoding::Base64);
     let encoded = addresses.iter().map(|address| {
         let account = bank.account(address);
-        account
-            .map(|account| encode_account(&*bank, &account, encoding, config.data_slice))
-            .transpose()
+        account.map(|account| encode_account(&*bank, &account, encoding, config.data_slice)).transpose()
     });
-    with_context(
-        chain,
-        bank.slot().get(),
-        encoded.collect::<Result<Vec<_>, _>>()?,
-    )
+    with_context(chain, bank.slot().get(), encoded.collect::<Result<Vec<_>, _>>()?)
 }
 
 /// `getProgramAccounts`
-pub(super) fn get_program_accounts(
-    chain: &dyn Chain,
-    mut params: Params,
-) -> Result<Value, RpcError> {
+pub(super) fn get_program_accounts(chain: &dyn Chain, mut params: Params) -> Result<Value, RpcError> {
     params.arity(1, 2)?;
     let program = params.address(0)?;
     let config: RpcProgramAccountsConfig = params.config(1)?;
     let filters = config.filters.unwrap_or_default();
     check_filters(&filters)?;
-    let bank = bank_of(
-        chain,
-        config.account_config.commitment,
-        config.account_config.min_context_slot,
-    )?;
+    let bank = bank_of(chain, config.account_config.commitment, config.account_config.min_context_slot)?;
     let mut found = scan(&*bank, &program, &mut |account| passes(&filters, account))?;
     if config.sort_results.unwrap_or(true) {
         found.sort_by_key(|(address, _)| *address);
@@ -114,10 +91,7 @@ pub(super) fn encode_keyed(
     let encoding = config.encoding.unwrap_or(UiAccountEncoding::Binary);
     let keyed = found.iter().map(|(address, account)| {
         let account = encode_account(bank, account, encoding, config.data_slice)?;
-        Ok(RpcKeyedAccount {
-            pubkey: address.to_string(),
-            account,
-        })
+        Ok(RpcKeyedAccount { pubkey: address.to_string(), account })
     });
     keyed.collect()
 }
@@ -128,14 +102,10 @@ pub(super) fn encode_keyed(
 /// If there are too many, or one is too long or not in its encoding.
 pub(crate) fn check_filters(filters: &[RpcFilterType]) -> Result<(), RpcError> {
     if filters.len() > FILTERS_MAX {
-        return Err(RpcError::invalid_params(format!(
-            "Too many filters provided; max {FILTERS_MAX}"
-        )));
+        return Err(RpcError::invalid_params(format!("Too many filters provided; max {FILTERS_MAX}")));
     }
     for filter in filters {
-        filter
-            .verify()
-            .map_err(|e| RpcError::invalid_params(format!("Invalid param: {e:?}")))?;
+        filter.verify().map_err(|e| RpcError::invalid_params(format!("Invalid param: {e:?}")))?;
     }
     Ok(())
 }
@@ -162,9 +132,7 @@ pub(super) fn scan(
     let mut bytes = 0usize;
     bank.accounts_of(owner, &mut |address, account| {
         if want(account) {
-            bytes = bytes
-                .saturating_add(account.data().len())
-                .saturating_add(ACCOUNT_OVERHEAD_BYTES);
+            bytes = bytes.saturating_add(account.data().len()).saturating_add(ACCOUNT_OVERHEAD_BYTES);
             found.push((*address, account.clone()));
         }
         bytes <= SCAN_BYTES_MAX

@@ -11,9 +11,7 @@ use crate::{
 use serde_json::{Value, json};
 use solana_rpc_client_types::{
     config::{CommitmentConfig, RpcContextConfig, RpcEpochConfig, RpcSupplyConfig},
-    response::{
-        RpcBlockCommitment, RpcBlockhash, RpcInflationGovernor, RpcInflationRate, RpcSupply,
-    },
+    response::{RpcBlockCommitment, RpcBlockhash, RpcInflationGovernor, RpcInflationRate, RpcSupply},
 };
 
 /// The longest account data there can be, in bytes.
@@ -25,47 +23,31 @@ const REWARD_ADDRESSES_MAX: usize = 1_024;
 pub(super) fn get_slot(chain: &dyn Chain, mut params: Params) -> Result<Value, RpcError> {
     params.arity(0, 1)?;
     let config: RpcContextConfig = params.config(0)?;
-    Ok(json!(
-        bank_of(chain, config.commitment, config.min_context_slot)?
-            .slot()
-            .get()
-    ))
+    Ok(json!(bank_of(chain, config.commitment, config.min_context_slot)?.slot().get()))
 }
 
 /// `getBlockHeight`
 pub(super) fn get_block_height(chain: &dyn Chain, mut params: Params) -> Result<Value, RpcError> {
     params.arity(0, 1)?;
     let config: RpcContextConfig = params.config(0)?;
-    Ok(json!(
-        bank_of(chain, config.commitment, config.min_context_slot)?.block_height()
-    ))
+    Ok(json!(bank_of(chain, config.commitment, config.min_context_slot)?.block_height()))
 }
 
 /// `getTransactionCount`
-pub(super) fn get_transaction_count(
-    chain: &dyn Chain,
-    mut params: Params,
-) -> Result<Value, RpcError> {
+pub(super) fn get_transaction_count(chain: &dyn Chain, mut params: Params) -> Result<Value, RpcError> {
     params.arity(0, 1)?;
     let config: RpcContextConfig = params.config(0)?;
-    Ok(json!(
-        bank_of(chain, config.commitment, config.min_context_slot)?.transaction_count()
-    ))
+    Ok(json!(bank_of(chain, config.commitment, config.min_context_slot)?.transaction_count()))
 }
 
 /// `getLatestBlockhash`
-pub(super) fn get_latest_blockhash(
-    chain: &dyn Chain,
-    mut params: Params,
-) -> Result<Value, RpcError> {
+pub(super) fn get_latest_blockhash(chain: &dyn Chain, mut params: Params) -> Result<Value, RpcError> {
     params.arity(0, 1)?;
     let config: RpcContextConfig = params.config(0)?;
     let bank = bank_of(chain, config.commitment, config.min_context_slot)?;
     let latest = bank.latest_blockhash();
-    let value = RpcBlockhash {
-        blockhash: latest.hash.to_string(),
-        last_valid_block_height: latest.last_valid_block_height,
-    };
+    let value =
+        RpcBlockhash { blockhash: latest.hash.to_string(), last_valid_block_height: latest.last_valid_block_height };
     with_context(chain, bank.slot().get(), value)
 }
 
@@ -75,18 +57,11 @@ pub(super) fn is_blockhash_valid(chain: &dyn Chain, mut params: Params) -> Resul
     let blockhash = parse_hash(&params.take::<String>(0)?)?;
     let config: RpcContextConfig = params.config(1)?;
     let bank = bank_of(chain, config.commitment, config.min_context_slot)?;
-    with_context(
-        chain,
-        bank.slot().get(),
-        bank.last_valid_block_height(&blockhash).is_some(),
-    )
+    with_context(chain, bank.slot().get(), bank.last_valid_block_height(&blockhash).is_some())
 }
 
 /// `getFeeForMessage`
-pub(super) fn get_fee_for_message(
-    chain: &dyn Chain,
-    mut params: Params,
-) -> Result<Value, RpcError> {
+pub(super) fn get_fee_for_message(chain: &dyn Chain, mut params: Params) -> Result<Value, RpcError> {
     params.arity(1, 2)?;
     let message = decode_message(&params.take::<String>(0)?)?;
     let config: RpcContextConfig = params.config(1)?;
@@ -95,28 +70,18 @@ pub(super) fn get_fee_for_message(
 }
 
 /// `getMinimumBalanceForRentExemption`
-pub(super) fn get_minimum_balance(
-    chain: &dyn Chain,
-    mut params: Params,
-) -> Result<Value, RpcError> {
+pub(super) fn get_minimum_balance(chain: &dyn Chain, mut params: Params) -> Result<Value, RpcError> {
     params.arity(1, 2)?;
     let data_len: usize = params.take(0)?;
     let config = params.take::<Option<CommitmentConfig>>(1)?;
     if data_len > ACCOUNT_BYTES_MAX {
-        return Err(RpcError::invalid_params(format!(
-            "Invalid data length {data_len}; max {ACCOUNT_BYTES_MAX}"
-        )));
+        return Err(RpcError::invalid_params(format!("Invalid data length {data_len}; max {ACCOUNT_BYTES_MAX}")));
     }
-    Ok(json!(
-        chain.bank(Commitment::of(config)).minimum_balance(data_len)
-    ))
+    Ok(json!(chain.bank(Commitment::of(config)).minimum_balance(data_len)))
 }
 
 /// `getStakeMinimumDelegation`
-pub(super) fn get_stake_minimum_delegation(
-    chain: &dyn Chain,
-    mut params: Params,
-) -> Result<Value, RpcError> {
+pub(super) fn get_stake_minimum_delegation(chain: &dyn Chain, mut params: Params) -> Result<Value, RpcError> {
     params.arity(0, 1)?;
     let config: RpcContextConfig = params.config(0)?;
     let bank = bank_of(chain, config.commitment, config.min_context_slot)?;
@@ -129,20 +94,12 @@ pub(super) fn get_supply(chain: &dyn Chain, mut params: Params) -> Result<Value,
     let config: RpcSupplyConfig = params.config(0)?;
     let bank = chain.bank(Commitment::of(config.commitment));
     let total = bank.capitalization();
-    let value = RpcSupply {
-        total,
-        circulating: total,
-        non_circulating: 0,
-        non_circulating_accounts: Vec::new(),
-    };
+    let value = RpcSupply { total, circulating: total, non_circulating: 0, non_circulating_accounts: Vec::new() };
     with_context(chain, bank.slot().get(), value)
 }
 
 /// `getInflationGovernor`
-pub(super) fn get_inflation_governor(
-    chain: &dyn Chain,
-    mut params: Params,
-) -> Result<Value, RpcError> {
+pub(super) fn get_inflation_governor(chain: &dyn Chain, mut params: Params) -> Result<Value, RpcError> {
     params.arity(0, 1)?;
     let config = params.take::<Option<CommitmentConfig>>(0)?;
     let inflation = chain.bank(Commitment::of(config)).inflation();
@@ -161,17 +118,9 @@ pub(super) fn get_inflation_rate(chain: &dyn Chain, mut params: Params) -> Resul
     let bank = chain.bank(Commitment::default());
     let inflation = bank.inflation();
     let slot = bank.slot();
-    let year = if inflation.slots_per_year > 0.0 {
-        slot.get() as f64 / inflation.slots_per_year
-    } else {
-        0.0
-    };
+    let year = if inflation.slots_per_year > 0.0 { slot.get() as f64 / inflation.slots_per_year } else { 0.0 };
     let total = (inflation.initial * (1.0 - inflation.taper).powf(year)).max(inflation.terminal);
-    let foundation = if year < inflation.foundation_term {
-        total * inflation.foundation
-    } else {
-        0.0
-    };
+    let foundation = if year < inflation.foundation_term { total * inflation.foundation } else { 0.0 };
     to_json(RpcInflationRate {
         total,
         validator: total - foundation,
@@ -190,19 +139,10 @@ pub(super) fn get_inflation_reward(_: &dyn Chain, mut params: Params) -> Result<
 }
 
 /// `getBlockCommitment`. Which stake voted how often on a block is not kept, so that part is `null`.
-pub(super) fn get_block_commitment(
-    chain: &dyn Chain,
-    mut params: Params,
-) -> Result<Value, RpcError> {
+pub(super) fn get_block_commitment(chain: &dyn Chain, mut params: Params) -> Result<Value, RpcError> {
     params.arity(1, 1)?;
     params.take::<u64>(0)?;
     let voters = chain.bank(Commitment::Processed).vote_accounts();
-    let total_stake = voters
-        .iter()
-        .map(|vote| vote.stake)
-        .fold(0, u64::saturating_add);
-    to_json(RpcBlockCommitment::<Vec<u64>> {
-        commitment: None,
-        total_stake,
-    })
+    let total_stake = voters.iter().map(|vote| vote.stake).fold(0, u64::saturating_add);
+    to_json(RpcBlockCommitment::<Vec<u64>> { commitment: None, total_stake })
 }

@@ -11,8 +11,7 @@ use serde_json::{Value, json};
 use solana_rpc_client_types::{
     config::RpcGetVoteAccountsConfig,
     response::{
-        RpcContactInfo, RpcPerfSample, RpcPrioritizationFee, RpcVersionInfo, RpcVoteAccountInfo,
-        RpcVoteAccountStatus,
+        RpcContactInfo, RpcPerfSample, RpcPrioritizationFee, RpcVersionInfo, RpcVoteAccountInfo, RpcVoteAccountStatus,
     },
 };
 use sundog_types::{Slot, peer::Peer};
@@ -46,10 +45,7 @@ pub(super) fn healthy(chain: &dyn Chain) -> Result<(), RpcError> {
 pub(super) fn get_version(chain: &dyn Chain, mut params: Params) -> Result<Value, RpcError> {
     params.arity(0, 0)?;
     let node = chain.node();
-    to_json(RpcVersionInfo {
-        solana_core: node.version.clone(),
-        feature_set: Some(node.feature_set),
-    })
+    to_json(RpcVersionInfo { solana_core: node.version.clone(), feature_set: Some(node.feature_set) })
 }
 
 /// `getIdentity`
@@ -69,10 +65,7 @@ pub(super) fn get_cluster_nodes(chain: &dyn Chain, mut params: Params) -> Result
     params.arity(0, 0)?;
     let ours = chain.node().shred_version;
     let peers = chain.peers();
-    let nodes = peers
-        .iter()
-        .filter(|peer| peer.shred_version == ours)
-        .map(contact_info);
+    let nodes = peers.iter().filter(|peer| peer.shred_version == ours).map(contact_info);
     to_json(nodes.collect::<Vec<_>>())
 }
 
@@ -102,30 +95,17 @@ fn contact_info(peer: &Peer) -> RpcContactInfo {
 pub(super) fn get_vote_accounts(chain: &dyn Chain, mut params: Params) -> Result<Value, RpcError> {
     params.arity(0, 1)?;
     let config: RpcGetVoteAccountsConfig = params.config(0)?;
-    let only = config
-        .vote_pubkey
-        .as_deref()
-        .map(parse_address)
-        .transpose()?;
-    let distance = config
-        .delinquent_slot_distance
-        .unwrap_or(DELINQUENT_SLOT_DISTANCE);
+    let only = config.vote_pubkey.as_deref().map(parse_address).transpose()?;
+    let distance = config.delinquent_slot_distance.unwrap_or(DELINQUENT_SLOT_DISTANCE);
     let keep_unstaked = config.keep_unstaked_delinquents.unwrap_or(false);
     let bank = chain.bank(Commitment::of(config.commitment));
     // Below the distance there is no slot that would be too old: any vote at all will do.
     let oldest = bank.slot().get().saturating_sub(distance);
-    let wanted = bank
-        .vote_accounts()
-        .into_iter()
-        .filter(|vote| only.is_none_or(|only| vote.vote_account == only));
-    let (current, mut delinquent): (Vec<_>, Vec<_>) = wanted
-        .map(|vote| vote_account_info(&vote))
-        .partition(|vote| vote.last_vote > oldest);
+    let wanted = bank.vote_accounts().into_iter().filter(|vote| only.is_none_or(|only| vote.vote_account == only));
+    let (current, mut delinquent): (Vec<_>, Vec<_>) =
+        wanted.map(|vote| vote_account_info(&vote)).partition(|vote| vote.last_vote > oldest);
     delinquent.retain(|vote| keep_unstaked || vote.activated_stake > 0);
-    to_json(RpcVoteAccountStatus {
-        current,
-        delinquent,
-    })
+    to_json(RpcVoteAccountStatus { current, delinquent })
 }
 
 fn vote_account_info(vote: &VoteAccountFacts) -> RpcVoteAccountInfo {
@@ -144,18 +124,11 @@ fn vote_account_info(vote: &VoteAccountFacts) -> RpcVoteAccountInfo {
 }
 
 /// `getRecentPerformanceSamples`
-pub(super) fn get_recent_performance_samples(
-    chain: &dyn Chain,
-    mut params: Params,
-) -> Result<Value, RpcError> {
+pub(super) fn get_recent_performance_samples(chain: &dyn Chain, mut params: Params) -> Result<Value, RpcError> {
     params.arity(0, 1)?;
-    let limit = params
-        .take::<Option<usize>>(0)?
-        .unwrap_or(PERFORMANCE_SAMPLES_MAX);
+    let limit = params.take::<Option<usize>>(0)?.unwrap_or(PERFORMANCE_SAMPLES_MAX);
     if limit > PERFORMANCE_SAMPLES_MAX {
-        return Err(RpcError::invalid_params(format!(
-            "Invalid limit; max {PERFORMANCE_SAMPLES_MAX}"
-        )));
+        return Err(RpcError::invalid_params(format!("Invalid limit; max {PERFORMANCE_SAMPLES_MAX}")));
     }
     let samples = chain.performance_samples(limit);
     let samples = samples.iter().take(limit).map(|sample| RpcPerfSample {
@@ -169,35 +142,23 @@ pub(super) fn get_recent_performance_samples(
 }
 
 /// `getRecentPrioritizationFees`
-pub(super) fn get_recent_prioritization_fees(
-    chain: &dyn Chain,
-    mut params: Params,
-) -> Result<Value, RpcError> {
+pub(super) fn get_recent_prioritization_fees(chain: &dyn Chain, mut params: Params) -> Result<Value, RpcError> {
     params.arity(0, 1)?;
     let texts: Vec<String> = params.config(0)?;
     let accounts = parse_addresses(&texts, FEE_ACCOUNTS_MAX)?;
     let fees = chain.prioritization_fees(&accounts);
-    let fees = fees.iter().map(|(slot, fee)| RpcPrioritizationFee {
-        slot: slot.get(),
-        prioritization_fee: *fee,
-    });
+    let fees = fees.iter().map(|(slot, fee)| RpcPrioritizationFee { slot: slot.get(), prioritization_fee: *fee });
     to_json(fees.collect::<Vec<_>>())
 }
 
 /// `getMaxRetransmitSlot`
-pub(super) fn get_max_retransmit_slot(
-    chain: &dyn Chain,
-    mut params: Params,
-) -> Result<Value, RpcError> {
+pub(super) fn get_max_retransmit_slot(chain: &dyn Chain, mut params: Params) -> Result<Value, RpcError> {
     params.arity(0, 0)?;
     Ok(json!(chain.heights().retransmitted.get()))
 }
 
 /// `getMaxShredInsertSlot`
-pub(super) fn get_max_shred_insert_slot(
-    chain: &dyn Chain,
-    mut params: Params,
-) -> Result<Value, RpcError> {
+pub(super) fn get_max_shred_insert_slot(chain: &dyn Chain, mut params: Params) -> Result<Value, RpcError> {
     params.arity(0, 0)?;
     Ok(json!(chain.heights().stored.get()))
 }

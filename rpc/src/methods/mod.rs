@@ -43,46 +43,22 @@ pub(crate) const METHODS: &[(&str, Run)] = &[
     ("getLeaderSchedule", epoch::get_leader_schedule),
     ("getMaxRetransmitSlot", cluster::get_max_retransmit_slot),
     ("getMaxShredInsertSlot", cluster::get_max_shred_insert_slot),
-    (
-        "getMinimumBalanceForRentExemption",
-        bank::get_minimum_balance,
-    ),
+    ("getMinimumBalanceForRentExemption", bank::get_minimum_balance),
     ("getMultipleAccounts", accounts::get_multiple_accounts),
     ("getProgramAccounts", accounts::get_program_accounts),
-    (
-        "getRecentPerformanceSamples",
-        cluster::get_recent_performance_samples,
-    ),
-    (
-        "getRecentPrioritizationFees",
-        cluster::get_recent_prioritization_fees,
-    ),
+    ("getRecentPerformanceSamples", cluster::get_recent_performance_samples),
+    ("getRecentPrioritizationFees", cluster::get_recent_prioritization_fees),
     ("getSignatureStatuses", transactions::get_signature_statuses),
-    (
-        "getSignaturesForAddress",
-        transactions::get_signatures_for_address,
-    ),
+    ("getSignaturesForAddress", transactions::get_signatures_for_address),
     ("getSlot", bank::get_slot),
     ("getSlotLeader", epoch::get_slot_leader),
     ("getSlotLeaders", epoch::get_slot_leaders),
-    (
-        "getStakeMinimumDelegation",
-        bank::get_stake_minimum_delegation,
-    ),
+    ("getStakeMinimumDelegation", bank::get_stake_minimum_delegation),
     ("getSupply", bank::get_supply),
     ("getTokenAccountBalance", tokens::get_token_account_balance),
-    (
-        "getTokenAccountsByDelegate",
-        tokens::get_token_accounts_by_delegate,
-    ),
-    (
-        "getTokenAccountsByOwner",
-        tokens::get_token_accounts_by_owner,
-    ),
-    (
-        "getTokenLargestAccounts",
-        tokens::get_token_largest_accounts,
-    ),
+    ("getTokenAccountsByDelegate", tokens::get_token_accounts_by_delegate),
+    ("getTokenAccountsByOwner", tokens::get_token_accounts_by_owner),
+    ("getTokenLargestAccounts", tokens::get_token_largest_accounts),
     ("getTokenSupply", tokens::get_token_supply),
     ("getTransaction", transactions::get_transaction),
     ("getTransactionCount", bank::get_transaction_count),
@@ -97,17 +73,11 @@ pub(crate) const METHODS: &[(&str, Run)] = &[
 
 /// Where a method stands in [`METHODS`].
 pub(crate) fn find(name: &str) -> Option<usize> {
-    METHODS
-        .binary_search_by(|(known, _)| (*known).cmp(name))
-        .ok()
+    METHODS.binary_search_by(|(known, _)| (*known).cmp(name)).ok()
 }
 
 /// A value with the slot of the bank it was read from.
-fn with_context(
-    chain: &dyn Chain,
-    slot: u64,
-    value: impl serde::Serialize,
-) -> Result<Value, RpcError> {
+fn with_context(chain: &dyn Chain, slot: u64, value: impl serde::Serialize) -> Result<Value, RpcError> {
     let value = to_json(value)?;
     Ok(json!({ "context": { "slot": slot, "apiVersion": chain.node().version }, "value": value }))
 }

@@ -6,10 +6,7 @@ use crate::{
     commitment::Commitment,
     encoding::{
         accounts::encode_account,
-        transactions::{
-            encode_inner_instructions, encode_loaded_addresses, encode_return_data,
-            encode_token_balances,
-        },
+        transactions::{encode_inner_instructions, encode_loaded_addresses, encode_return_data, encode_token_balances},
         wire::{DecodedTransaction, decode_transaction},
     },
     error::{self, RpcError},
@@ -30,10 +27,7 @@ pub(super) fn send_transaction(chain: &dyn Chain, mut params: Params) -> Result<
     params.arity(1, 2)?;
     let text: String = params.take(0)?;
     let config: RpcSendTransactionConfig = params.config(1)?;
-    let decoded = decode_transaction(
-        &text,
-        config.encoding.unwrap_or(UiTransactionEncoding::Base58),
-    )?;
+    let decoded = decode_transaction(&text, config.encoding.unwrap_or(UiTransactionEncoding::Base58))?;
     let commitment = match config.preflight_commitment {
         _ if config.skip_preflight => Commitment::Processed,
         Some(level) => level.into(),
@@ -47,39 +41,27 @@ pub(super) fn send_transaction(chain: &dyn Chain, mut params: Params) -> Result<
         preflight(&*bank, &decoded)?;
     }
     let submission = Submission {
-        last_valid_block_height: bank
-            .last_valid_block_height(decoded.transaction.message.recent_blockhash()),
+        last_valid_block_height: bank.last_valid_block_height(decoded.transaction.message.recent_blockhash()),
         bytes: decoded.bytes,
         signature,
         retries_max: config.max_retries,
     };
-    chain
-        .submit(submission)
-        .map_err(|refusal| RpcError::internal(refusal.to_string()))?;
+    chain.submit(submission).map_err(|refusal| RpcError::internal(refusal.to_string()))?;
     Ok(json!(signature.to_string()))
 }
 
 /// Checks that the parts of a transaction agree with each other, and returns what names it.
 fn sanitize(transaction: &VersionedTransaction) -> Result<sundog_types::Signature, RpcError> {
-    transaction
-        .sanitize()
-        .map_err(|e| RpcError::invalid_params(format!("invalid transaction: {e}")))?;
+    transaction.sanitize().map_err(|e| RpcError::invalid_params(format!("invalid transaction: {e}")))?;
     let first = transaction.signatures.first().copied();
     first.ok_or_else(|| RpcError::invalid_params("invalid transaction: it has no signature"))
 }
 
 fn verify_signatures(transaction: &VersionedTransaction) -> Result<(), RpcError> {
-    if transaction
-        .verify_with_results()
-        .into_iter()
-        .all(|valid| valid)
-    {
+    if transaction.verify_with_results().into_iter().all(|valid| valid) {
         return Ok(());
     }
-    Err(RpcError::new(
-        error::SIGNATURE_VERIFICATION_FAILURE,
-        "Transaction signature verification failure",
-    ))
+    Err(RpcError::new(error::SIGNATURE_VERIFICATION_FAILURE, "Transaction signature verification failure"))
 }
 
 /// Refuses a transaction that would fail if it landed now.
@@ -109,10 +91,7 @@ fn simulation_result(
         return_data: meta.return_data.as_ref().map(encode_return_data),
         inner_instructions: inner.then(|| {
             let inner = meta.inner_instructions.as_deref().unwrap_or_default();
-            encode_inner_instructions(
-                inner,
-                Some((&decoded.transaction.message, &meta.loaded_addresses)),
-            )
+            encode_inner_instructions(inner, Some((&decoded.transaction.message, &meta.loaded_addresses)))
         }),
         replacement_blockhash: None,
         fee: Some(meta.fee),
@@ -125,30 +104,19 @@ fn simulation_result(
 }
 
 /// `simulateTransaction`
-pub(super) fn simulate_transaction(
-    chain: &dyn Chain,
-    mut params: Params,
-) -> Result<Value, RpcError> {
+pub(super) fn simulate_transaction(chain: &dyn Chain, mut params: Params) -> Result<Value, RpcError> {
     params.arity(1, 2)?;
     let text: String = params.take(0)?;
     let config: RpcSimulateTransactionConfig = params.config(1)?;
     if config.sig_verify && config.replace_recent_blockhash {
-        return Err(RpcError::invalid_params(
-            "sigVerify may not be used with replaceRecentBlockhash",
-        ));
+        return Err(RpcError::invalid_params("sigVerify may not be used with replaceRecentBlockhash"));
     }
-    let mut decoded = decode_transaction(
-        &text,
-        config.encoding.unwrap_or(UiTransactionEncoding::Base58),
-    )?;
+    let mut decoded = decode_transaction(&text, config.encoding.unwrap_or(UiTransactionEncoding::Base58))?;
     let bank = bank_of(chain, config.commitment, config.min_context_slot)?;
     let mut replacement = None;
     if config.replace_recent_blockhash {
         let latest = bank.latest_blockhash();
-        decoded
-            .transaction
-            .message
-            .set_recent_blockhash(latest.hash);
+        decoded.transaction.message.set_recent_blockhash(latest.hash);
         replacement = Some(RpcBlockhash {
             blockhash: latest.hash.to_string(),
             last_valid_block_height: latest.last_valid_block_height,
@@ -178,35 +146,20 @@ fn accounts_after(
     max: usize,
 ) -> Result<Vec<Option<UiAccount>>, RpcError> {
     let encoding = wanted.encoding.unwrap_or(UiAccountEncoding::Base64);
-    if matches!(
-        encoding,
-        UiAccountEncoding::Binary | UiAccountEncoding::Base58
-    ) {
+    if matches!(encoding, UiAccountEncoding::Binary | UiAccountEncoding::Base58) {
         return Err(RpcError::invalid_params("base58 encoding not supported"));
     }
     if wanted.addresses.len() > max {
-        return Err(RpcError::invalid_params(format!(
-            "Too many accounts provided; max {max}"
-        )));
+        return Err(RpcError::invalid_params(format!("Too many accounts provided; max {max}")));
     }
     let addresses = parse_addresses(&wanted.addresses, max)?;
     if simulation.meta.status.is_err() {
         return Ok(vec![None; addresses.len()]);
     }
-    let find = |address| {
-        simulation
-            .accounts
-            .iter()
-            .find(|(key, _)| key == address)
-            .map(|(_, account)| account)
-    };
+    let find = |address| simulation.accounts.iter().find(|(key, _)| key == address).map(|(_, account)| account);
     addresses
         .iter()
-        .map(|address| {
-            find(address)
-                .map(|account| encode_account(bank, account, encoding, None))
-                .transpose()
-        })
+        .map(|address| find(address).map(|account| encode_account(bank, account, encoding, None)).transpose())
         .collect()
 }
 
@@ -215,16 +168,10 @@ pub(super) fn request_airdrop(chain: &dyn Chain, mut params: Params) -> Result<V
     params.arity(2, 3)?;
     let (to, lamports) = (params.address(0)?, params.take::<u64>(1)?);
     let config: RpcRequestAirdropConfig = params.config(2)?;
-    let blockhash = config
-        .recent_blockhash
-        .as_deref()
-        .map(parse_hash)
-        .transpose()?;
-    let signature = chain
-        .airdrop(&to, lamports, blockhash)
-        .map_err(|refusal| match refusal {
-            AirdropRefusal::NoFaucet => RpcError::invalid_request(refusal.to_string()),
-            AirdropRefusal::Refused(why) => RpcError::internal(why),
-        })?;
+    let blockhash = config.recent_blockhash.as_deref().map(parse_hash).transpose()?;
+    let signature = chain.airdrop(&to, lamports, blockhash).map_err(|refusal| match refusal {
+        AirdropRefusal::NoFaucet => RpcError::invalid_request(refusal.to_string()),
+        AirdropRefusal::Refused(why) => RpcError::internal(why),
+    })?;
     Ok(json!(signature.to_string()))
 }

@@ -23,26 +23,17 @@ use sundog_types::Pubkey;
 const LARGEST_ACCOUNTS: usize = 20;
 
 /// `getTokenAccountBalance`
-pub(super) fn get_token_account_balance(
-    chain: &dyn Chain,
-    mut params: Params,
-) -> Result<Value, RpcError> {
+pub(super) fn get_token_account_balance(chain: &dyn Chain, mut params: Params) -> Result<Value, RpcError> {
     params.arity(1, 2)?;
     let address = params.address(0)?;
     let config = params.take::<Option<CommitmentConfig>>(1)?;
     let bank = chain.bank(Commitment::of(config));
-    let account = bank
-        .account(&address)
-        .ok_or_else(|| invalid("could not find account"))?;
+    let account = bank.account(&address).ok_or_else(|| invalid("could not find account"))?;
     let token = Some(&account).filter(|account| is_token_program(account.owner()));
     let token = token.and_then(|account| TokenAccount::parse(account.data()));
     let token = token.ok_or_else(|| invalid("not a Token account"))?;
     let mint = mint_of(&*bank, &token.mint)?;
-    with_context(
-        chain,
-        bank.slot().get(),
-        token_amount(token.amount, mint.decimals),
-    )
+    with_context(chain, bank.slot().get(), token_amount(token.amount, mint.decimals))
 }
 
 /// `getTokenSupply`
@@ -52,18 +43,11 @@ pub(super) fn get_token_supply(chain: &dyn Chain, mut params: Params) -> Result<
     let config = params.take::<Option<CommitmentConfig>>(1)?;
     let bank = chain.bank(Commitment::of(config));
     let mint = mint_of(&*bank, &address)?;
-    with_context(
-        chain,
-        bank.slot().get(),
-        token_amount(mint.supply, mint.decimals),
-    )
+    with_context(chain, bank.slot().get(), token_amount(mint.supply, mint.decimals))
 }
 
 /// `getTokenLargestAccounts`
-pub(super) fn get_token_largest_accounts(
-    chain: &dyn Chain,
-    mut params: Params,
-) -> Result<Value, RpcError> {
+pub(super) fn get_token_largest_accounts(chain: &dyn Chain, mut params: Params) -> Result<Value, RpcError> {
     params.arity(1, 2)?;
     let address = params.address(0)?;
     let config = params.take::<Option<CommitmentConfig>>(1)?;
@@ -72,9 +56,7 @@ pub(super) fn get_token_largest_accounts(
     let mut largest = Vec::<(u64, Pubkey)>::new();
     for program in TOKEN_PROGRAMS {
         bank.accounts_of(&program, &mut |key, account| {
-            if let Some(token) =
-                TokenAccount::parse(account.data()).filter(|token| token.mint == address)
-            {
+            if let Some(token) = TokenAccount::parse(account.data()).filter(|token| token.mint == address) {
                 let place = largest.partition_point(|(amount, _)| *amount >= token.amount);
                 largest.insert(place, (token.amount, *key));
                 largest.truncate(LARGEST_ACCOUNTS);
@@ -90,18 +72,12 @@ pub(super) fn get_token_largest_accounts(
 }
 
 /// `getTokenAccountsByOwner`
-pub(super) fn get_token_accounts_by_owner(
-    chain: &dyn Chain,
-    params: Params,
-) -> Result<Value, RpcError> {
+pub(super) fn get_token_accounts_by_owner(chain: &dyn Chain, params: Params) -> Result<Value, RpcError> {
     token_accounts(chain, params, |token, who| token.owner == *who)
 }
 
 /// `getTokenAccountsByDelegate`
-pub(super) fn get_token_accounts_by_delegate(
-    chain: &dyn Chain,
-    params: Params,
-) -> Result<Value, RpcError> {
+pub(super) fn get_token_accounts_by_delegate(chain: &dyn Chain, params: Params) -> Result<Value, RpcError> {
     token_accounts(chain, params, |token, who| token.delegate == Some(*who))
 }
 
@@ -125,9 +101,7 @@ fn token_accounts(
         }
         RpcTokenAccountsFilter::Mint(text) => {
             let mint = parse_address(&text)?;
-            let account = bank
-                .account(&mint)
-                .ok_or_else(|| invalid("could not find mint"))?;
+            let account = bank.account(&mint).ok_or_else(|| invalid("could not find mint"))?;
             if !is_token_program(account.owner()) {
                 return Err(invalid("not a Token mint"));
             }
@@ -136,25 +110,16 @@ fn token_accounts(
     };
     let mut want = |account: &AccountSharedData| {
         let token = TokenAccount::parse(account.data());
-        token.is_some_and(|token| {
-            belongs(&token, &who) && mint.is_none_or(|mint| mint == token.mint)
-        })
+        token.is_some_and(|token| belongs(&token, &who) && mint.is_none_or(|mint| mint == token.mint))
     };
     let found = scan(&*bank, &program, &mut want)?;
-    with_context(
-        chain,
-        bank.slot().get(),
-        encode_keyed(&*bank, &found, &config)?,
-    )
+    with_context(chain, bank.slot().get(), encode_keyed(&*bank, &found, &config)?)
 }
 
 fn mint_of(bank: &dyn BankView, address: &Pubkey) -> Result<Mint, RpcError> {
-    let account = bank
-        .account(address)
-        .ok_or_else(|| invalid("could not find mint"))?;
+    let account = bank.account(address).ok_or_else(|| invalid("could not find mint"))?;
     let mint = Some(&account).filter(|account| is_token_program(account.owner()));
-    mint.and_then(|account| Mint::parse(account.data()))
-        .ok_or_else(|| invalid("not a Token mint"))
+    mint.and_then(|account| Mint::parse(account.data())).ok_or_else(|| invalid("not a Token mint"))
 }
 
 fn is_token_program(program: &Pubkey) -> bool {

@@ -31,11 +31,7 @@ pub struct SubscriptionLimits {
 
 impl Default for SubscriptionLimits {
     fn default() -> Self {
-        Self {
-            connections: 1_000,
-            per_connection: 1_000,
-            total: 20_000,
-        }
+        Self { connections: 1_000, per_connection: 1_000, total: 20_000 }
     }
 }
 
@@ -206,31 +202,19 @@ impl Subscriptions {
             Err(error) => Some(request::reply(&Value::Null, Err(error))),
             Ok(Body::Single(call)) => self.answer(connection, call),
             Ok(Body::Batch(calls)) => {
-                let replies: Vec<_> = calls
-                    .into_iter()
-                    .filter_map(|call| self.answer(connection, call))
-                    .collect();
+                let replies: Vec<_> = calls.into_iter().filter_map(|call| self.answer(connection, call)).collect();
                 (!replies.is_empty()).then_some(Value::Array(replies))
             }
         };
-        out.extend(reply.map(|reply| SubscriptionEffect::Send {
-            connection,
-            text: reply.to_string(),
-        }));
+        out.extend(reply.map(|reply| SubscriptionEffect::Send { connection, text: reply.to_string() }));
     }
 
     fn answer(&mut self, connection: u64, call: Call) -> Option<Value> {
         call.answer(|method, mut params| {
-            if let Some(name) = method
-                .strip_suffix("Unsubscribe")
-                .filter(|name| topic::NAMES.contains(name))
-            {
+            if let Some(name) = method.strip_suffix("Unsubscribe").filter(|name| topic::NAMES.contains(name)) {
                 return self.unsubscribe(connection, name, params);
             }
-            let Some(name) = method
-                .strip_suffix("Subscribe")
-                .filter(|name| topic::NAMES.contains(name))
-            else {
+            let Some(name) = method.strip_suffix("Subscribe").filter(|name| topic::NAMES.contains(name)) else {
                 return Err(RpcError::method_not_found());
             };
             let topic = Topic::parse(name, &mut params, &*self.chain)?;
@@ -240,15 +224,11 @@ impl Subscriptions {
 
     fn subscribe(&mut self, connection: u64, topic: Topic) -> Result<Value, RpcError> {
         let full = self.metrics.subscriptions >= self.limits.total as u64;
-        let topics = self
-            .connections
-            .get_mut(&connection)
-            .filter(|topics| !full && topics.len() < self.limits.per_connection);
+        let topics =
+            self.connections.get_mut(&connection).filter(|topics| !full && topics.len() < self.limits.per_connection);
         let Some(topics) = topics else {
             self.metrics.refused_subscriptions += 1;
-            return Err(RpcError::internal(
-                "Internal Error: Subscription refused. Node subscription limit reached",
-            ));
+            return Err(RpcError::internal("Internal Error: Subscription refused. Node subscription limit reached"));
         };
         let id = self.next_id;
         self.next_id += 1;
@@ -257,21 +237,12 @@ impl Subscriptions {
         Ok(json!(id))
     }
 
-    fn unsubscribe(
-        &mut self,
-        connection: u64,
-        name: &str,
-        mut params: Params,
-    ) -> Result<Value, RpcError> {
+    fn unsubscribe(&mut self, connection: u64, name: &str, mut params: Params) -> Result<Value, RpcError> {
         params.arity(1, 1)?;
         let id: u64 = params.take(0)?;
         let topics = self.connections.get_mut(&connection);
-        let removed = topics.and_then(|topics| {
-            topics
-                .get(&id)
-                .is_some_and(|topic| topic.name() == name)
-                .then(|| topics.remove(&id))
-        });
+        let removed = topics
+            .and_then(|topics| topics.get(&id).is_some_and(|topic| topic.name() == name).then(|| topics.remove(&id)));
         if removed.is_none() {
             return Err(RpcError::invalid_params("Invalid subscription id."));
         }
@@ -285,8 +256,7 @@ impl Subscriptions {
         }
         match event {
             ChainEvent::Created { slot, parent, root } => {
-                let info =
-                    json!({ "slot": slot.get(), "parent": parent.get(), "root": root.get() });
+                let info = json!({ "slot": slot.get(), "parent": parent.get(), "root": root.get() });
                 self.tell_all("slot", &info, out);
             }
             ChainEvent::Rooted(slot) => self.tell_all("root", &json!(slot.get()), out),
@@ -315,19 +285,13 @@ impl Subscriptions {
         for commitment in Commitment::ALL {
             let bank = self.chain.bank(commitment);
             let blocks = self.news.advance(commitment, bank.slot());
-            let moment = topic::Moment {
-                chain: &*self.chain,
-                bank: &*bank,
-                commitment,
-                blocks: &blocks,
-            };
+            let moment = topic::Moment { chain: &*self.chain, bank: &*bank, commitment, blocks: &blocks };
             for (connection, topics) in &mut self.connections {
                 let mut over = Vec::new();
                 for (id, topic) in topics.iter_mut() {
                     let told = topic.tell(&moment);
                     for value in &told.results {
-                        let result =
-                            json!({ "context": { "slot": bank.slot().get() }, "value": value });
+                        let result = json!({ "context": { "slot": bank.slot().get() }, "value": value });
                         out.push(notification(*connection, *id, topic.name(), &result));
                         self.metrics.notifications += 1;
                     }
@@ -349,8 +313,7 @@ impl Subscriptions {
         for (connection, topics) in &mut self.connections {
             for (id, topic) in topics.iter_mut() {
                 if topic.receives(signatures) {
-                    let result =
-                        json!({ "context": { "slot": slot }, "value": "receivedSignature" });
+                    let result = json!({ "context": { "slot": slot }, "value": "receivedSignature" });
                     out.push(notification(*connection, *id, topic.name(), &result));
                     self.metrics.notifications += 1;
                 }
@@ -363,12 +326,7 @@ impl Machine for Subscriptions {
     type Input = SubscriptionInput;
     type Effect = SubscriptionEffect;
 
-    fn handle(
-        &mut self,
-        now: Now,
-        input: SubscriptionInput,
-        out: &mut Effects<SubscriptionEffect>,
-    ) {
+    fn handle(&mut self, now: Now, input: SubscriptionInput, out: &mut Effects<SubscriptionEffect>) {
         match input {
             SubscriptionInput::Opened(connection) => self.open(connection, out),
             SubscriptionInput::Text { connection, text } => self.text(connection, &text, out),
@@ -386,8 +344,6 @@ impl Machine for Subscriptions {
 
 fn notification(connection: u64, id: u64, name: &str, result: &Value) -> SubscriptionEffect {
     let params = json!({ "result": result, "subscription": id });
-    let text =
-        json!({ "jsonrpc": "2.0", "method": format!("{name}Notification"), "params": params })
-            .to_string();
+    let text = json!({ "jsonrpc": "2.0", "method": format!("{name}Notification"), "params": params }).to_string();
     SubscriptionEffect::Send { connection, text }
 }

@@ -40,10 +40,7 @@ impl News {
         while let Some(block) = at.filter(|block| told.insert(block.slot)) {
             fresh.push(Arc::clone(block));
             // A parent is older, or this would not end.
-            at = self
-                .blocks
-                .get(&block.parent)
-                .filter(|parent| parent.slot < block.slot);
+            at = self.blocks.get(&block.parent).filter(|parent| parent.slot < block.slot);
         }
         fresh.reverse();
         if commitment == Commitment::Finalized {
@@ -85,11 +82,7 @@ mod tests {
 
     #[track_caller]
     fn check(news: &mut News, commitment: Commitment, tip: u64, expect: &[u64]) {
-        let fresh: Vec<_> = news
-            .advance(commitment, Slot::new(tip))
-            .iter()
-            .map(|block| block.slot.get())
-            .collect();
+        let fresh: Vec<_> = news.advance(commitment, Slot::new(tip)).iter().map(|block| block.slot.get()).collect();
         assert_eq!(fresh, expect);
     }
 
@@ -112,9 +105,7 @@ mod tests {
 
     #[test]
     fn a_full_store_forgets_the_oldest_block() {
-        let blocks: Vec<_> = (1..=BLOCKS_MAX as u64 + 2)
-            .map(|slot| (slot, slot - 1))
-            .collect();
+        let blocks: Vec<_> = (1..=BLOCKS_MAX as u64 + 2).map(|slot| (slot, slot - 1)).collect();
         let mut news = news(&blocks);
         assert_eq!(news.blocks.len(), BLOCKS_MAX);
         let fresh = news.advance(Commitment::Processed, Slot::new(BLOCKS_MAX as u64 + 2));

@@ -17,11 +17,7 @@ fn check(method: &str, params: Value, expect: Value) {
 #[track_caller]
 fn refused(method: &str, params: Value, code: i64, message: &str) {
     let error = Fake::default().error(method, params);
-    assert_eq!(
-        (error["code"].as_i64(), error["message"].as_str()),
-        (Some(code), Some(message)),
-        "{method}"
-    );
+    assert_eq!((error["code"].as_i64(), error["message"].as_str()), (Some(code), Some(message)), "{method}");
 }
 
 /// A value from the bank at `slot`.
@@ -37,11 +33,7 @@ fn text(n: u8) -> String {
 fn the_node_tells_who_it_is() {
     check("getHealth", json!([]), json!("ok"));
     check("getHealth", Value::Null, json!("ok"));
-    check(
-        "getVersion",
-        json!([]),
-        json!({ "solana-core": "3.1.12", "feature-set": 77 }),
-    );
+    check("getVersion", json!([]), json!({ "solana-core": "3.1.12", "feature-set": 77 }));
     check("getIdentity", json!([]), json!({ "identity": text(1) }));
     check("getGenesisHash", json!([]), json!(hash(6).to_string()));
     check("getMaxRetransmitSlot", json!([]), json!(164));
@@ -50,16 +42,10 @@ fn the_node_tells_who_it_is() {
 
 #[test]
 fn a_node_that_is_behind_says_by_how_much() {
-    let behind = Fake {
-        health: Health::Behind(200),
-        ..Fake::default()
-    };
+    let behind = Fake { health: Health::Behind(200), ..Fake::default() };
     let expect = json!({ "code": -32005, "message": "Node is behind by 200 slots", "data": { "numSlotsBehind": 200 } });
     assert_eq!(behind.error("getHealth", json!([])), expect);
-    let unknown = Fake {
-        health: Health::Unknown,
-        ..Fake::default()
-    };
+    let unknown = Fake { health: Health::Unknown, ..Fake::default() };
     let expect = json!({ "code": -32005, "message": "Node is unhealthy", "data": { "numSlotsBehind": null } });
     assert_eq!(unknown.error("getHealth", json!([])), expect);
 }
@@ -85,23 +71,11 @@ fn a_vote_account_is_current_if_it_voted_within_128_slots() {
         })
     };
     let (current, delinquent) = (entry(50, 159, 1_000), entry(52, 0, 600));
-    check(
-        "getVoteAccounts",
-        json!([]),
-        json!({ "current": [current], "delinquent": [delinquent] }),
-    );
+    check("getVoteAccounts", json!([]), json!({ "current": [current], "delinquent": [delinquent] }));
     let all = json!({ "current": [current], "delinquent": [delinquent, entry(54, 0, 0)] });
-    check(
-        "getVoteAccounts",
-        json!([{ "keepUnstakedDelinquents": true }]),
-        all,
-    );
+    check("getVoteAccounts", json!([{ "keepUnstakedDelinquents": true }]), all);
     let only = json!({ "current": [], "delinquent": [delinquent] });
-    check(
-        "getVoteAccounts",
-        json!([{ "votePubkey": text(52), "commitment": "finalized" }]),
-        only,
-    );
+    check("getVoteAccounts", json!([{ "votePubkey": text(52), "commitment": "finalized" }]), only);
 }
 
 #[test]
@@ -121,18 +95,9 @@ fn each_commitment_has_its_bank_and_old_names_still_mean_one() {
     check("getSlot", Value::Null, json!(160));
     check("getSlot", json!([null]), json!(160));
     check("getSlot", json!([{}]), json!(160));
-    check(
-        "getBlockHeight",
-        json!([{ "commitment": "processed" }]),
-        json!(162),
-    );
+    check("getBlockHeight", json!([{ "commitment": "processed" }]), json!(162));
     check("getTransactionCount", json!([]), json!(1600));
-    refused(
-        "getSlot",
-        json!([{ "commitment": "sure" }]),
-        -32602,
-        "Invalid params: unknown commitment `sure`.",
-    );
+    refused("getSlot", json!([{ "commitment": "sure" }]), -32602, "Invalid params: unknown commitment `sure`.");
 }
 
 #[test]
@@ -158,16 +123,8 @@ fn epochs_and_leaders_follow_the_schedule() {
     let all: Vec<u64> = (0..32).collect();
     check("getLeaderSchedule", json!([]), json!({ text(1): all }));
     check("getLeaderSchedule", json!([130]), json!({ text(1): all }));
-    check(
-        "getLeaderSchedule",
-        json!([null, { "identity": text(1) }]),
-        json!({ text(1): all }),
-    );
-    check(
-        "getLeaderSchedule",
-        json!([{ "identity": text(2) }]),
-        json!({}),
-    );
+    check("getLeaderSchedule", json!([null, { "identity": text(1) }]), json!({ text(1): all }));
+    check("getLeaderSchedule", json!([{ "identity": text(2) }]), json!({}));
     check("getLeaderSchedule", json!([9_999]), Value::Null);
     refused(
         "getSlotLeaders",
@@ -180,17 +137,9 @@ fn epochs_and_leaders_follow_the_schedule() {
 #[test]
 fn block_production_counts_made_and_missed_slots() {
     let value = json!({ "byIdentity": { text(1): [5, 4] }, "range": { "firstSlot": 156, "lastSlot": 160 } });
-    check(
-        "getBlockProduction",
-        json!([{ "range": { "firstSlot": 156 } }]),
-        at(160, value),
-    );
+    check("getBlockProduction", json!([{ "range": { "firstSlot": 156 } }]), at(160, value));
     let value = json!({ "byIdentity": { text(1): [4, 3] }, "range": { "firstSlot": 160, "lastSlot": 163 } });
-    check(
-        "getBlockProduction",
-        json!([{ "commitment": "processed" }]),
-        at(163, value),
-    );
+    check("getBlockProduction", json!([{ "commitment": "processed" }]), at(163, value));
     refused(
         "getBlockProduction",
         json!([{ "range": { "firstSlot": 9, "lastSlot": 2 } }]),
@@ -202,89 +151,33 @@ fn block_production_counts_made_and_missed_slots() {
 #[test]
 fn blockhashes_and_fees() {
     let latest = json!({ "blockhash": hash(8).to_string(), "lastValidBlockHeight": 312 });
-    check(
-        "getLatestBlockhash",
-        json!([{ "commitment": "processed" }]),
-        at(163, latest),
-    );
-    check(
-        "isBlockhashValid",
-        json!([hash(8).to_string(), { "commitment": "processed" }]),
-        at(163, json!(true)),
-    );
-    check(
-        "isBlockhashValid",
-        json!([hash(9).to_string()]),
-        at(160, json!(false)),
-    );
+    check("getLatestBlockhash", json!([{ "commitment": "processed" }]), at(163, latest));
+    check("isBlockhashValid", json!([hash(8).to_string(), { "commitment": "processed" }]), at(163, json!(true)));
+    check("isBlockhashValid", json!([hash(9).to_string()]), at(160, json!(false)));
     let message = |transaction: solana_transaction::versioned::VersionedTransaction| {
         use base64::Engine;
         base64::prelude::BASE64_STANDARD.encode(transaction.message.serialize())
     };
-    check(
-        "getFeeForMessage",
-        json!([message(transfer(hash(8)))]),
-        at(160, json!(5_000)),
-    );
-    check(
-        "getFeeForMessage",
-        json!([message(transfer_v0(hash(8)))]),
-        at(160, json!(5_000)),
-    );
-    check(
-        "getFeeForMessage",
-        json!([message(transfer(hash(9)))]),
-        at(160, Value::Null),
-    );
-    check(
-        "getMinimumBalanceForRentExemption",
-        json!([0]),
-        json!(890_880),
-    );
-    check(
-        "getMinimumBalanceForRentExemption",
-        json!([165, { "commitment": "confirmed" }]),
-        json!(2_039_280),
-    );
+    check("getFeeForMessage", json!([message(transfer(hash(8)))]), at(160, json!(5_000)));
+    check("getFeeForMessage", json!([message(transfer_v0(hash(8)))]), at(160, json!(5_000)));
+    check("getFeeForMessage", json!([message(transfer(hash(9)))]), at(160, Value::Null));
+    check("getMinimumBalanceForRentExemption", json!([0]), json!(890_880));
+    check("getMinimumBalanceForRentExemption", json!([165, { "commitment": "confirmed" }]), json!(2_039_280));
     check("getStakeMinimumDelegation", json!([]), at(160, json!(1)));
-    check(
-        "getRecentPrioritizationFees",
-        json!([[text(2)]]),
-        json!([{ "slot": 160, "prioritizationFee": 1 }]),
-    );
-    check(
-        "getRecentPrioritizationFees",
-        json!([]),
-        json!([{ "slot": 160, "prioritizationFee": 0 }]),
-    );
+    check("getRecentPrioritizationFees", json!([[text(2)]]), json!([{ "slot": 160, "prioritizationFee": 1 }]));
+    check("getRecentPrioritizationFees", json!([]), json!([{ "slot": 160, "prioritizationFee": 0 }]));
 }
 
 #[test]
 fn supply_and_inflation() {
     let total = 500_000_000_000_000_001u64;
     let value = json!({ "total": total, "circulating": total, "nonCirculating": 0, "nonCirculatingAccounts": [] });
-    check(
-        "getSupply",
-        json!([{ "excludeNonCirculatingAccountsList": true }]),
-        at(160, value),
-    );
+    check("getSupply", json!([{ "excludeNonCirculatingAccountsList": true }]), at(160, value));
     let zero = json!({ "initial": 0.0, "terminal": 0.0, "taper": 0.0, "foundation": 0.0, "foundationTerm": 0.0 });
     check("getInflationGovernor", json!([]), zero);
-    check(
-        "getInflationRate",
-        json!([]),
-        json!({ "total": 0.0, "validator": 0.0, "foundation": 0.0, "epoch": 5 }),
-    );
-    check(
-        "getInflationReward",
-        json!([[text(2), text(3)]]),
-        json!([null, null]),
-    );
-    check(
-        "getBlockCommitment",
-        json!([160]),
-        json!({ "commitment": null, "totalStake": 1600 }),
-    );
+    check("getInflationRate", json!([]), json!({ "total": 0.0, "validator": 0.0, "foundation": 0.0, "epoch": 5 }));
+    check("getInflationReward", json!([[text(2), text(3)]]), json!([null, null]));
+    check("getBlockCommitment", json!([160]), json!({ "commitment": null, "totalStake": 1600 }));
 }
 
 #[test]
@@ -304,18 +197,9 @@ fn account_2(data: Value) -> Value {
 fn accounts_come_in_the_encoding_asked_for() {
     let ask = |config: Value| Fake::default().result("getAccountInfo", json!([text(2), config]));
     assert_eq!(ask(Value::Null), at(160, account_2(json!("2VfUX"))));
-    assert_eq!(
-        ask(json!({ "encoding": "base58" })),
-        at(160, account_2(json!(["2VfUX", "base58"])))
-    );
-    assert_eq!(
-        ask(json!({ "encoding": "base64" })),
-        at(160, account_2(json!(["AQIDBA==", "base64"])))
-    );
-    assert_eq!(
-        ask(json!({ "encoding": "jsonParsed" })),
-        at(160, account_2(json!(["AQIDBA==", "base64"])))
-    );
+    assert_eq!(ask(json!({ "encoding": "base58" })), at(160, account_2(json!(["2VfUX", "base58"]))));
+    assert_eq!(ask(json!({ "encoding": "base64" })), at(160, account_2(json!(["AQIDBA==", "base64"]))));
+    assert_eq!(ask(json!({ "encoding": "jsonParsed" })), at(160, account_2(json!(["AQIDBA==", "base64"]))));
     let slice = json!({ "encoding": "base64", "dataSlice": { "offset": 1, "length": 2 } });
     assert_eq!(ask(slice), at(160, account_2(json!(["AgM=", "base64"]))));
     let beyond = json!({ "encoding": "base64", "dataSlice": { "offset": 9, "length": 18446744073709551615u64 } });
@@ -327,54 +211,24 @@ fn accounts_come_in_the_encoding_asked_for() {
 
 #[test]
 fn long_data_in_base58_is_refused() {
-    let message =
-        "Encoded binary (base 58) data should be less than 128 bytes, please use Base64 encoding.";
+    let message = "Encoded binary (base 58) data should be less than 128 bytes, please use Base64 encoding.";
     refused("getAccountInfo", json!([text(3)]), -32600, message);
-    refused(
-        "getAccountInfo",
-        json!([text(3), { "encoding": "base58" }]),
-        -32600,
-        message,
-    );
+    refused("getAccountInfo", json!([text(3), { "encoding": "base58" }]), -32600, message);
 }
 
 #[test]
 fn a_wrong_address_is_refused() {
     refused("getBalance", json!(["0"]), -32602, "Invalid param: Invalid");
-    refused(
-        "getBalance",
-        json!(["11"]),
-        -32602,
-        "Invalid param: WrongSize",
-    );
-    refused(
-        "getBalance",
-        json!([]),
-        -32602,
-        "`params` should have at least 1 argument(s)",
-    );
-    refused(
-        "getBalance",
-        json!([5]),
-        -32602,
-        "Invalid params: invalid type: integer `5`, expected a string.",
-    );
-    refused(
-        "getBalance",
-        json!([text(2), {}, 5]),
-        -32602,
-        "Invalid parameters: Expected from 1 to 2 parameters.",
-    );
+    refused("getBalance", json!(["11"]), -32602, "Invalid param: WrongSize");
+    refused("getBalance", json!([]), -32602, "`params` should have at least 1 argument(s)");
+    refused("getBalance", json!([5]), -32602, "Invalid params: invalid type: integer `5`, expected a string.");
+    refused("getBalance", json!([text(2), {}, 5]), -32602, "Invalid parameters: Expected from 1 to 2 parameters.");
 }
 
 #[test]
 fn many_accounts_come_in_the_order_asked_for() {
     let accounts = json!([null, account_2(json!(["AQIDBA==", "base64"]))]);
-    check(
-        "getMultipleAccounts",
-        json!([[text(99), text(2)]]),
-        at(160, accounts),
-    );
+    check("getMultipleAccounts", json!([[text(99), text(2)]]), at(160, accounts));
 }
 
 #[test]
@@ -389,11 +243,9 @@ fn program_accounts_pass_all_filters_and_are_sorted() {
             .collect::<Vec<_>>()
     };
     assert_eq!(names(json!({ "encoding": "base64" })), [text(2), text(3)]);
-    assert_eq!(
-        names(json!({ "encoding": "base64", "filters": [{ "dataSize": 4 }] })),
-        [text(2)]
-    );
-    let memcmp = |bytes: &str| json!({ "encoding": "base64", "filters": [{ "memcmp": { "offset": 1, "bytes": bytes } }] });
+    assert_eq!(names(json!({ "encoding": "base64", "filters": [{ "dataSize": 4 }] })), [text(2)]);
+    let memcmp =
+        |bytes: &str| json!({ "encoding": "base64", "filters": [{ "memcmp": { "offset": 1, "bytes": bytes } }] });
     let base58 = |bytes: [u8; 2]| bs58::encode(bytes).into_string();
     assert_eq!(names(memcmp(&base58([2, 3]))), [text(2)]);
     assert_eq!(names(memcmp(&base58([2, 4]))), Vec::<String>::new());
@@ -401,36 +253,19 @@ fn program_accounts_pass_all_filters_and_are_sorted() {
         "getProgramAccounts",
         json!([text(9), { "withContext": true, "dataSlice": { "offset": 0, "length": 0 } }]),
     );
-    assert_eq!(
-        found["value"][0],
-        json!({ "pubkey": text(2), "account": account_2(json!("")) })
-    );
+    assert_eq!(found["value"][0], json!({ "pubkey": text(2), "account": account_2(json!("")) }));
 }
 
 #[test]
 fn tokens_are_read() {
     let amount = |amount: &str, ui: f64, text: &str| json!({ "amount": amount, "decimals": 3, "uiAmount": ui, "uiAmountString": text });
-    check(
-        "getTokenAccountBalance",
-        json!([text(21)]),
-        at(160, amount("1500", 1.5, "1.5")),
-    );
-    check(
-        "getTokenSupply",
-        json!([text(20)]),
-        at(160, amount("1234500", 1234.5, "1234.5")),
-    );
+    check("getTokenAccountBalance", json!([text(21)]), at(160, amount("1500", 1.5, "1.5")));
+    check("getTokenSupply", json!([text(20)]), at(160, amount("1234500", 1234.5, "1234.5")));
     let mut largest = amount("1500", 1.5, "1.5");
     largest["address"] = json!(text(21));
-    check(
-        "getTokenLargestAccounts",
-        json!([text(20)]),
-        at(160, json!([largest])),
-    );
-    let owned = Fake::default().result(
-        "getTokenAccountsByOwner",
-        json!([text(30), { "mint": text(20) }, { "encoding": "jsonParsed" }]),
-    );
+    check("getTokenLargestAccounts", json!([text(20)]), at(160, json!([largest])));
+    let owned = Fake::default()
+        .result("getTokenAccountsByOwner", json!([text(30), { "mint": text(20) }, { "encoding": "jsonParsed" }]));
     assert_eq!(owned["value"][0]["pubkey"], json!(text(21)));
     let parsed = json!({
         "program": "spl-token", "space": 165,
@@ -439,29 +274,10 @@ fn tokens_are_read() {
         } },
     });
     assert_eq!(owned["value"][0]["account"]["data"], parsed);
-    check(
-        "getTokenAccountsByDelegate",
-        json!([text(30), { "mint": text(20) }]),
-        at(160, json!([])),
-    );
-    refused(
-        "getTokenAccountBalance",
-        json!([text(2)]),
-        -32602,
-        "Invalid param: not a Token account",
-    );
-    refused(
-        "getTokenAccountBalance",
-        json!([text(99)]),
-        -32602,
-        "Invalid param: could not find account",
-    );
-    refused(
-        "getTokenSupply",
-        json!([text(21)]),
-        -32602,
-        "Invalid param: not a Token mint",
-    );
+    check("getTokenAccountsByDelegate", json!([text(30), { "mint": text(20) }]), at(160, json!([])));
+    refused("getTokenAccountBalance", json!([text(2)]), -32602, "Invalid param: not a Token account");
+    refused("getTokenAccountBalance", json!([text(99)]), -32602, "Invalid param: could not find account");
+    refused("getTokenSupply", json!([text(21)]), -32602, "Invalid param: not a Token mint");
     refused(
         "getTokenAccountsByOwner",
         json!([text(30), { "programId": text(9) }]),
@@ -474,16 +290,8 @@ fn tokens_are_read() {
 fn blocks_are_listed_by_how_sure_they_are() {
     check("getBlocks", json!([156]), json!([156, 157, 158, 160]));
     check("getBlocks", json!([157, 158]), json!([157, 158]));
-    check(
-        "getBlocks",
-        json!([157, { "commitment": "confirmed" }]),
-        json!([157, 158, 160, 161]),
-    );
-    check(
-        "getBlocks",
-        json!([157, null, { "commitment": "confirmed" }]),
-        json!([157, 158, 160, 161]),
-    );
+    check("getBlocks", json!([157, { "commitment": "confirmed" }]), json!([157, 158, 160, 161]));
+    check("getBlocks", json!([157, null, { "commitment": "confirmed" }]), json!([157, 158, 160, 161]));
     check("getBlocks", json!([158, 156]), json!([]));
     check("getBlocks", json!([9_999]), json!([]));
     check("getBlocksWithLimit", json!([157, 2]), json!([157, 158]));
@@ -509,44 +317,18 @@ fn block_times_and_the_reasons_why_there_is_none() {
         -32007,
         "Slot 159 was skipped, or missing due to ledger jump to recent snapshot",
     );
-    refused(
-        "getBlockTime",
-        json!([163]),
-        -32004,
-        "Block not available for slot 163",
-    );
-    refused(
-        "getBlock",
-        json!([5]),
-        -32001,
-        "Block 5 cleaned up, does not exist on node. First available block: 156",
-    );
-    refused(
-        "getBlock",
-        json!([161]),
-        -32004,
-        "Block not available for slot 161",
-    );
+    refused("getBlockTime", json!([163]), -32004, "Block not available for slot 163");
+    refused("getBlock", json!([5]), -32001, "Block 5 cleaned up, does not exist on node. First available block: 156");
+    refused("getBlock", json!([161]), -32004, "Block not available for slot 161");
 }
 
 #[test]
 fn statuses_have_confirmations_exactly_until_they_are_finalized() {
     let fake = Fake::default();
     let signature = |n: u8| Signature::from([n; 64]);
-    let status = |commitment, status| SignatureStatus {
-        slot: Slot::new(158),
-        status,
-        commitment,
-        confirmations: 7,
-    };
+    let status = |commitment, status| SignatureStatus { slot: Slot::new(158), status, commitment, confirmations: 7 };
     fake.set_status(signature(1), status(Commitment::Finalized, Ok(())));
-    fake.set_status(
-        signature(2),
-        status(
-            Commitment::Confirmed,
-            Err(TransactionError::AccountNotFound),
-        ),
-    );
+    fake.set_status(signature(2), status(Commitment::Confirmed, Err(TransactionError::AccountNotFound)));
     let signatures = [1, 2, 3].map(|n| signature(n).to_string());
     let found = fake.result("getSignatureStatuses", json!([signatures]));
     let expect = json!([
@@ -563,11 +345,7 @@ fn an_address_has_a_history() {
         "signature": Signature::from([5; 64]).to_string(), "slot": 158, "err": null, "memo": "[2] hi",
         "blockTime": 1_700_000_000, "confirmationStatus": "finalized",
     });
-    check(
-        "getSignaturesForAddress",
-        json!([text(2), { "limit": 1 }]),
-        json!([line]),
-    );
+    check("getSignaturesForAddress", json!([text(2), { "limit": 1 }]), json!([line]));
 }
 
 #[test]
@@ -577,38 +355,19 @@ fn the_faucet_pays_or_says_why_not() {
         json!([text(2), 5, { "recentBlockhash": hash(8).to_string(), "commitment": "confirmed" }]),
         json!(Signature::from([5; 64]).to_string()),
     );
-    refused(
-        "requestAirdrop",
-        json!([text(2), 0]),
-        -32600,
-        "Invalid request",
-    );
-    refused(
-        "requestAirdrop",
-        json!([text(2), 101]),
-        -32603,
-        "the faucet pays at most 100 lamports",
-    );
+    refused("requestAirdrop", json!([text(2), 0]), -32600, "Invalid request");
+    refused("requestAirdrop", json!([text(2), 101]), -32603, "the faucet pays at most 100 lamports");
 }
 
 #[test]
 fn a_sent_transaction_is_named_by_its_first_signature() {
-    let fake = Fake {
-        room: 2,
-        ..Fake::default()
-    };
+    let fake = Fake { room: 2, ..Fake::default() };
     let transaction = transfer(hash(8));
     let signature = transaction.signatures[0];
-    let sent = fake.result(
-        "sendTransaction",
-        json!([base64(&transaction), { "encoding": "base64", "maxRetries": 3 }]),
-    );
+    let sent = fake.result("sendTransaction", json!([base64(&transaction), { "encoding": "base64", "maxRetries": 3 }]));
     assert_eq!(sent, json!(signature.to_string()));
     let text = bs58::encode(bincode::serialize(&transaction).expect("it serialises")).into_string();
-    assert_eq!(
-        fake.result("sendTransaction", json!([text])),
-        json!(signature.to_string())
-    );
+    assert_eq!(fake.result("sendTransaction", json!([text])), json!(signature.to_string()));
     let submitted = fake.submitted.lock().expect("no panic");
     assert_eq!(submitted[0].signature, signature);
     assert_eq!(submitted[0].last_valid_block_height, Some(309));
@@ -618,26 +377,14 @@ fn a_sent_transaction_is_named_by_its_first_signature() {
 
 #[test]
 fn a_full_node_refuses_to_send() {
-    let fake = Fake {
-        room: 0,
-        ..Fake::default()
-    };
-    let error = fake.error(
-        "sendTransaction",
-        json!([base64(&transfer(hash(8))), { "encoding": "base64" }]),
-    );
+    let fake = Fake { room: 0, ..Fake::default() };
+    let error = fake.error("sendTransaction", json!([base64(&transfer(hash(8))), { "encoding": "base64" }]));
     assert_eq!(error["code"], json!(-32603));
 }
 
 /// What preflight says to a transaction, and whether it was sent.
-fn preflight(
-    fake: &Fake,
-    transaction: &solana_transaction::versioned::VersionedTransaction,
-) -> Value {
-    let error = fake.error(
-        "sendTransaction",
-        json!([base64(transaction), { "encoding": "base64" }]),
-    );
+fn preflight(fake: &Fake, transaction: &solana_transaction::versioned::VersionedTransaction) -> Value {
+    let error = fake.error("sendTransaction", json!([base64(transaction), { "encoding": "base64" }]));
     assert!(fake.submitted.lock().expect("no panic").is_empty());
     error
 }
@@ -646,10 +393,7 @@ fn preflight(
 fn preflight_says_what_would_go_wrong_in_the_words_clients_match() {
     let error = preflight(&Fake::default(), &transfer(hash(9)));
     assert_eq!(error["code"], json!(-32002));
-    assert_eq!(
-        error["message"],
-        json!("Transaction simulation failed: Blockhash not found")
-    );
+    assert_eq!(error["message"], json!("Transaction simulation failed: Blockhash not found"));
     assert_eq!(error["data"]["err"], json!("BlockhashNotFound"));
     assert_eq!(error["data"]["logs"], json!(["a log"]));
     assert_eq!(error["data"]["unitsConsumed"], json!(150));
@@ -657,16 +401,10 @@ fn preflight_says_what_would_go_wrong_in_the_words_clients_match() {
     let fake = Fake::default();
     fake.set_bank(
         Commitment::Finalized,
-        FakeBank {
-            outcome: Err(TransactionError::AccountNotFound),
-            ..FakeBank::new(160)
-        },
+        FakeBank { outcome: Err(TransactionError::AccountNotFound), ..FakeBank::new(160) },
     );
     let message = "Transaction simulation failed: Attempt to debit an account but found no record of a prior credit.";
-    assert_eq!(
-        preflight(&fake, &transfer(hash(8)))["message"],
-        json!(message)
-    );
+    assert_eq!(preflight(&fake, &transfer(hash(8)))["message"], json!(message));
 }
 
 #[test]
@@ -674,63 +412,35 @@ fn preflight_checks_signatures_and_health_first() {
     let mut transaction = transfer(hash(8));
     transaction.signatures[0] = Signature::from([1; 64]);
     let error = preflight(&Fake::default(), &transaction);
-    assert_eq!(
-        error,
-        json!({ "code": -32003, "message": "Transaction signature verification failure" })
-    );
-    let behind = Fake {
-        health: Health::Behind(9),
-        ..Fake::default()
-    };
-    assert_eq!(
-        preflight(&behind, &transfer(hash(8)))["code"],
-        json!(-32005)
-    );
+    assert_eq!(error, json!({ "code": -32003, "message": "Transaction signature verification failure" }));
+    let behind = Fake { health: Health::Behind(9), ..Fake::default() };
+    assert_eq!(preflight(&behind, &transfer(hash(8)))["code"], json!(-32005));
 }
 
 #[test]
 fn without_preflight_nothing_is_simulated() {
-    let fake = Fake {
-        health: Health::Unknown,
-        ..Fake::default()
-    };
+    let fake = Fake { health: Health::Unknown, ..Fake::default() };
     let config = json!({ "encoding": "base64", "skipPreflight": true });
-    fake.result(
-        "sendTransaction",
-        json!([base64(&transfer(hash(9))), config]),
-    );
-    assert_eq!(
-        fake.submitted.lock().expect("no panic")[0].last_valid_block_height,
-        None
-    );
+    fake.result("sendTransaction", json!([base64(&transfer(hash(9))), config]));
+    assert_eq!(fake.submitted.lock().expect("no panic")[0].last_valid_block_height, None);
 }
 
 #[test]
 fn what_is_no_transaction_is_not_sent() {
-    let send = |text: &str, encoding: &str| {
-        Fake::default().error("sendTransaction", json!([text, { "encoding": encoding }]))
-    };
+    let send =
+        |text: &str, encoding: &str| Fake::default().error("sendTransaction", json!([text, { "encoding": encoding }]));
     let name = "solana_transaction::versioned::VersionedTransaction";
     let long = send(&"A".repeat(1_645), "base64");
     assert_eq!(
         long["message"],
-        json!(format!(
-            "base64 encoded {name} too large: 1645 bytes (max: encoded/raw 1644/1232)"
-        ))
+        json!(format!("base64 encoded {name} too large: 1645 bytes (max: encoded/raw 1644/1232)"))
     );
     let long = send(&"1".repeat(1_684), "base58");
     assert_eq!(
         long["message"],
-        json!(format!(
-            "base58 encoded {name} too large: 1684 bytes (max: encoded/raw 1683/1232)"
-        ))
+        json!(format!("base58 encoded {name} too large: 1684 bytes (max: encoded/raw 1683/1232)"))
     );
-    assert!(
-        send("!", "base64")["message"]
-            .as_str()
-            .expect("text")
-            .starts_with("invalid base64 encoding: ")
-    );
+    assert!(send("!", "base64")["message"].as_str().expect("text").starts_with("invalid base64 encoding: "));
     assert!(
         send("AQ==", "base64")["message"]
             .as_str()
@@ -745,13 +455,7 @@ fn what_is_no_transaction_is_not_sent() {
     unsigned.signatures.clear();
     let error = send(&base64(&unsigned), "base64");
     assert_eq!(error["code"], json!(-32602));
-    assert!(
-        error["message"]
-            .as_str()
-            .expect("text")
-            .starts_with("invalid transaction: "),
-        "{error}"
-    );
+    assert!(error["message"].as_str().expect("text").starts_with("invalid transaction: "), "{error}");
     let mut trailing = bincode::serialize(&transfer(hash(8))).expect("it serialises");
     trailing.push(0);
     use base64::Engine;
@@ -765,28 +469,17 @@ fn a_simulation_can_replace_the_blockhash_and_show_accounts() {
         "encoding": "base64", "replaceRecentBlockhash": true, "innerInstructions": true,
         "accounts": { "encoding": "base64", "addresses": [text(2), text(99)] },
     });
-    let result = Fake::default().result(
-        "simulateTransaction",
-        json!([base64(&transfer(hash(9))), config]),
-    );
+    let result = Fake::default().result("simulateTransaction", json!([base64(&transfer(hash(9))), config]));
     let value = &result["value"];
     assert_eq!(value["err"], Value::Null);
-    assert_eq!(
-        value["replacementBlockhash"],
-        json!({ "blockhash": hash(8).to_string(), "lastValidBlockHeight": 309 })
-    );
+    assert_eq!(value["replacementBlockhash"], json!({ "blockhash": hash(8).to_string(), "lastValidBlockHeight": 309 }));
     assert_eq!(value["accounts"][0]["lamports"], json!(1005));
     assert_eq!(value["accounts"][1], Value::Null);
     assert_eq!(value["unitsConsumed"], json!(150));
-    assert_eq!(
-        value["returnData"],
-        json!({ "programId": text(9), "data": ["AQID", "base64"] })
-    );
+    assert_eq!(value["returnData"], json!({ "programId": text(9), "data": ["AQID", "base64"] }));
     assert_eq!(value["innerInstructions"][0]["index"], json!(0));
-    let failed = Fake::default().result(
-        "simulateTransaction",
-        json!([base64(&transfer(hash(9))), { "encoding": "base64" }]),
-    );
+    let failed =
+        Fake::default().result("simulateTransaction", json!([base64(&transfer(hash(9))), { "encoding": "base64" }]));
     assert_eq!(failed["value"]["err"], json!("BlockhashNotFound"));
 }
 
@@ -794,47 +487,21 @@ fn a_simulation_can_replace_the_blockhash_and_show_accounts() {
 fn a_simulation_checks_signatures_only_if_asked() {
     let mut transaction = transfer(hash(8));
     transaction.signatures[0] = Signature::default();
-    let ask = |config: Value| {
-        Fake::default().reply("simulateTransaction", json!([base64(&transaction), config]))
-    };
-    assert_eq!(
-        ask(json!({ "encoding": "base64" }))["result"]["value"]["err"],
-        Value::Null
-    );
-    assert_eq!(
-        ask(json!({ "encoding": "base64", "sigVerify": true }))["error"]["code"],
-        json!(-32003)
-    );
-    let both =
-        ask(json!({ "encoding": "base64", "sigVerify": true, "replaceRecentBlockhash": true }));
-    assert_eq!(
-        both["error"]["message"],
-        json!("sigVerify may not be used with replaceRecentBlockhash")
-    );
+    let ask = |config: Value| Fake::default().reply("simulateTransaction", json!([base64(&transaction), config]));
+    assert_eq!(ask(json!({ "encoding": "base64" }))["result"]["value"]["err"], Value::Null);
+    assert_eq!(ask(json!({ "encoding": "base64", "sigVerify": true }))["error"]["code"], json!(-32003));
+    let both = ask(json!({ "encoding": "base64", "sigVerify": true, "replaceRecentBlockhash": true }));
+    assert_eq!(both["error"]["message"], json!("sigVerify may not be used with replaceRecentBlockhash"));
 }
 
 #[test]
 fn plain_pages_tell_health_and_supply() {
     use sundog_rpc::rest::{Page, get};
-    let page = |health, path: &str| {
-        get(
-            &Fake {
-                health,
-                ..Fake::default()
-            },
-            path,
-        )
-    };
-    let ok = |body: &str| Page {
-        status: 200,
-        body: body.to_owned(),
-    };
+    let page = |health, path: &str| get(&Fake { health, ..Fake::default() }, path);
+    let ok = |body: &str| Page { status: 200, body: body.to_owned() };
     assert_eq!(page(Health::Ok, "/health"), ok("ok"));
     assert_eq!(page(Health::Behind(1), "/health"), ok("behind"));
     assert_eq!(page(Health::Unknown, "/health"), ok("unknown"));
-    assert_eq!(
-        page(Health::Ok, "/v0/total-supply"),
-        ok("500000000.000000001")
-    );
+    assert_eq!(page(Health::Ok, "/v0/total-supply"), ok("500000000.000000001"));
     assert_eq!(page(Health::Ok, "/other").status, 404);
 }

@@ -14,15 +14,14 @@ use std::{
     sync::{Arc, Mutex},
 };
 use sundog_ledger::{
-    AddressRecord, Block, InnerInstruction, InnerInstructions, Located, SlotMeta, StatusMeta,
-    TokenBalance, TransactionRecord,
+    AddressRecord, Block, InnerInstruction, InnerInstructions, Located, SlotMeta, StatusMeta, TokenBalance,
+    TransactionRecord,
 };
 use sundog_rpc::{
     BankView, Chain, Commitment, History, Reply, Rpc,
     chain::{
-        AddressWindow, AirdropRefusal, Health, Heights, Inflation, LatestBlockhash, NodeFacts,
-        PerformanceSample, SignatureStatus, Simulation, Submission, SubmitRefusal,
-        VoteAccountFacts,
+        AddressWindow, AirdropRefusal, Health, Heights, Inflation, LatestBlockhash, NodeFacts, PerformanceSample,
+        SignatureStatus, Simulation, Submission, SubmitRefusal, VoteAccountFacts,
     },
 };
 use sundog_types::{
@@ -58,8 +57,7 @@ pub fn transfer(blockhash: Hash) -> VersionedTransaction {
 pub fn transfer_v0(blockhash: Hash) -> VersionedTransaction {
     let payer = payer();
     let instruction = solana_system_interface::instruction::transfer(&payer.pubkey(), &key(2), 6);
-    let message = v0::Message::try_compile(&payer.pubkey(), &[instruction], &[], blockhash)
-        .expect("it compiles");
+    let message = v0::Message::try_compile(&payer.pubkey(), &[instruction], &[], blockhash).expect("it compiles");
     VersionedTransaction::try_new(VersionedMessage::V0(message), &[&payer]).expect("one signer")
 }
 
@@ -69,14 +67,7 @@ pub fn base64(transaction: &VersionedTransaction) -> String {
 }
 
 pub fn account(lamports: u64, data: Vec<u8>, owner: Pubkey) -> AccountSharedData {
-    Account {
-        lamports,
-        data,
-        owner,
-        executable: false,
-        rent_epoch: u64::MAX,
-    }
-    .into()
+    Account { lamports, data, owner, executable: false, rent_epoch: u64::MAX }.into()
 }
 
 pub struct FakeBank {
@@ -92,16 +83,9 @@ impl FakeBank {
             (key(2), account(1_000, vec![1, 2, 3, 4], key(9))),
             (key(3), account(2_000, vec![0; 200], key(9))),
             (key(20), account(3_000, mint_data(1_234_500, 3), token)),
-            (
-                key(21),
-                account(4_000, token_data(key(20), key(30), 1_500), token),
-            ),
+            (key(21), account(4_000, token_data(key(20), key(30), 1_500), token)),
         ]);
-        Self {
-            slot,
-            accounts,
-            outcome: Ok(()),
-        }
+        Self { slot, accounts, outcome: Ok(()) }
     }
 }
 
@@ -140,29 +124,17 @@ impl BankView for FakeBank {
     fn account(&self, address: &Pubkey) -> Option<AccountSharedData> {
         self.accounts.get(address).cloned()
     }
-    fn accounts_of(
-        &self,
-        owner: &Pubkey,
-        visit: &mut dyn FnMut(&Pubkey, &AccountSharedData) -> bool,
-    ) {
+    fn accounts_of(&self, owner: &Pubkey, visit: &mut dyn FnMut(&Pubkey, &AccountSharedData) -> bool) {
         use solana_account::ReadableAccount;
         // From the back, so that an answer in order was put in order.
-        for (address, account) in self
-            .accounts
-            .iter()
-            .rev()
-            .filter(|(_, account)| account.owner() == owner)
-        {
+        for (address, account) in self.accounts.iter().rev().filter(|(_, account)| account.owner() == owner) {
             if !visit(address, account) {
                 return;
             }
         }
     }
     fn latest_blockhash(&self) -> LatestBlockhash {
-        LatestBlockhash {
-            hash: hash(8),
-            last_valid_block_height: self.slot - 1 + 150,
-        }
+        LatestBlockhash { hash: hash(8), last_valid_block_height: self.slot - 1 + 150 }
     }
     fn last_valid_block_height(&self, blockhash: &Hash) -> Option<u64> {
         (*blockhash == hash(8)).then_some(self.slot - 1 + 150)
@@ -186,30 +158,19 @@ impl BankView for FakeBank {
             stake,
             in_epoch: stake > 0,
             commission: 5,
-            epoch_credits: (0..7)
-                .map(|epoch| (epoch, epoch * 10 + 10, epoch * 10))
-                .collect(),
+            epoch_credits: (0..7).map(|epoch| (epoch, epoch * 10 + 10, epoch * 10)).collect(),
             last_vote: (last_vote > 0).then(|| Slot::new(last_vote)),
             root: None,
         };
-        vec![
-            vote(50, self.slot - 1, 1_000),
-            vote(52, 0, 600),
-            vote(54, 0, 0),
-        ]
+        vec![vote(50, self.slot - 1, 1_000), vote(52, 0, 600), vote(54, 0, 0)]
     }
     fn simulate(&self, transaction: &VersionedTransaction) -> Simulation {
         let status = match self.last_valid_block_height(transaction.message.recent_blockhash()) {
             None => Err(TransactionError::BlockhashNotFound),
             Some(_) => self.outcome.clone(),
         };
-        let meta = StatusMeta {
-            logs: Some(vec!["a log".to_owned()]),
-            compute_units: Some(150),
-            fee: 5_000,
-            status,
-            ..meta()
-        };
+        let meta =
+            StatusMeta { logs: Some(vec!["a log".to_owned()]), compute_units: Some(150), fee: 5_000, status, ..meta() };
         Simulation {
             meta,
             loaded_accounts_data_size: 14,
@@ -219,23 +180,13 @@ impl BankView for FakeBank {
 }
 
 pub fn meta() -> StatusMeta {
-    let inner = InnerInstruction {
-        program_id_index: 2,
-        accounts: vec![0, 1],
-        data: vec![9],
-        stack_height: Some(2),
-    };
+    let inner = InnerInstruction { program_id_index: 2, accounts: vec![0, 1], data: vec![9], stack_height: Some(2) };
     StatusMeta {
         fee: 5_000,
         pre_balances: vec![10_000, 0, 1],
         post_balances: vec![4_995, 5, 1],
-        inner_instructions: Some(vec![InnerInstructions {
-            index: 0,
-            instructions: vec![inner],
-        }]),
-        logs: Some(vec![
-            "Program 11111111111111111111111111111111 success".to_owned(),
-        ]),
+        inner_instructions: Some(vec![InnerInstructions { index: 0, instructions: vec![inner] }]),
+        logs: Some(vec!["Program 11111111111111111111111111111111 success".to_owned()]),
         post_token_balances: vec![TokenBalance {
             account_index: 1,
             mint: key(20),
@@ -266,14 +217,8 @@ pub struct Fake {
 impl Default for Fake {
     fn default() -> Self {
         let schedule = EpochSchedule::custom(32, 32, false);
-        let vote = VoteStake {
-            node: key(1),
-            authorized_voter: key(50),
-            stake: 1,
-        };
-        let stakes = EpochStakes {
-            by_vote_account: BTreeMap::from([(key(50), vote)]),
-        };
+        let vote = VoteStake { node: key(1), authorized_voter: key(50), stake: 1 };
+        let stakes = EpochStakes { by_vote_account: BTreeMap::from([(key(50), vote)]) };
         let mut leaders = Leaders::new(schedule);
         leaders.insert(Arc::new(LeaderSchedule::new(Epoch::new(4), 32, &stakes)));
         leaders.insert(Arc::new(LeaderSchedule::new(Epoch::new(5), 32, &stakes)));
@@ -282,8 +227,7 @@ impl Default for Fake {
             161 => Commitment::Confirmed,
             _ => Commitment::Processed,
         };
-        let blocks = [156, 157, 158, 160, 161, 163]
-            .map(|slot| (Slot::new(slot), (standing(slot), block(slot))));
+        let blocks = [156, 157, 158, 160, 161, 163].map(|slot| (Slot::new(slot), (standing(slot), block(slot))));
         Self {
             node: NodeFacts {
                 identity: key(1),
@@ -304,10 +248,7 @@ impl Default for Fake {
 }
 
 fn block(slot: u64) -> Block {
-    let record = |transaction| TransactionRecord {
-        transaction,
-        meta: meta(),
-    };
+    let record = |transaction| TransactionRecord { transaction, meta: meta() };
     let transactions = match slot {
         158 => vec![record(transfer(hash(8)))],
         160 => vec![record(transfer_v0(hash(8)))],
@@ -321,11 +262,7 @@ fn block(slot: u64) -> Block {
         block_time: 1_700_000_000,
         ..SlotMeta::default()
     };
-    Block {
-        slot: Slot::new(slot),
-        meta,
-        transactions,
-    }
+    Block { slot: Slot::new(slot), meta, transactions }
 }
 
 impl Fake {
@@ -334,10 +271,7 @@ impl Fake {
     }
 
     pub fn set_status(&self, signature: Signature, status: SignatureStatus) {
-        self.statuses
-            .lock()
-            .expect("no panic")
-            .insert(signature, status);
+        self.statuses.lock().expect("no panic").insert(signature, status);
     }
 
     /// What is answered to a body, as text.
@@ -381,23 +315,11 @@ impl Chain for Fake {
         let at: SocketAddr = "127.0.0.1:8003".parse().expect("an address");
         let peer = |n, shred_version| Peer {
             identity: key(n),
-            addresses: Addresses {
-                gossip: Some(at),
-                tpu_quic: Some(at),
-                ..Addresses::default()
-            },
+            addresses: Addresses { gossip: Some(at), tpu_quic: Some(at), ..Addresses::default() },
             stake: 0,
-            last_seen: Now {
-                mono_us: 0,
-                unix_ms: 0,
-            },
+            last_seen: Now { mono_us: 0, unix_ms: 0 },
             shred_version,
-            version: Version {
-                number: [3, 1, 12],
-                commit: 0,
-                feature_set: 77,
-                client: 3,
-            },
+            version: Version { number: [3, 1, 12], commit: 0, feature_set: 77, client: 3 },
         };
         Arc::new(vec![peer(1, 4_711), peer(2, 1)])
     }
@@ -411,11 +333,7 @@ impl Chain for Fake {
         self
     }
     fn signature_status(&self, signature: &Signature, _: bool) -> Option<SignatureStatus> {
-        self.statuses
-            .lock()
-            .expect("no panic")
-            .get(signature)
-            .cloned()
+        self.statuses.lock().expect("no panic").get(signature).cloned()
     }
     fn performance_samples(&self, limit: usize) -> Vec<PerformanceSample> {
         let sample = PerformanceSample {
@@ -431,10 +349,7 @@ impl Chain for Fake {
         vec![(Slot::new(160), accounts.len() as u64)]
     }
     fn heights(&self) -> Heights {
-        Heights {
-            retransmitted: Slot::new(164),
-            stored: Slot::new(165),
-        }
+        Heights { retransmitted: Slot::new(164), stored: Slot::new(165) }
     }
     fn submit(&self, submission: Submission) -> Result<(), SubmitRefusal> {
         let mut submitted = self.submitted.lock().expect("no panic");
@@ -444,18 +359,11 @@ impl Chain for Fake {
         submitted.push(submission);
         Ok(())
     }
-    fn airdrop(
-        &self,
-        _: &Pubkey,
-        lamports: u64,
-        _: Option<Hash>,
-    ) -> Result<Signature, AirdropRefusal> {
+    fn airdrop(&self, _: &Pubkey, lamports: u64, _: Option<Hash>) -> Result<Signature, AirdropRefusal> {
         match lamports {
             0 => Err(AirdropRefusal::NoFaucet),
             1..=100 => Ok(Signature::from([5; 64])),
-            _ => Err(AirdropRefusal::Refused(
-                "the faucet pays at most 100 lamports".to_owned(),
-            )),
+            _ => Err(AirdropRefusal::Refused("the faucet pays at most 100 lamports".to_owned())),
         }
     }
 }
@@ -468,33 +376,21 @@ impl History for Fake {
         self.blocks.get(&slot).map(|(_, block)| block.clone())
     }
     fn block_time(&self, slot: Slot) -> Option<i64> {
-        if slot == Slot::ZERO {
-            Some(1_600_000_000)
-        } else {
-            Some(self.block(slot)?.meta.block_time)
-        }
+        if slot == Slot::ZERO { Some(1_600_000_000) } else { Some(self.block(slot)?.meta.block_time) }
     }
     fn slots(&self, range: RangeInclusive<u64>, at_least: Commitment, limit: usize) -> Vec<Slot> {
-        let sure = self
-            .blocks
-            .iter()
-            .filter(|(slot, (standing, _))| range.contains(&slot.get()) && *standing >= at_least);
+        let sure =
+            self.blocks.iter().filter(|(slot, (standing, _))| range.contains(&slot.get()) && *standing >= at_least);
         sure.map(|(slot, _)| *slot).take(limit).collect()
     }
     fn first_available(&self) -> Slot {
         Slot::new(156)
     }
     fn transaction(&self, signature: &Signature) -> Option<Located> {
-        let mut all = self
-            .blocks
-            .values()
-            .flat_map(|(_, block)| block.transactions.iter().map(|record| (block.slot, record)));
+        let mut all =
+            self.blocks.values().flat_map(|(_, block)| block.transactions.iter().map(|record| (block.slot, record)));
         let (slot, record) = all.find(|(_, record)| record.signature() == *signature)?;
-        Some(Located {
-            slot,
-            index: 0,
-            record: record.clone(),
-        })
+        Some(Located { slot, index: 0, record: record.clone() })
     }
     fn signatures_of(&self, _: &Pubkey, window: &AddressWindow) -> Vec<AddressRecord> {
         let line = AddressRecord {

@@ -57,22 +57,12 @@ fn value(rng: &mut ChaCha8Rng, depth: u32) -> Value {
         2 => json!(numbers.choose(rng)),
         3 => json!(words.choose(rng)),
         4 => json!(key([2, 3, 9, 20, 21, 30].choose(rng).copied().unwrap_or(2)).to_string()),
-        5 => json!(base64(&if rng.r#gen() {
-            transfer(hash(8))
-        } else {
-            transfer_v0(hash(9))
-        })),
+        5 => json!(base64(&if rng.r#gen() { transfer(hash(8)) } else { transfer_v0(hash(9)) })),
         6 => json!(rng.r#gen::<f64>() * 1e20 - 5e19),
-        7 => (0..rng.gen_range(0..4))
-            .map(|_| value(rng, depth - 1))
-            .collect(),
+        7 => (0..rng.gen_range(0..4)).map(|_| value(rng, depth - 1)).collect(),
         _ => {
-            let fields = (0..rng.gen_range(0..4)).map(|_| {
-                (
-                    (*names.choose(rng).unwrap_or(&"")).to_owned(),
-                    value(rng, depth - 1),
-                )
-            });
+            let fields = (0..rng.gen_range(0..4))
+                .map(|_| ((*names.choose(rng).unwrap_or(&"")).to_owned(), value(rng, depth - 1)));
             Value::Object(fields.collect())
         }
     }
@@ -80,50 +70,28 @@ fn value(rng: &mut ChaCha8Rng, depth: u32) -> Value {
 
 #[test]
 fn every_method_answers_whatever_its_parameters() {
-    let (rpc, fake) = (
-        Rpc::new(),
-        Fake {
-            room: usize::MAX,
-            ..Fake::default()
-        },
-    );
+    let (rpc, fake) = (Rpc::new(), Fake { room: usize::MAX, ..Fake::default() });
     let methods: Vec<_> = rpc.metrics().calls.keys().copied().collect();
     let mut rng = ChaCha8Rng::seed_from_u64(1);
     for method in methods {
         for _ in 0..400 {
-            let params: Vec<_> = (0..rng.gen_range(0..4))
-                .map(|_| value(&mut rng, 3))
-                .collect();
-            let body = json!({ "jsonrpc": "2.0", "id": 1, "method": method, "params": params })
-                .to_string();
+            let params: Vec<_> = (0..rng.gen_range(0..4)).map(|_| value(&mut rng, 3)).collect();
+            let body = json!({ "jsonrpc": "2.0", "id": 1, "method": method, "params": params }).to_string();
             let reply = rpc.call(&fake, body.as_bytes());
             let reply: Value = serde_json::from_slice(&reply.body).expect("JSON");
-            assert!(
-                reply.get("result").is_some() != reply.get("error").is_some(),
-                "{body}: {reply}"
-            );
+            assert!(reply.get("result").is_some() != reply.get("error").is_some(), "{body}: {reply}");
         }
     }
 }
 
 #[test]
 fn mutated_transactions_are_answered() {
-    let (rpc, fake) = (
-        Rpc::new(),
-        Fake {
-            room: usize::MAX,
-            ..Fake::default()
-        },
-    );
+    let (rpc, fake) = (Rpc::new(), Fake { room: usize::MAX, ..Fake::default() });
     let mut rng = ChaCha8Rng::seed_from_u64(2);
     use base64::Engine;
     for round in 0..4_000 {
-        let mut bytes = bincode::serialize(&if round % 2 == 0 {
-            transfer(hash(8))
-        } else {
-            transfer_v0(hash(8))
-        })
-        .expect("it serialises");
+        let mut bytes = bincode::serialize(&if round % 2 == 0 { transfer(hash(8)) } else { transfer_v0(hash(8)) })
+            .expect("it serialises");
         for _ in 0..rng.gen_range(1..4) {
             let at = rng.gen_range(0..bytes.len());
             bytes[at] = rng.r#gen();
@@ -131,19 +99,11 @@ fn mutated_transactions_are_answered() {
         bytes.truncate(rng.gen_range(bytes.len() / 2..bytes.len() * 2));
         let text = base64::prelude::BASE64_STANDARD.encode(bytes);
         for (method, config) in [
-            (
-                "sendTransaction",
-                json!({ "encoding": "base64", "skipPreflight": true }),
-            ),
-            (
-                "simulateTransaction",
-                json!({ "encoding": "base64", "innerInstructions": true }),
-            ),
+            ("sendTransaction", json!({ "encoding": "base64", "skipPreflight": true })),
+            ("simulateTransaction", json!({ "encoding": "base64", "innerInstructions": true })),
             ("getFeeForMessage", Value::Null),
         ] {
-            let body =
-                json!({ "jsonrpc": "2.0", "id": 1, "method": method, "params": [text, config] })
-                    .to_string();
+            let body = json!({ "jsonrpc": "2.0", "id": 1, "method": method, "params": [text, config] }).to_string();
             assert!(!rpc.call(&fake, body.as_bytes()).body.is_empty());
         }
     }

@@ -4,9 +4,8 @@ use crate::fake::{Fake, base64, hash, key, meta, transfer, transfer_v0};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use solana_rpc_client_types::response::{
-    Response, RpcBlockProduction, RpcBlockhash, RpcContactInfo, RpcIdentity, RpcKeyedAccount,
-    RpcPerfSample, RpcSimulateTransactionResult, RpcSupply, RpcVersionInfo, RpcVoteAccountStatus,
-    UiAccount, UiTokenAmount,
+    Response, RpcBlockProduction, RpcBlockhash, RpcContactInfo, RpcIdentity, RpcKeyedAccount, RpcPerfSample,
+    RpcSimulateTransactionResult, RpcSupply, RpcVersionInfo, RpcVoteAccountStatus, UiAccount, UiTokenAmount,
 };
 use solana_transaction_status_client_types::{
     EncodedConfirmedTransactionWithStatusMeta, TransactionStatus, UiConfirmedBlock,
@@ -29,41 +28,24 @@ fn stock_clients_can_read_every_answer_with_a_published_type() {
     read::<Response<RpcBlockProduction>>("getBlockProduction", json!([]));
     read::<Response<RpcSupply>>("getSupply", json!([]));
     read::<Vec<RpcPerfSample>>("getRecentPerformanceSamples", json!([]));
-    read::<Response<Option<UiAccount>>>(
-        "getAccountInfo",
-        json!([address, { "encoding": "base64+zstd" }]),
-    );
-    read::<Vec<RpcKeyedAccount>>(
-        "getProgramAccounts",
-        json!([key(9).to_string(), { "encoding": "base64" }]),
-    );
+    read::<Response<Option<UiAccount>>>("getAccountInfo", json!([address, { "encoding": "base64+zstd" }]));
+    read::<Vec<RpcKeyedAccount>>("getProgramAccounts", json!([key(9).to_string(), { "encoding": "base64" }]));
     read::<Response<UiTokenAmount>>("getTokenSupply", json!([key(20).to_string()]));
     read::<Response<Vec<Option<TransactionStatus>>>>("getSignatureStatuses", json!([[]]));
     let config = json!({ "encoding": "base64", "innerInstructions": true });
-    read::<Response<RpcSimulateTransactionResult>>(
-        "simulateTransaction",
-        json!([base64(&transfer(hash(8))), config]),
-    );
+    read::<Response<RpcSimulateTransactionResult>>("simulateTransaction", json!([base64(&transfer(hash(8))), config]));
 }
 
 #[test]
 fn packed_account_data_can_be_unpacked() {
-    let account: Response<UiAccount> = read(
-        "getAccountInfo",
-        json!([key(3).to_string(), { "encoding": "base64+zstd" }]),
-    );
-    let solana_rpc_client_types::response::UiAccountData::Binary(text, _) = account.value.data
-    else {
+    let account: Response<UiAccount> =
+        read("getAccountInfo", json!([key(3).to_string(), { "encoding": "base64+zstd" }]));
+    let solana_rpc_client_types::response::UiAccountData::Binary(text, _) = account.value.data else {
         panic!("not packed")
     };
     use base64::Engine;
-    let packed = base64::prelude::BASE64_STANDARD
-        .decode(text)
-        .expect("base64");
-    assert_eq!(
-        zstd::decode_all(packed.as_slice()).expect("zstd"),
-        vec![0; 200]
-    );
+    let packed = base64::prelude::BASE64_STANDARD.decode(text).expect("base64");
+    assert_eq!(zstd::decode_all(packed.as_slice()).expect("zstd"), vec![0; 200]);
 }
 
 #[test]
@@ -71,15 +53,9 @@ fn a_transaction_survives_the_binary_encodings() {
     for encoding in ["base58", "base64", "binary"] {
         for transaction in [transfer(hash(8)), transfer_v0(hash(8))] {
             let config = json!({ "encoding": encoding, "maxSupportedTransactionVersion": 0 });
-            let answer: EncodedConfirmedTransactionWithStatusMeta = read(
-                "getTransaction",
-                json!([transaction.signatures[0].to_string(), config]),
-            );
-            assert_eq!(
-                answer.transaction.transaction.decode(),
-                Some(transaction),
-                "{encoding}"
-            );
+            let answer: EncodedConfirmedTransactionWithStatusMeta =
+                read("getTransaction", json!([transaction.signatures[0].to_string(), config]));
+            assert_eq!(answer.transaction.transaction.decode(), Some(transaction), "{encoding}");
             assert_eq!(answer.block_time, Some(1_700_000_000));
         }
     }
@@ -89,10 +65,7 @@ fn a_transaction_survives_the_binary_encodings() {
 fn a_transaction_in_json() {
     let transaction = transfer(hash(8));
     let ask = |config: Value| {
-        Fake::default().result(
-            "getTransaction",
-            json!([transaction.signatures[0].to_string(), config]),
-        )
+        Fake::default().result("getTransaction", json!([transaction.signatures[0].to_string(), config]))
     };
     let payer = transaction.message.static_account_keys()[0].to_string();
     let system = "11111111111111111111111111111111";
@@ -128,19 +101,10 @@ fn a_transaction_in_json() {
         "program": "system", "programId": system, "stackHeight": 1,
         "parsed": { "type": "transfer", "info": { "source": payer, "destination": key(2).to_string(), "lamports": 5 } },
     });
-    assert_eq!(
-        parsed["transaction"]["message"]["instructions"],
-        json!([instruction])
-    );
+    assert_eq!(parsed["transaction"]["message"]["instructions"], json!([instruction]));
     let keys = &parsed["transaction"]["message"]["accountKeys"];
-    assert_eq!(
-        keys[0],
-        json!({ "pubkey": payer, "writable": true, "signer": true, "source": "transaction" })
-    );
-    assert_eq!(
-        keys[2],
-        json!({ "pubkey": system, "writable": false, "signer": false, "source": "transaction" })
-    );
+    assert_eq!(keys[0], json!({ "pubkey": payer, "writable": true, "signer": true, "source": "transaction" }));
+    assert_eq!(keys[2], json!({ "pubkey": system, "writable": false, "signer": false, "source": "transaction" }));
     let inner = &parsed["meta"]["innerInstructions"][0]["instructions"][0];
     assert_eq!(
         *inner,
@@ -151,13 +115,7 @@ fn a_transaction_in_json() {
 #[test]
 fn an_unknown_transaction_is_null_and_an_old_encoding_parameter_still_works() {
     let fake = Fake::default();
-    assert_eq!(
-        fake.result(
-            "getTransaction",
-            json!([solana_signature::Signature::default().to_string()])
-        ),
-        Value::Null
-    );
+    assert_eq!(fake.result("getTransaction", json!([solana_signature::Signature::default().to_string()])), Value::Null);
     let signature = transfer(hash(8)).signatures[0].to_string();
     let answer = fake.result("getTransaction", json!([signature, "base64"]));
     assert_eq!(answer["transaction"][1], json!("base64"));
@@ -175,29 +133,19 @@ fn a_block_comes_with_as_much_detail_as_asked_for() {
         rest
     };
     let signature = transfer(hash(8)).signatures[0].to_string();
-    assert_eq!(
-        ask(json!({ "transactionDetails": "none", "rewards": false })),
-        head(json!({}))
-    );
+    assert_eq!(ask(json!({ "transactionDetails": "none", "rewards": false })), head(json!({})));
     assert_eq!(
         ask(json!({ "transactionDetails": "signatures" })),
         head(json!({ "signatures": [signature], "rewards": [] }))
     );
     let accounts = ask(json!({ "transactionDetails": "accounts", "rewards": false }));
-    assert_eq!(
-        accounts["transactions"][0]["transaction"]["accountKeys"][1]["pubkey"],
-        json!(key(2).to_string())
-    );
+    assert_eq!(accounts["transactions"][0]["transaction"]["accountKeys"][1]["pubkey"], json!(key(2).to_string()));
     assert_eq!(accounts["transactions"][0]["meta"].get("logMessages"), None);
-    let block: UiConfirmedBlock = serde_json::from_value(ask(
-        json!({ "encoding": "base64", "maxSupportedTransactionVersion": 0 }),
-    ))
-    .expect("a block");
+    let block: UiConfirmedBlock =
+        serde_json::from_value(ask(json!({ "encoding": "base64", "maxSupportedTransactionVersion": 0 })))
+            .expect("a block");
     let transactions = block.transactions.expect("transactions");
-    assert_eq!(
-        transactions[0].transaction.decode(),
-        Some(transfer(hash(8)))
-    );
+    assert_eq!(transactions[0].transaction.decode(), Some(transfer(hash(8))));
 }
 
 #[test]
@@ -205,17 +153,8 @@ fn a_version_the_caller_does_not_know_is_refused() {
     let error = Fake::default().error("getBlock", json!([160]));
     assert_eq!(error["code"], json!(-32015));
     let message = error["message"].as_str().expect("text");
-    assert!(
-        message.starts_with("Transaction version (0) is not supported by the requesting client."),
-        "{message}"
-    );
-    let block = Fake::default().result(
-        "getBlock",
-        json!([160, { "maxSupportedTransactionVersion": 0 }]),
-    );
+    assert!(message.starts_with("Transaction version (0) is not supported by the requesting client."), "{message}");
+    let block = Fake::default().result("getBlock", json!([160, { "maxSupportedTransactionVersion": 0 }]));
     assert_eq!(block["transactions"][0]["version"], json!(0));
-    assert_eq!(
-        block["transactions"][0]["transaction"]["message"]["addressTableLookups"],
-        json!([])
-    );
+    assert_eq!(block["transactions"][0]["transaction"]["message"]["addressTableLookups"], json!([]));
 }

@@ -49,26 +49,18 @@ impl Bank {
         );
         self.generation += 1;
         let items = executed.items.into_iter().enumerate();
-        items
-            .filter_map(|(index, item)| self.commit_one(index, item))
-            .collect()
+        items.filter_map(|(index, item)| self.commit_one(index, item)).collect()
     }
 
     fn commit_one(&mut self, index: usize, item: Item) -> Option<Committed> {
-        let Item {
-            transaction,
-            message_hash,
-            loaded,
-            result,
-        } = item;
+        let Item { transaction, message_hash, loaded, result } = item;
         let outcome = result.ok()?;
         let signature = transaction.signatures[0];
         self.place.transaction_count += 1;
         self.place.signature_count += transaction.signatures.len() as u64;
         self.fees.base += outcome.base_fee;
         self.fees.priority += outcome.priority_fee;
-        self.own_statuses
-            .insert(message_hash, signature, outcome.status.clone());
+        self.own_statuses.insert(message_hash, signature, outcome.status.clone());
         let Outcome {
             status,
             base_fee,

@@ -35,17 +35,13 @@ impl Bank {
 
     /// Fixes the stakes of the epoch whose leader schedule is due, if they are not yet.
     pub(super) fn fix_epoch_stakes(&mut self) {
-        let epoch = self
-            .parameters
-            .epoch_schedule
-            .get_leader_schedule_epoch(self.place.slot);
+        let epoch = self.parameters.epoch_schedule.get_leader_schedule_epoch(self.place.slot);
         if self.epoch_stakes.contains_key(&epoch) {
             return;
         }
         let oldest = epoch.saturating_sub(EPOCH_STAKES_BEHIND);
         self.epoch_stakes.retain(|kept, _| *kept >= oldest);
-        self.epoch_stakes
-            .insert(epoch, Arc::new(self.stakes.snapshot(epoch)));
+        self.epoch_stakes.insert(epoch, Arc::new(self.stakes.snapshot(epoch)));
     }
 
     fn begin_rewards(&mut self) {
@@ -80,9 +76,7 @@ impl Bank {
         let mut points = 0u128;
         let mut observed = before;
         for (epoch, credits, earlier) in &vote.epoch_credits {
-            let stake = delegation
-                .status(*epoch, self.stakes.history(), self.stakes.warmup())
-                .effective;
+            let stake = delegation.status(*epoch, self.stakes.history(), self.stakes.warmup()).effective;
             let earned = if before < *earlier {
                 credits.saturating_sub(*earlier)
             } else if before < *credits {
@@ -108,10 +102,7 @@ impl Bank {
             let Some(mut account) = self.account(key) else {
                 continue;
             };
-            let Some(place) = account
-                .data_as_mut_slice()
-                .get_mut(CREDITS_OBSERVED_AT..CREDITS_OBSERVED_AT + 8)
-            else {
+            let Some(place) = account.data_as_mut_slice().get_mut(CREDITS_OBSERVED_AT..CREDITS_OBSERVED_AT + 8) else {
                 continue;
             };
             place.copy_from_slice(&observed.to_le_bytes());
@@ -123,14 +114,8 @@ impl Bank {
     fn write_epoch_rewards(&mut self, rewards: &PendingRewards, active: bool) {
         let partitions = 1u64;
         let (total, distributed) = (0u64, 0u64);
-        let head = (
-            rewards.at_block_height,
-            partitions,
-            rewards.parent_blockhash,
-            rewards.points,
-        );
-        let data = bincode::serialize(&(head, total, distributed, active))
-            .expect("plain numbers always encode");
+        let head = (rewards.at_block_height, partitions, rewards.parent_blockhash, rewards.points);
+        let data = bincode::serialize(&(head, total, distributed, active)).expect("plain numbers always encode");
         self.write_sysvar(EPOCH_REWARDS, data);
     }
 
@@ -152,10 +137,6 @@ impl Bank {
     /// Never: they are fixed an epoch ahead.
     #[must_use]
     pub fn current_epoch_stakes(&self) -> Arc<EpochStakes> {
-        Arc::clone(
-            self.epoch_stakes
-                .get(&self.place.epoch)
-                .expect("the stakes of an epoch are fixed before it"),
-        )
+        Arc::clone(self.epoch_stakes.get(&self.place.epoch).expect("the stakes of an epoch are fixed before it"))
     }
 }

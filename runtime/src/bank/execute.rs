@@ -29,8 +29,7 @@ const ACCOUNT_LOCKS_MAX: usize = 128;
 /// The same before the gate increase_tx_account_lock_limit.
 const ACCOUNT_LOCKS_BEFORE: usize = 64;
 const LOCKS_GATE: Pubkey = Pubkey::from_str_const("9LZdXeKGeBV6hRLdxS1rHbHoEUsKqesCC2ZAPTPKJAbK");
-const INSTRUCTIONS_GATE: Pubkey =
-    Pubkey::from_str_const("64ixypL1HPu8WtJhNSMb9mSgfFaJvsANuRkTbHyuLfnx");
+const INSTRUCTIONS_GATE: Pubkey = Pubkey::from_str_const("64ixypL1HPu8WtJhNSMb9mSgfFaJvsANuRkTbHyuLfnx");
 /// Below this many transactions a thread is not worth its start.
 const CHUNK_MIN: usize = 8;
 
@@ -54,18 +53,14 @@ impl Executed {
     /// kills the block.
     #[must_use]
     pub fn first_rejected(&self) -> Option<(usize, TransactionError)> {
-        let rejected =
-            |(index, item): (usize, &Item)| Some((index, item.result.as_ref().err()?.clone()));
+        let rejected = |(index, item): (usize, &Item)| Some((index, item.result.as_ref().err()?.clone()));
         self.items.iter().enumerate().find_map(rejected)
     }
 
     /// Why each transaction cannot be part of a block; `None` for those that can, even if they failed.
     #[must_use]
     pub fn rejections(&self) -> Vec<Option<TransactionError>> {
-        self.items
-            .iter()
-            .map(|item| item.result.as_ref().err().cloned())
-            .collect()
+        self.items.iter().map(|item| item.result.as_ref().err().cloned()).collect()
     }
 
     /// The transactions that can be part of a block, in order.
@@ -96,11 +91,7 @@ impl Executed {
     /// Compute units used by all of them.
     #[must_use]
     pub fn units(&self) -> u64 {
-        self.items
-            .iter()
-            .filter_map(|item| item.result.as_ref().ok())
-            .map(|outcome| outcome.units)
-            .sum()
+        self.items.iter().filter_map(|item| item.result.as_ref().ok()).map(|outcome| outcome.units).sum()
     }
 }
 
@@ -117,11 +108,7 @@ impl Bank {
         self.execute_with(transactions, true)
     }
 
-    pub(super) fn execute_with(
-        &self,
-        transactions: &[VersionedTransaction],
-        record: bool,
-    ) -> Executed {
+    pub(super) fn execute_with(&self, transactions: &[VersionedTransaction], record: bool) -> Executed {
         let mut items = Vec::with_capacity(transactions.len());
         let mut ready = Checks::new();
         let mut seen = BTreeSet::new();
@@ -129,48 +116,28 @@ impl Bank {
             let (message_hash, loaded, result) = match self.prepare(transaction.clone()) {
                 Ok(tx) => {
                     let hash = *tx.message_hash();
-                    let new = if seen.insert(hash) {
-                        Ok(())
-                    } else {
-                        Err(TransactionError::AlreadyProcessed)
-                    };
+                    let new = if seen.insert(hash) { Ok(()) } else { Err(TransactionError::AlreadyProcessed) };
                     let checked = new.and_then(|()| self.check(&tx));
                     let loaded = tx.sanitized.get_loaded_addresses();
-                    (
-                        hash,
-                        loaded,
-                        checked.map(|checked| ready.push((index, tx.sanitized, checked))),
-                    )
+                    (hash, loaded, checked.map(|checked| ready.push((index, tx.sanitized, checked))))
                 }
                 Err(error) => (Hash::default(), LoadedAddresses::default(), Err(error)),
             };
             // What passed the checks gets its real result below.
             let result = Err(result.err().unwrap_or(TransactionError::CommitCancelled));
-            items.push(Item {
-                transaction: transaction.clone(),
-                message_hash,
-                loaded,
-                result,
-            });
+            items.push(Item { transaction: transaction.clone(), message_hash, loaded, result });
         }
         for (index, result) in self.run(ready, record) {
             items[index].result = result;
         }
-        Executed {
-            slot: self.place.slot,
-            generation: self.generation,
-            items,
-        }
+        Executed { slot: self.place.slot, generation: self.generation, items }
     }
 
     fn run(&self, ready: Checks, record: bool) -> Vec<(usize, Result<Outcome, TransactionError>)> {
         let blockhash = self.queue.last();
         let environment = Environment {
             features: &self.features,
-            blockhash: (
-                blockhash,
-                self.queue.lamports_per_signature(&blockhash).unwrap_or(0),
-            ),
+            blockhash: (blockhash, self.queue.lamports_per_signature(&blockhash).unwrap_or(0)),
             epoch_total_stake: self.current_epoch_stakes().total(),
             rent: &self.parameters.rent,
             record,
@@ -191,10 +158,7 @@ impl Bank {
         if threads == 1 || ready.len() < 2 * CHUNK_MIN {
             return run(ready);
         }
-        chunks(ready, threads)
-            .into_par_iter()
-            .flat_map_iter(run)
-            .collect()
+        chunks(ready, threads).into_par_iter().flat_map_iter(run).collect()
     }
 
     /// Sanitises a transaction and resolves its address tables.
@@ -205,16 +169,8 @@ impl Bank {
         let active = |gate| self.features.activated(gate).is_some();
         let rules = Rules {
             reserved: &self.features.reserved,
-            locks_max: if active(&LOCKS_GATE) {
-                ACCOUNT_LOCKS_MAX
-            } else {
-                ACCOUNT_LOCKS_BEFORE
-            },
-            instructions_max: if active(&INSTRUCTIONS_GATE) {
-                INSTRUCTIONS_MAX
-            } else {
-                usize::MAX
-            },
+            locks_max: if active(&LOCKS_GATE) { ACCOUNT_LOCKS_MAX } else { ACCOUNT_LOCKS_BEFORE },
+            instructions_max: if active(&INSTRUCTIONS_GATE) { INSTRUCTIONS_MAX } else { usize::MAX },
         };
         Tx::new(transaction, self, &rules)
     }
@@ -222,23 +178,16 @@ impl Bank {
     /// Checks budget, age, and that it is new.
     pub(super) fn check(&self, tx: &Tx) -> Result<Checked, TransactionError> {
         let blockhash = *tx.sanitized.message().recent_blockhash();
-        let age = self
-            .queue
-            .age(&blockhash)
-            .filter(|age| *age <= PROCESSING_AGE_MAX);
+        let age = self.queue.age(&blockhash).filter(|age| *age <= PROCESSING_AGE_MAX);
         let checked = svm::check(tx, &self.features, || match age {
-            Some(_) => Ok((
-                None,
-                self.queue.lamports_per_signature(&blockhash).unwrap_or(0),
-            )),
+            Some(_) => Ok((None, self.queue.lamports_per_signature(&blockhash).unwrap_or(0))),
             None => {
                 let nonce = self.nonce(tx).ok_or(TransactionError::BlockhashNotFound)?;
                 Ok((Some(nonce.0), nonce.1))
             }
         })?;
         let hash = tx.message_hash();
-        if self.own_statuses.contains(hash) || self.statuses.contains(hash, age.map(|age| age + 1))
-        {
+        if self.own_statuses.contains(hash) || self.statuses.contains(hash, age.map(|age| age + 1)) {
             return Err(TransactionError::AlreadyProcessed);
         }
         Ok(checked)
@@ -253,18 +202,13 @@ impl Bank {
             return None;
         }
         let data = nonce_data(&self.account(&address)?, blockhash)?;
-        signers
-            .contains(&data.authority)
-            .then(|| (address, data.get_lamports_per_signature()))
+        signers.contains(&data.authority).then(|| (address, data.get_lamports_per_signature()))
     }
 
     /// The lamports per signature that hold for a transaction, if its blockhash or nonce is usable.
     pub(super) fn price(&self, tx: &Tx) -> Option<u64> {
         let blockhash = tx.sanitized.message().recent_blockhash();
-        let recent = self
-            .queue
-            .age(blockhash)
-            .filter(|age| *age <= PROCESSING_AGE_MAX);
+        let recent = self.queue.age(blockhash).filter(|age| *age <= PROCESSING_AGE_MAX);
         match recent {
             Some(_) => self.queue.lamports_per_signature(blockhash),
             None => self.nonce(tx).map(|(_, price)| price),
@@ -326,9 +270,7 @@ fn groups(ready: &Checks) -> Vec<usize> {
             }
         }
     }
-    (0..ready.len())
-        .map(|place| find(&mut leader, place))
-        .collect()
+    (0..ready.len()).map(|place| find(&mut leader, place)).collect()
 }
 
 fn find(leader: &mut [usize], mut place: usize) -> usize {
@@ -346,8 +288,7 @@ fn join(leader: &mut [usize], a: usize, b: usize) {
 
 impl Source for Bank {
     fn account(&self, key: &Pubkey) -> Option<(AccountSharedData, u64)> {
-        self.lookup(key)
-            .filter(|(account, _)| account.lamports() > 0)
+        self.lookup(key).filter(|(account, _)| account.lamports() > 0)
     }
 
     fn epoch_stake(&self, vote_account: Option<&Pubkey>) -> u64 {
@@ -357,13 +298,8 @@ impl Source for Bank {
 }
 
 impl Tables for Bank {
-    fn resolve(
-        &self,
-        lookup: &MessageAddressTableLookup,
-    ) -> Result<LoadedAddresses, AddressLoaderError> {
-        let table = self
-            .account(&lookup.account_key)
-            .ok_or(AddressLoaderError::LookupTableAccountNotFound)?;
+    fn resolve(&self, lookup: &MessageAddressTableLookup) -> Result<LoadedAddresses, AddressLoaderError> {
+        let table = self.account(&lookup.account_key).ok_or(AddressLoaderError::LookupTableAccountNotFound)?;
         if !address_lookup_table::check_id(table.owner()) {
             return Err(AddressLoaderError::InvalidAccountOwner);
         }

@@ -35,15 +35,10 @@ impl Bank {
     /// # Panics
     /// If the block has all its ticks: whoever counts ticks must stop before.
     pub fn register_tick(&mut self, hash: &Hash) {
-        assert!(
-            !self.is_frozen() && !self.is_complete(),
-            "slot {} has all its ticks",
-            self.place.slot
-        );
+        assert!(!self.is_frozen() && !self.is_complete(), "slot {} has all its ticks", self.place.slot);
         self.place.tick_height += 1;
         if self.is_complete() {
-            self.queue
-                .register(*hash, self.place.lamports_per_signature);
+            self.queue.register(*hash, self.place.lamports_per_signature);
             self.update_recent_blockhashes();
         }
     }
@@ -56,11 +51,7 @@ impl Bank {
         if self.is_frozen() {
             return;
         }
-        assert!(
-            self.is_complete(),
-            "slot {} is frozen before its last tick",
-            self.place.slot
-        );
+        assert!(self.is_complete(), "slot {} is frozen before its last tick", self.place.slot);
         self.distribute_fees();
         self.update_slot_history();
         self.destroy(incinerator::ID);
@@ -124,10 +115,7 @@ impl Bank {
             .chain_update(self.place.signature_count.to_le_bytes())
             .chain_update(self.queue.last())
             .finalize();
-        let hash = Sha256::new()
-            .chain_update(blocks)
-            .chain_update(self.lattice.to_bytes())
-            .finalize();
+        let hash = Sha256::new().chain_update(blocks).chain_update(self.lattice.to_bytes()).finalize();
         Hash::new_from_array(hash.into())
     }
 }

@@ -153,10 +153,7 @@ impl Bank {
     }
 
     fn parent(&self) -> Option<Arc<Self>> {
-        self.parent
-            .read()
-            .expect("no panic while the parent is locked")
-            .clone()
+        self.parent.read().expect("no panic while the parent is locked").clone()
     }
 
     /// Stores an account in this block.
@@ -242,10 +239,7 @@ impl Drop for Bank {
 
 impl std::fmt::Debug for Bank {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Bank")
-            .field("slot", &self.place.slot)
-            .field("hash", &self.hash)
-            .finish_non_exhaustive()
+        f.debug_struct("Bank").field("slot", &self.place.slot).field("hash", &self.hash).finish_non_exhaustive()
     }
 }
 

@@ -20,8 +20,7 @@ use std::{
 use sundog_types::{Hash, Pubkey, Slot};
 
 /// The gate that folds the rent threshold into the price of a byte (SIMD-0194).
-const RENT_THRESHOLD_GATE: Pubkey =
-    Pubkey::from_str_const("rent6iVy6PDoViPBeJ6k5EJQrkj62h7DPyLbWGHwjrC");
+const RENT_THRESHOLD_GATE: Pubkey = Pubkey::from_str_const("rent6iVy6PDoViPBeJ6k5EJQrkj62h7DPyLbWGHwjrC");
 /// The gate that lowers the rate at which stake warms up and cools down.
 const WARMUP_GATE: Pubkey = Pubkey::from_str_const("GwtDQBghCTBgmX2cpEGNPxTEBUTQRaDMGTr5qychdGMj");
 
@@ -29,9 +28,7 @@ const WARMUP_GATE: Pubkey = Pubkey::from_str_const("GwtDQBghCTBgmX2cpEGNPxTEBUTQ
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BankError {
     /// Lamports would be minted for stakers, which is not implemented.
-    #[error(
-        "the genesis has inflation, which is not supported; make a genesis with inflation zero"
-    )]
+    #[error("the genesis has inflation, which is not supported; make a genesis with inflation zero")]
     Inflation,
 }
 
@@ -40,25 +37,13 @@ impl Bank {
     ///
     /// # Errors
     /// If the genesis asks for something that cannot be done.
-    pub fn from_genesis(
-        config: &GenesisConfig,
-        accounts: Arc<RootedAccounts>,
-    ) -> Result<Self, BankError> {
+    pub fn from_genesis(config: &GenesisConfig, accounts: Arc<RootedAccounts>) -> Result<Self, BankError> {
         if config.inflation != Inflation::default() {
             return Err(BankError::Inflation);
         }
-        let gate = |id: &Pubkey| {
-            config
-                .accounts
-                .get(id)
-                .and_then(|account| activation(&account.clone().into()))
-        };
+        let gate = |id: &Pubkey| config.accounts.get(id).and_then(|account| activation(&account.clone().into()));
         let features = Arc::new(Features::read(&gate));
-        let rent = if gate(&RENT_THRESHOLD_GATE).is_some() {
-            folded(&config.rent)
-        } else {
-            config.rent.clone()
-        };
+        let rent = if gate(&RENT_THRESHOLD_GATE).is_some() { folded(&config.rent) } else { config.rent.clone() };
         let parameters = Arc::new(Parameters::new(config, rent));
         let mut bank = Self::first(parameters, features, accounts);
         bank.place.capitalization = config.capitalization();
@@ -83,10 +68,7 @@ impl Bank {
     ///
     /// # Errors
     /// As [`Self::from_genesis`].
-    pub fn genesis_block(
-        config: &GenesisConfig,
-        accounts: Arc<RootedAccounts>,
-    ) -> Result<Arc<Self>, BankError> {
+    pub fn genesis_block(config: &GenesisConfig, accounts: Arc<RootedAccounts>) -> Result<Arc<Self>, BankError> {
         let mut bank = Self::from_genesis(config, accounts)?;
         for (_, hash) in config.slot_zero_ticks() {
             bank.register_tick(&hash);
@@ -95,11 +77,7 @@ impl Bank {
         Ok(Arc::new(bank))
     }
 
-    fn first(
-        parameters: Arc<Parameters>,
-        features: Arc<Features>,
-        accounts: Arc<RootedAccounts>,
-    ) -> Self {
+    fn first(parameters: Arc<Parameters>, features: Arc<Features>, accounts: Arc<RootedAccounts>) -> Self {
         let genesis_hash = parameters.genesis_hash;
         let place = Place {
             slot: 0,
@@ -143,8 +121,7 @@ impl Bank {
     fn fix_first_stakes(&mut self) {
         let last = self.parameters.epoch_schedule.get_leader_schedule_epoch(0);
         for epoch in 0..=last {
-            self.epoch_stakes
-                .insert(epoch, Arc::new(self.stakes.snapshot(epoch)));
+            self.epoch_stakes.insert(epoch, Arc::new(self.stakes.snapshot(epoch)));
         }
         let nodes = self.epoch_stakes[&0].by_node();
         let most = nodes.iter().max_by_key(|(node, stake)| (**stake, **node));
@@ -157,16 +134,8 @@ impl Bank {
     /// If the parent is not frozen or not of an earlier slot.
     #[must_use]
     pub fn child(parent: &Arc<Self>, slot: Slot, leader: Pubkey) -> Self {
-        assert!(
-            parent.is_frozen(),
-            "slot {} is not frozen",
-            parent.place.slot
-        );
-        assert!(
-            slot > parent.slot(),
-            "slot {slot} is not after its parent {}",
-            parent.place.slot
-        );
+        assert!(parent.is_frozen(), "slot {} is not frozen", parent.place.slot);
+        assert!(slot > parent.slot(), "slot {slot} is not after its parent {}", parent.place.slot);
         let slot = slot.get();
         let parameters = Arc::clone(&parent.parameters);
         let epoch = parameters.epoch_schedule.get_epoch(slot);
@@ -228,24 +197,19 @@ pub(super) fn activation(account: &AccountSharedData) -> Option<u64> {
     if !feature::check_id(account.owner()) {
         return None;
     }
-    bincode::deserialize::<Option<u64>>(account.data())
-        .ok()
-        .flatten()
+    bincode::deserialize::<Option<u64>>(account.data()).ok().flatten()
 }
 
 /// When the lower warm-up rate begins.
 pub(super) fn warmup(features: &Features, parameters: &Parameters) -> Warmup {
     let slot = features.activated(&WARMUP_GATE);
-    Warmup {
-        lower_from: slot.map(|slot| parameters.epoch_schedule.get_epoch(slot)),
-    }
+    Warmup { lower_from: slot.map(|slot| parameters.epoch_schedule.get_epoch(slot)) }
 }
 
 /// Rent with the same minimum balances and a threshold of one.
 fn folded(rent: &Rent) -> Rent {
     let encoded = bincode::serialize(rent).expect("plain numbers always encode");
-    let (lamports, threshold, burn): (u64, f64, u8) =
-        bincode::deserialize(&encoded).expect("rent has three numbers");
+    let (lamports, threshold, burn): (u64, f64, u8) = bincode::deserialize(&encoded).expect("rent has three numbers");
     let folded = ((lamports as f64 * threshold) as u64, 1.0_f64, burn);
     let encoded = bincode::serialize(&folded).expect("plain numbers always encode");
     bincode::deserialize(&encoded).expect("rent has three numbers")
@@ -253,18 +217,13 @@ fn folded(rent: &Rent) -> Rent {
 
 /// The governor's next price: it moves towards a price that follows the load (reference 12.2).
 fn lamports_per_signature(parent: &Place, parameters: &Parameters) -> u64 {
-    let (target, capacity) = (
-        parameters.target_lamports_per_signature,
-        parameters.target_signatures_per_slot,
-    );
+    let (target, capacity) = (parameters.target_lamports_per_signature, parameters.target_signatures_per_slot);
     if capacity == 0 {
         return target;
     }
     let (least, most) = ((target / 2).max(1), target.saturating_mul(10));
     let load = parent.signature_count.min(u64::from(u32::MAX));
-    let wanted = (target.saturating_mul(load) / capacity)
-        .max(least)
-        .min(most);
+    let wanted = (target.saturating_mul(load) / capacity).max(least).min(most);
     let now = parent.lamports_per_signature;
     let step = (target / 20).max(1);
     let next = match now.cmp(&wanted) {

@@ -33,9 +33,7 @@ impl Bank {
     /// An account, if it exists.
     #[must_use]
     pub fn account(&self, key: &Pubkey) -> Option<AccountSharedData> {
-        self.lookup(key)
-            .map(|(account, _)| account)
-            .filter(|account| account.lamports() > 0)
+        self.lookup(key).map(|(account, _)| account).filter(|account| account.lamports() > 0)
     }
 
     /// Lamports of an account; 0 if it does not exist.
@@ -78,11 +76,7 @@ impl Bank {
 
     /// At most `limit` accounts that a program owns, by address. Reads every account there is.
     #[must_use]
-    pub fn program_accounts(
-        &self,
-        program: &Pubkey,
-        limit: usize,
-    ) -> Vec<(Pubkey, AccountSharedData)> {
+    pub fn program_accounts(&self, program: &Pubkey, limit: usize) -> Vec<(Pubkey, AccountSharedData)> {
         self.scan(limit, &|_, account| account.owner() == program)
     }
 
@@ -90,10 +84,7 @@ impl Bank {
     pub(super) fn overlay(&self) -> BTreeMap<Pubkey, Stored> {
         let own = |bank: &Self| {
             let slot = bank.place.slot;
-            bank.changed
-                .iter()
-                .map(|(key, account)| (*key, (account.clone(), slot)))
-                .collect::<BTreeMap<_, _>>()
+            bank.changed.iter().map(|(key, account)| (*key, (account.clone(), slot))).collect::<BTreeMap<_, _>>()
         };
         let mut overlay = own(self);
         let mut next = self.parent();
@@ -121,9 +112,7 @@ impl Bank {
     /// Whether a transaction on this blockhash could land in the next block.
     #[must_use]
     pub fn is_blockhash_valid(&self, hash: &Hash) -> bool {
-        self.queue
-            .age(hash)
-            .is_some_and(|age| age <= PROCESSING_AGE_MAX)
+        self.queue.age(hash).is_some_and(|age| age <= PROCESSING_AGE_MAX)
     }
 
     /// The last block height at which a transaction on this blockhash can land.
@@ -136,9 +125,7 @@ impl Bank {
     /// Slot and outcome of a transaction in one of the recent blocks of this fork.
     #[must_use]
     pub fn signature_status(&self, signature: &Signature) -> Option<(u64, Status)> {
-        self.own_statuses
-            .status(signature)
-            .or_else(|| self.statuses.status(signature))
+        self.own_statuses.status(signature).or_else(|| self.statuses.status(signature))
     }
 
     /// All lamports there are.

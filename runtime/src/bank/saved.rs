@@ -56,9 +56,7 @@ pub enum RestoreError {
     #[error("the store has no rooted bank; start from the genesis")]
     Nothing,
     /// A value does not decode, or is of another form.
-    #[error(
-        "the rooted bank does not decode ({0}); remove the ledger directory and start from the genesis"
-    )]
+    #[error("the rooted bank does not decode ({0}); remove the ledger directory and start from the genesis")]
     Malformed(&'static str),
 }
 
@@ -76,21 +74,11 @@ impl Bank {
         for (key, stored) in &overlay {
             accounts::put(&mut batch, key, stored);
         }
-        let kept: BTreeSet<u64> = self
-            .statuses
-            .blocks()
-            .iter()
-            .map(|block| block.slot)
-            .collect();
+        let kept: BTreeSet<u64> = self.statuses.blocks().iter().map(|block| block.slot).collect();
         for slot in known.difference(&kept) {
             batch.delete(Space::Singles, status_key(*slot));
         }
-        for block in self
-            .statuses
-            .blocks()
-            .iter()
-            .filter(|block| !known.contains(&block.slot))
-        {
+        for block in self.statuses.blocks().iter().filter(|block| !known.contains(&block.slot)) {
             let value = bincode::serialize(&**block).expect("statuses always encode");
             batch.put(Space::Singles, status_key(block.slot), value);
         }
@@ -104,18 +92,10 @@ impl Bank {
         let mut overlay = BTreeMap::new();
         let mut take = |bank: &Self| {
             if bank.is_rooted() {
-                return Some(
-                    bank.statuses
-                        .blocks()
-                        .iter()
-                        .map(|block| block.slot)
-                        .collect(),
-                );
+                return Some(bank.statuses.blocks().iter().map(|block| block.slot).collect());
             }
             for (key, account) in &bank.changed {
-                overlay
-                    .entry(*key)
-                    .or_insert_with(|| (account.clone(), bank.place.slot));
+                overlay.entry(*key).or_insert_with(|| (account.clone(), bank.place.slot));
             }
             None
         };
@@ -129,12 +109,9 @@ impl Bank {
     }
 
     fn saved(&self) -> Saved {
-        let stake = |(key, vote): (&Pubkey, &VoteStake)| {
-            (*key, vote.node, vote.authorized_voter, vote.stake)
-        };
-        let stakes = |(epoch, stakes): (&u64, &Arc<EpochStakes>)| {
-            (*epoch, stakes.by_vote_account.iter().map(stake).collect())
-        };
+        let stake = |(key, vote): (&Pubkey, &VoteStake)| (*key, vote.node, vote.authorized_voter, vote.stake);
+        let stakes =
+            |(epoch, stakes): (&u64, &Arc<EpochStakes>)| (*epoch, stakes.by_vote_account.iter().map(stake).collect());
         Saved {
             format: FORMAT,
             place: self.place.clone(),
@@ -144,12 +121,7 @@ impl Bank {
             lattice: self.lattice.to_bytes(),
             epoch_stakes: self.epoch_stakes.iter().map(stakes).collect(),
             rewards: self.rewards.as_deref().cloned(),
-            status_slots: self
-                .statuses
-                .blocks()
-                .iter()
-                .map(|block| block.slot)
-                .collect(),
+            status_slots: self.statuses.blocks().iter().map(|block| block.slot).collect(),
         }
     }
 
@@ -162,11 +134,7 @@ impl Bank {
             self.rooted_accounts.rooted(overlay.iter());
             self.rooted.store(true, Ordering::Release);
         }
-        let parent = self
-            .parent
-            .write()
-            .expect("no panic while the parent is locked")
-            .take();
+        let parent = self.parent.write().expect("no panic while the parent is locked").take();
         drop(parent);
         self.svm.root();
     }
@@ -178,65 +146,32 @@ impl Bank {
     pub fn restore(accounts: Arc<RootedAccounts>) -> Result<Arc<Self>, RestoreError> {
         let read = |key: &[u8]| expect_store(accounts.store().get(Space::Singles, key));
         let bytes = read(BANK_KEY).ok_or(RestoreError::Nothing)?;
-        let saved: Saved =
-            bincode::deserialize(&bytes).map_err(|_| RestoreError::Malformed("its fields"))?;
+        let saved: Saved = bincode::deserialize(&bytes).map_err(|_| RestoreError::Malformed("its fields"))?;
         if saved.format != FORMAT {
             return Err(RestoreError::Malformed("its format is of another version"));
         }
         let mut statuses = Vec::with_capacity(saved.status_slots.len());
         for slot in &saved.status_slots {
-            let bytes = read(&status_key(*slot))
-                .ok_or(RestoreError::Malformed("transaction statuses are missing"))?;
-            let block: BlockStatuses = bincode::deserialize(&bytes)
-                .map_err(|_| RestoreError::Malformed("transaction statuses"))?;
+            let bytes = read(&status_key(*slot)).ok_or(RestoreError::Malformed("transaction statuses are missing"))?;
+            let block: BlockStatuses =
+                bincode::deserialize(&bytes).map_err(|_| RestoreError::Malformed("transaction statuses"))?;
             statuses.push(block);
         }
         Self::from_saved(saved, StatusCache::restore(statuses), accounts).map(Arc::new)
     }
 
-    fn from_saved(
-        saved: Saved,
-        statuses: StatusCache,
-        accounts: Arc<RootedAccounts>,
-    ) -> Result<Self, RestoreError> {
-        let Saved {
-            place,
-            parameters,
-            hash,
-            queue,
-            lattice,
-            epoch_stakes,
-            rewards,
-            ..
-        } = saved;
-        let features = Arc::new(Features::read(&|id| {
-            accounts
-                .get(id)
-                .and_then(|(account, _)| new::activation(&account))
-        }));
+    fn from_saved(saved: Saved, statuses: StatusCache, accounts: Arc<RootedAccounts>) -> Result<Self, RestoreError> {
+        let Saved { place, parameters, hash, queue, lattice, epoch_stakes, rewards, .. } = saved;
+        let features =
+            Arc::new(Features::read(&|id| accounts.get(id).and_then(|(account, _)| new::activation(&account))));
         let history = accounts.get(&sysvar::stake_history::ID);
-        let history = history
-            .map(|(account, _)| StakeHistory::from_sysvar_data(account.data()))
-            .unwrap_or_default();
+        let history = history.map(|(account, _)| StakeHistory::from_sysvar_data(account.data())).unwrap_or_default();
         let mut stakes = Stakes::new(place.epoch, history, new::warmup(&features, &parameters));
         accounts.scan(&mut |key, (account, _)| stakes.follow(&key, &account));
-        let stake = |(key, node, authorized_voter, stake): SavedStake| {
-            (
-                key,
-                VoteStake {
-                    node,
-                    authorized_voter,
-                    stake,
-                },
-            )
-        };
-        let whole = |stakes: Vec<SavedStake>| EpochStakes {
-            by_vote_account: stakes.into_iter().map(stake).collect(),
-        };
-        let epoch_stakes = epoch_stakes
-            .into_iter()
-            .map(|(epoch, stakes)| (epoch, Arc::new(whole(stakes))))
-            .collect();
+        let stake =
+            |(key, node, authorized_voter, stake): SavedStake| (key, VoteStake { node, authorized_voter, stake });
+        let whole = |stakes: Vec<SavedStake>| EpochStakes { by_vote_account: stakes.into_iter().map(stake).collect() };
+        let epoch_stakes = epoch_stakes.into_iter().map(|(epoch, stakes)| (epoch, Arc::new(whole(stakes)))).collect();
         let svm = Svm::new(place.slot, place.epoch, &features);
         let bank = Self {
             own_statuses: BlockStatuses::default(),
@@ -251,8 +186,7 @@ impl Bank {
             stakes,
             epoch_stakes,
             rewards: rewards.map(Arc::new),
-            lattice: Lattice::from_bytes(&lattice)
-                .ok_or(RestoreError::Malformed("its lattice hash"))?,
+            lattice: Lattice::from_bytes(&lattice).ok_or(RestoreError::Malformed("its lattice hash"))?,
             fees: Fees::default(),
             hash: Some(hash),
             generation: 0,

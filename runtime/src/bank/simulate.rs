@@ -25,29 +25,17 @@ impl Bank {
     /// Executes a transaction and forgets it. Its signatures are not checked. `blockhash`: use this one
     /// in place of its own.
     #[must_use]
-    pub fn simulate(
-        &self,
-        mut transaction: VersionedTransaction,
-        blockhash: Option<Hash>,
-    ) -> Simulation {
+    pub fn simulate(&self, mut transaction: VersionedTransaction, blockhash: Option<Hash>) -> Simulation {
         if let Some(blockhash) = blockhash {
             transaction.message.set_recent_blockhash(blockhash);
         }
         let mut executed = self.execute_with(&[transaction], true);
         let item = executed.items.remove(0);
-        let signature = item
-            .transaction
-            .signatures
-            .first()
-            .copied()
-            .unwrap_or_default();
+        let signature = item.transaction.signatures.first().copied().unwrap_or_default();
         let outcome = match item.result {
             Ok(outcome) => outcome,
             Err(error) => {
-                return Simulation {
-                    outcome: Err(error),
-                    accounts: Vec::new(),
-                };
+                return Simulation { outcome: Err(error), accounts: Vec::new() };
             }
         };
         let committed = Committed {
@@ -64,10 +52,7 @@ impl Bank {
             loaded_addresses: item.loaded,
             balances: outcome.balances,
         };
-        Simulation {
-            outcome: Ok(committed),
-            accounts: outcome.after,
-        }
+        Simulation { outcome: Ok(committed), accounts: outcome.after }
     }
 
     /// What a message would pay, in lamports; `None` if its blockhash is neither recent nor a usable

@@ -20,12 +20,7 @@ impl Bank {
         let before = self.account(&key);
         let held = before.as_ref().map_or(0, ReadableAccount::lamports);
         let account = Account {
-            lamports: self
-                .parameters
-                .rent
-                .minimum_balance(data.len())
-                .max(held)
-                .max(1),
+            lamports: self.parameters.rent.minimum_balance(data.len()).max(held).max(1),
             rent_epoch: before.as_ref().map_or(0, ReadableAccount::rent_epoch),
             owner: sysvar::ID,
             executable: false,
@@ -57,31 +52,13 @@ impl Bank {
             None => (self.parameters.creation_time, self.parameters.creation_time),
             Some(parent_epoch) => {
                 let before = self.clock();
-                let now = self
-                    .estimate(parent_epoch, &before)
-                    .unwrap_or(before.unix_timestamp);
+                let now = self.estimate(parent_epoch, &before).unwrap_or(before.unix_timestamp);
                 let now = now.max(before.unix_timestamp);
-                (
-                    now,
-                    if parent_epoch == epoch {
-                        before.epoch_start_timestamp
-                    } else {
-                        now
-                    },
-                )
+                (now, if parent_epoch == epoch { before.epoch_start_timestamp } else { now })
             }
         };
-        let clock = Clock {
-            slot,
-            epoch_start_timestamp,
-            epoch,
-            leader_schedule_epoch,
-            unix_timestamp,
-        };
-        self.write_sysvar(
-            sysvar::clock::ID,
-            bincode::serialize(&clock).expect("plain numbers always encode"),
-        );
+        let clock = Clock { slot, epoch_start_timestamp, epoch, leader_schedule_epoch, unix_timestamp };
+        self.write_sysvar(sysvar::clock::ID, bincode::serialize(&clock).expect("plain numbers always encode"));
     }
 
     fn estimate(&self, parent_epoch: u64, before: &Clock) -> Option<i64> {
@@ -92,11 +69,7 @@ impl Bank {
             let last = &state.last_timestamp;
             let recent = slot.checked_sub(last.slot)? <= schedule.slots_per_epoch;
             let stake = stakes.of_vote_account(key);
-            recent.then_some(Sample {
-                slot: last.slot,
-                timestamp: last.timestamp,
-                stake,
-            })
+            recent.then_some(Sample { slot: last.slot, timestamp: last.timestamp, stake })
         });
         let start = EpochStart {
             slot: schedule.get_first_slot_in_epoch(parent_epoch),
@@ -120,17 +93,14 @@ impl Bank {
     #[must_use]
     pub fn slot_hashes(&self) -> Vec<(u64, Hash)> {
         let account = self.account(&sysvar::slot_hashes::ID);
-        account
-            .and_then(|account| bincode::deserialize(account.data()).ok())
-            .unwrap_or_default()
+        account.and_then(|account| bincode::deserialize(account.data()).ok()).unwrap_or_default()
     }
 
     /// Notes this slot in SlotHistory.
     pub(super) fn update_slot_history(&mut self) {
         let account = self.account(&sysvar::slot_history::ID);
-        let mut history: SlotHistory = account
-            .and_then(|account| bincode::deserialize(account.data()).ok())
-            .unwrap_or_default();
+        let mut history: SlotHistory =
+            account.and_then(|account| bincode::deserialize(account.data()).ok()).unwrap_or_default();
         history.add(self.place.slot);
         let data = bincode::serialize(&history).expect("bits always encode");
         self.write_sysvar(sysvar::slot_history::ID, data);
@@ -140,8 +110,7 @@ impl Bank {
     pub(super) fn write_fixed_sysvars(&mut self) {
         let rent = bincode::serialize(&self.parameters.rent).expect("plain numbers always encode");
         self.write_sysvar(sysvar::rent::ID, rent);
-        let schedule = bincode::serialize(&self.parameters.epoch_schedule)
-            .expect("plain numbers always encode");
+        let schedule = bincode::serialize(&self.parameters.epoch_schedule).expect("plain numbers always encode");
         self.write_sysvar(sysvar::epoch_schedule::ID, schedule);
         self.write_sysvar(sysvar::last_restart_slot::ID, vec![0; 8]);
     }

@@ -38,10 +38,7 @@ impl Store for Memory {
     ) -> Result<Vec<(bytes::Bytes, bytes::Bytes)>, StoreError> {
         let pairs = self.0.read().unwrap();
         let range = pairs.range((space, from.to_vec())..(space, to.to_vec()));
-        Ok(range
-            .take(limit)
-            .map(|((_, key), value)| (key.clone().into(), value.clone()))
-            .collect())
+        Ok(range.take(limit).map(|((_, key), value)| (key.clone().into(), value.clone())).collect())
     }
 
     fn range_back(
@@ -58,9 +55,7 @@ impl Store for Memory {
         let mut pairs = self.0.write().unwrap();
         for write in &batch.writes {
             match write {
-                Write::Put(space, key, value) => {
-                    pairs.insert((*space, key.to_vec()), value.clone())
-                }
+                Write::Put(space, key, value) => pairs.insert((*space, key.to_vec()), value.clone()),
                 Write::Delete(space, key) => pairs.remove(&(*space, key.to_vec())),
             };
         }
@@ -73,11 +68,7 @@ fn address(number: u8) -> Pubkey {
 }
 
 fn base58(value: &Value) -> [u8; 32] {
-    bs58::decode(value.as_str().unwrap())
-        .into_vec()
-        .unwrap()
-        .try_into()
-        .unwrap()
+    bs58::decode(value.as_str().unwrap()).into_vec().unwrap().try_into().unwrap()
 }
 
 fn vectors(name: &str) -> Value {
@@ -104,8 +95,7 @@ fn validator(identity: Pubkey, vote: Pubkey) -> GenesisValidator {
 }
 
 fn localnet(slots_per_epoch: u64) -> LocalnetGenesis {
-    let mut genesis =
-        LocalnetGenesis::new(1_700_000_000, FAUCET, vec![validator(NODE, address(3))]);
+    let mut genesis = LocalnetGenesis::new(1_700_000_000, FAUCET, vec![validator(NODE, address(3))]);
     genesis.slots_per_epoch = slots_per_epoch;
     genesis.hashes_per_tick = None;
     genesis
@@ -139,13 +129,9 @@ fn unsigned(instructions: &[Instruction], payer: &Pubkey, blockhash: Hash) -> Ve
     // Signatures are not checked here; the first one must tell transactions apart.
     let hash = message.hash();
     let first = Signature::try_from([hash.as_ref(), hash.as_ref()].concat()).unwrap();
-    let mut signatures =
-        vec![Signature::default(); usize::from(message.header.num_required_signatures)];
+    let mut signatures = vec![Signature::default(); usize::from(message.header.num_required_signatures)];
     signatures[0] = first;
-    VersionedTransaction {
-        signatures,
-        message: VersionedMessage::Legacy(message),
-    }
+    VersionedTransaction { signatures, message: VersionedMessage::Legacy(message) }
 }
 
 /// Executes and commits one transaction; `Err` if it was rejected.

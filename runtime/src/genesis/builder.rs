@@ -5,9 +5,7 @@
 //! in it because stake, address lookup tables, config and feature gates are no longer native (reference
 //! 11.5), and because wallets and SDKs expect the SPL programs everywhere.
 
-use super::{
-    ClusterType, FEATURE_GATES, FeeRateGovernor, GenesisConfig, GenesisError, Inflation, PohConfig,
-};
+use super::{ClusterType, FEATURE_GATES, FeeRateGovernor, GenesisConfig, GenesisError, Inflation, PohConfig};
 use solana_account::{Account, AccountSharedData};
 use solana_epoch_schedule::EpochSchedule;
 use solana_rent::Rent;
@@ -94,9 +92,7 @@ pub enum BuildError {
     #[error("the genesis names {0} twice; give every account a key of its own")]
     SameKey(Pubkey),
     /// More SOL than fits in a number.
-    #[error(
-        "the balances of the genesis exceed 2^64 lamports together; lower the faucet's or the stakes"
-    )]
+    #[error("the balances of the genesis exceed 2^64 lamports together; lower the faucet's or the stakes")]
     TooMuch,
     /// A setting that no chain can run with.
     #[error(transparent)]
@@ -154,18 +150,14 @@ impl LocalnetGenesis {
             },
             cluster_type: ClusterType::Development,
         };
-        let accounts = fixed_accounts(&rent)
-            .into_iter()
-            .chain(self.own_accounts(&rent)?);
+        let accounts = fixed_accounts(&rent).into_iter().chain(self.own_accounts(&rent)?);
         for (key, account) in accounts {
             if config.accounts.insert(key, account).is_some() {
                 return Err(BuildError::SameKey(key));
             }
         }
         let mut lamports = config.accounts.values().map(|account| account.lamports);
-        lamports
-            .try_fold(0u64, u64::checked_add)
-            .ok_or(BuildError::TooMuch)?;
+        lamports.try_fold(0u64, u64::checked_add).ok_or(BuildError::TooMuch)?;
         config.validate()?;
         Ok(config)
     }
@@ -174,17 +166,10 @@ impl LocalnetGenesis {
         if self.validators.is_empty() {
             return Err(BuildError::NoValidator);
         }
-        if let Some(idle) = self
-            .validators
-            .iter()
-            .find(|validator| validator.delegated == 0)
-        {
+        if let Some(idle) = self.validators.iter().find(|validator| validator.delegated == 0) {
             return Err(BuildError::NoStake(idle.identity));
         }
-        let keys = self
-            .validators
-            .iter()
-            .flat_map(|v| [v.identity, v.vote, v.stake]);
+        let keys = self.validators.iter().flat_map(|v| [v.identity, v.vote, v.stake]);
         let mut seen = BTreeSet::from([self.faucet]);
         for key in keys {
             if !seen.insert(key) {
@@ -202,11 +187,7 @@ impl LocalnetGenesis {
             accounts.push((validator.vote, vote_account(validator, rent)));
             accounts.push((validator.stake, stake_account(validator, rent)?));
         }
-        accounts.extend(
-            self.more_accounts
-                .iter()
-                .map(|(key, account)| (*key, account.clone())),
-        );
+        accounts.extend(self.more_accounts.iter().map(|(key, account)| (*key, account.clone())));
         Ok(accounts)
     }
 }
@@ -222,13 +203,7 @@ fn genesis_rent() -> Rent {
 }
 
 fn owned(lamports: u64, data: Vec<u8>, owner: Pubkey) -> Account {
-    Account {
-        lamports,
-        data,
-        owner,
-        executable: false,
-        rent_epoch: 0,
-    }
+    Account { lamports, data, owner, executable: false, rent_epoch: 0 }
 }
 
 fn funded(lamports: u64) -> Account {
@@ -245,18 +220,11 @@ fn fixed_accounts(rent: &Rent) -> BTreeMap<Pubkey, Account> {
         accounts.insert(gate.id, owned(lamports, active.to_vec(), ids::feature::ID));
     }
     let programs = solana_program_binaries::core_bpf_programs(rent, |_| true);
-    let programs = programs
-        .into_iter()
-        .chain(solana_program_binaries::spl_programs(rent));
-    accounts.extend(
-        programs.map(|(key, program): (Pubkey, AccountSharedData)| (key, Account::from(program))),
-    );
+    let programs = programs.into_iter().chain(solana_program_binaries::spl_programs(rent));
+    accounts.extend(programs.map(|(key, program): (Pubkey, AccountSharedData)| (key, Account::from(program))));
     accounts.insert(STAKE_CONFIG, stake_config(rent));
     accounts.insert(NATIVE_MINT, native_mint());
-    let rewards = Account {
-        rent_epoch: u64::MAX,
-        ..owned(rent.minimum_balance(81), vec![0; 81], ids::sysvar::ID)
-    };
+    let rewards = Account { rent_epoch: u64::MAX, ..owned(rent.minimum_balance(81), vec![0; 81], ids::sysvar::ID) };
     accounts.insert(ids::sysvar::epoch_rewards::ID, rewards);
     accounts
 }
@@ -274,10 +242,7 @@ fn native_mint() -> Account {
     let mut data = vec![0; 82];
     data[44] = 9;
     data[45] = 1;
-    Account {
-        rent_epoch: 1,
-        ..owned(1_000_000_000, data, TOKEN_PROGRAM)
-    }
+    Account { rent_epoch: 1, ..owned(1_000_000_000, data, TOKEN_PROGRAM) }
 }
 
 fn vote_account(validator: &GenesisValidator, rent: &Rent) -> Account {
@@ -290,13 +255,7 @@ fn vote_account(validator: &GenesisValidator, rent: &Rent) -> Account {
     let versioned = VoteStateVersions::V4(Box::new(state));
     let mut data = bincode::serialize(&versioned).expect("a vote state in memory always encodes");
     data.resize(VOTE_ACCOUNT_BYTES, 0);
-    owned(
-        validator
-            .vote_lamports
-            .max(rent.minimum_balance(VOTE_ACCOUNT_BYTES)),
-        data,
-        ids::vote::ID,
-    )
+    owned(validator.vote_lamports.max(rent.minimum_balance(VOTE_ACCOUNT_BYTES)), data, ids::vote::ID)
 }
 
 /// The 200 bytes of reference 11.5: state 2, delegated since before the first epoch, never deactivated.
@@ -314,9 +273,6 @@ fn stake_account(validator: &GenesisValidator, rent: &Rent) -> Result<Account, B
     data.extend(u64::MAX.to_le_bytes());
     data.extend(STORED_WARMUP_RATE.to_le_bytes());
     data.resize(STAKE_ACCOUNT_BYTES, 0);
-    let lamports = validator
-        .delegated
-        .checked_add(reserve)
-        .ok_or(BuildError::TooMuch)?;
+    let lamports = validator.delegated.checked_add(reserve).ok_or(BuildError::TooMuch)?;
     Ok(owned(lamports, data, ids::stake::ID))
 }

@@ -116,14 +116,10 @@ pub struct GenesisConfig {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum GenesisError {
     /// More bytes than a genesis may have.
-    #[error(
-        "the genesis has {0} bytes, the limit is {MAX_GENESIS_BYTES}; check that the file is genesis.bin"
-    )]
+    #[error("the genesis has {0} bytes, the limit is {MAX_GENESIS_BYTES}; check that the file is genesis.bin")]
     TooLong(usize),
     /// The bytes end early, or something in them is not of its type.
-    #[error(
-        "the genesis does not decode ({0}); fetch genesis.bin again or check that the file is one"
-    )]
+    #[error("the genesis does not decode ({0}); fetch genesis.bin again or check that the file is one")]
     Malformed(String),
     /// Bytes after the end, keys out of order, or a value in an unusual form: its hash would be ambiguous.
     #[error("the genesis decodes, but is not in its canonical form; fetch genesis.bin again")]
@@ -147,8 +143,7 @@ impl GenesisConfig {
         if bytes.len() > MAX_GENESIS_BYTES {
             return Err(GenesisError::TooLong(bytes.len()));
         }
-        let config: Self =
-            bincode::deserialize(bytes).map_err(|e| GenesisError::Malformed(e.to_string()))?;
+        let config: Self = bincode::deserialize(bytes).map_err(|e| GenesisError::Malformed(e.to_string()))?;
         if config.encode() != bytes {
             return Err(GenesisError::NotCanonical);
         }
@@ -199,10 +194,7 @@ impl GenesisConfig {
     /// Nanoseconds from slot to slot, as the clock estimate counts (reference 12.4).
     #[must_use]
     pub const fn nanoseconds_per_slot(&self) -> u128 {
-        self.poh_config
-            .target_tick_duration
-            .as_nanos()
-            .saturating_mul(self.ticks_per_slot as u128)
+        self.poh_config.target_tick_duration.as_nanos().saturating_mul(self.ticks_per_slot as u128)
     }
 
     /// Hashes from tick to tick; `None` if time passes by sleeping.
@@ -214,10 +206,7 @@ impl GenesisConfig {
     /// All lamports of the genesis accounts.
     #[must_use]
     pub fn capitalization(&self) -> u64 {
-        self.accounts
-            .values()
-            .map(|account| account.lamports)
-            .fold(0, u64::saturating_add)
+        self.accounts.values().map(|account| account.lamports).fold(0, u64::saturating_add)
     }
 
     /// The ticks that are the block of slot 0: how many hashes each adds, and the hash it ends with.
@@ -263,10 +252,7 @@ impl GenesisConfig {
             return unusable("leader_schedule_slot_offset", offset);
         }
         if *epochs != EpochSchedule::custom(epochs.slots_per_epoch, offset, epochs.warmup) {
-            return unusable(
-                "first_normal_slot (with these slots_per_epoch and warmup)",
-                epochs.first_normal_slot,
-            );
+            return unusable("first_normal_slot (with these slots_per_epoch and warmup)", epochs.first_normal_slot);
         }
         if self.rent.try_minimum_balance(MAX_ACCOUNT_BYTES).is_none() {
             return unusable("lamports_per_byte_year", self.rent.lamports_per_byte);

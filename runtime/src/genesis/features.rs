@@ -15,1006 +15,259 @@ pub struct FeatureGate {
 }
 
 const fn gate(id: &str, name: &'static str) -> FeatureGate {
-    FeatureGate {
-        id: Pubkey::from_str_const(id),
-        name,
-    }
+    FeatureGate { id: Pubkey::from_str_const(id), name }
 }
 
 /// The gates, in no particular order. A test holds the ids against the reference's genesis.
 pub const FEATURE_GATES: [FeatureGate; 250] = [
-    gate(
-        "16FMCmgLzCNNz6eTwGanbyN2ZxvTBSLuQ6DZhgeMshg",
-        "stop_truncating_strings_in_syscalls",
-    ),
-    gate(
-        "LTHasHQX6661DaDD4S6A2TFi6QBuiwXKv66fB1obfHq",
-        "accounts_lt_hash",
-    ),
-    gate(
-        "LTdLt9Ycbyoipz5fLysCi1NnDnASsZfmJLJXts5ZxZz",
-        "remove_accounts_delta_hash",
-    ),
-    gate(
-        "LTsNAP8h1voEVVToMNBNqoiNQex4aqfUrbFhRH3mSQ2",
-        "snapshots_lt_hash",
-    ),
-    gate(
-        "P1BCUMpAC7V2GRBRiJCNUgpMyWZhoqt3LKo712ePqsz",
-        "raise_block_limits_to_100m",
-    ),
-    gate(
-        "PERzQrt5gBD1XEe2c9XdFWqwgHY3mr7cYWbm5V772V8",
-        "partitioned_epoch_rewards_superfeature",
-    ),
-    gate(
-        "PaymEPK2oqwT9TXAVfadjztH2H6KfLEB9Hhd5Q5frvP",
-        "enable_transaction_loading_failure_fees",
-    ),
-    gate(
-        "RENtePQcDLrAbxAsP3k8dwVcnNYQ466hi2uKvALjnXx",
-        "mask_out_rent_epoch_in_vm_serialization",
-    ),
-    gate(
-        "RfEcA95xnhuwooVAhUUksEJLZBF7xKCLuqrJoqk4Zph",
-        "vote_only_retransmitter_signed_fec_sets",
-    ),
-    gate(
-        "SAdVFw3RZvzbo6DvySbSdBnHN4gkzSTH9dSxesyKKPj",
-        "stake_program_advance_activating_credits_observed",
-    ),
-    gate(
-        "SVn36yVApPLYsa8koK3qUcy14zXDnqkNYWyUh1f4oK1",
-        "account_hash_ignore_slot",
-    ),
-    gate(
-        "St8k9dVXP97xT6faW24YmRSYConLbhsMJA4TJTBLmMT",
-        "add_get_minimum_delegation_instruction_to_stake_program",
-    ),
-    gate(
-        "TestFeature11111111111111111111111111111111",
-        "disable_sbpf_v0_execution",
-    ),
-    gate(
-        "TestFeature21111111111111111111111111111111",
-        "reenable_sbpf_v0_execution",
-    ),
-    gate(
-        "Vo5siZ442SaZBKPXNocthiXysNviW4UYPwRFggmbgAp",
-        "bank_transaction_count_fix",
-    ),
-    gate(
-        "bn2puAyxUx6JUabAxYdKdJ5QHbNNmKw8dCGuGCyRrFN",
-        "fix_alt_bn128_multiplication_input_length",
-    ),
-    gate(
-        "bnYzodLwmybj7e1HAe98yZrdJTd7we69eMMLgCXqKZm",
-        "fix_alt_bn128_pairing_length_check",
-    ),
-    gate(
-        "chaie9S2zVfuxJKNRGkyTDokLwWxx6kD2ZLsqQHaDD8",
-        "chained_merkle_conflict_duplicate_proofs",
-    ),
-    gate(
-        "decoMktMcnmiq6t3u7g5BfgcQu91nKZr6RvMYf9z1Jb",
-        "allow_commission_decrease_at_any_time",
-    ),
-    gate(
-        "depVvnQ2UysGrhwdiwU42tCadZL8GcBb1i2GYhMopQv",
-        "deprecate_legacy_vote_ixs",
-    ),
-    gate(
-        "dupPajaLy2SSn8ko42aZz4mHANDNrLe8Nw8VQgFecLa",
-        "index_erasure_conflict_duplicate_proofs",
-    ),
-    gate(
-        "eca6zf6JJRjQsYYPkBHF3N32MTzur4n2WL4QiiacPCL",
-        "curve25519_restrict_msm_length",
-    ),
-    gate(
-        "ed9tNscbWLYBooxWA7FE2B5KHWs8A6sxfY8EzezEcoo",
-        "ed25519_precompile_verify_strict",
-    ),
-    gate(
-        "ffecLRhhakKSGhMuc6Fz2Lnfq4uT9q3iu9ZsNaPLxPc",
-        "vote_only_full_fec_sets",
-    ),
-    gate(
-        "fixfecLZYMfkGzwq6NJA11Yw6KYztzXiK9QcL3K78in",
-        "enforce_fixed_fec_set",
-    ),
-    gate(
-        "htsptAwi2yRoZH83SKaUXykeZGtZHgxkS2QwW1pssR8",
-        "raise_account_cu_limit",
-    ),
-    gate(
-        "meRgp4ArRPhD3KtCY9c5yAf2med7mBLsjKTPeVUHqBL",
-        "stake_merge_with_unmatched_credits_observed",
-    ),
-    gate(
-        "mrkPjRg79B2oK2ZLgd7S3AfEJaX9B6gAF3H9aEykRUS",
-        "merkle_conflict_duplicate_proofs",
-    ),
-    gate(
-        "nWBqjr3gpETbiaVj3CBJ3HFC5TMdnJDGt21hnvSTvVZ",
-        "check_physical_overlapping",
-    ),
-    gate(
-        "noRuG2kzACwgaY7TVmLRnUNPLKNVQE1fb7X55YWBehp",
-        "commission_updates_only_allowed_in_first_half_of_epoch",
-    ),
-    gate(
-        "poUdAqRXXsNmfqAZ6UqpjbeYgwBygbfQLEvWSqVhSnb",
-        "poseidon_enforce_padding",
-    ),
-    gate(
-        "prpFrMtgNmzaNzkPJg9o753fVvbHKqNrNTm76foJ2wm",
-        "validate_fee_collector_account",
-    ),
-    gate(
-        "ptokFjwyJtrwCa9Kgo9xoDS59V4QccBGEaRFnRPnSdP",
-        "replace_spl_token_with_p_token",
-    ),
-    gate(
-        "rent6iVy6PDoViPBeJ6k5EJQrkj62h7DPyLbWGHwjrC",
-        "deprecate_rent_exemption_threshold",
-    ),
-    gate(
-        "rexav5eNTUSNT1K2N7cfRjnthwhcP5BC25v2tA4rW4h",
-        "relax_programdata_account_check_migration",
-    ),
-    gate(
-        "sProgVaNWkYdP2eTRAy1CPrgb3b9p8yXCASrPEqo6VJ",
-        "slashable_event_verification",
-    ),
-    gate(
-        "sTKz343FM8mqtyGvYWvbLpTThw3ixRM4Xk8QvZ985mw",
-        "stake_allow_zero_undelegated_amount",
-    ),
-    gate(
-        "shredXP8xLjJWp1AWh3gAFsFn4GSH1vohhCMDHw5koU",
-        "fast_leader_handover_markers",
-    ),
-    gate(
-        "srremy31J5Y25FrAApwVb9kZcfXbusYMMsvTK9aWv5q",
-        "enable_secp256r1_precompile",
-    ),
-    gate(
-        "tSynMCspg4xFiCj1v3TDb4c7crMR5tSBhLz4sF7rrNA",
-        "enable_tower_sync_ix",
-    ),
-    gate(
-        "turbRpTzBzDU6PJmWvRTbcJXXGxUs19CvQamUrRD9bN",
-        "enable_turbine_extended_fanout_experiments",
-    ),
-    gate(
-        "turbnbNRp22nwZCmgVVXFSshz7H7V23zMzQgA46YpmQ",
-        "disable_turbine_fanout_experiments",
-    ),
-    gate(
-        "tvcF6b1TRz353zKuhBjinZkKzjmihXmBAHJdjNYw1sQ",
-        "timely_vote_credits",
-    ),
-    gate(
-        "wLckV1a64ngtcKPRGU4S4grVTestXjmNjxBjaKZrAcn",
-        "cost_model_requested_write_lock_cost",
-    ),
-    gate(
-        "zk1snxsc6Fh3wsGNbbHAJNHiJoYgF29mMnTSusGx5EJ",
-        "zk_token_sdk_enabled",
-    ),
-    gate(
-        "zkNLP7EQALfC1TYeB3biDU7akDckj8iPkvh9y2Mt2K3",
-        "enable_zk_transfer_with_fee",
-    ),
-    gate(
-        "zkdoVwnSFnSLtGJG7irJPEYUpmb4i7sGMGcnN6T9rnC",
-        "disable_zk_elgamal_proof_program",
-    ),
-    gate(
-        "zkesAyFB19sTkX8i9ReoKaMNDA4YNTPYJpZKPDt7FMW",
-        "reenable_zk_elgamal_proof_program",
-    ),
-    gate(
-        "zkhiy5oLowR7HY4zogXjCjeMXyruLqBwSWH21qcFtnv",
-        "zk_elgamal_proof_program_enabled",
-    ),
-    gate(
-        "zkiTNuzBKxrCLMKehzuQeKZyLtX2yvFcEKMML8nExU8",
-        "enable_zk_proof_from_account",
-    ),
-    gate(
-        "21AWDosvp3pBamFW91KB35pNoaoZVTM7ess8nr2nt53B",
-        "merge_nonce_error_into_system_error",
-    ),
-    gate(
-        "25vqsfjk7Nv1prsQJmA4Xu1bN61s8LXCBGUPp8Rfy1UF",
-        "incremental_snapshot_only_incremental_hash_calculation",
-    ),
-    gate(
-        "265hPS8k8xJ37ot82KEgjRunsUp5w4n4Q4VwwiN9i9ps",
-        "optimize_epoch_boundary_updates",
-    ),
-    gate(
-        "28s7i3htzhahXQKqmS2ExzbEoUypg9krwvtK2M9UWXh9",
-        "update_rewards_from_cached_accounts",
-    ),
-    gate(
-        "2B2SBNbUcr438LtGXNcJNBP2GBSxjx81F945SdSkUSfC",
-        "disable_partitioned_rent_collection",
-    ),
-    gate(
-        "2Fr57nzzkLYXW695UdDxDeR5fhnZWSttZeZYemrnpGFV",
-        "migrate_config_program_to_core_bpf",
-    ),
-    gate(
-        "2HmTkCj9tXuPE4ueHzdD7jPeMf9JGCoZh5AsyoATiWEe",
-        "remove_bpf_loader_incorrect_program_id",
-    ),
-    gate(
-        "2R72wpcQ7qV7aTJWUumdn8u5wmmTyXbK7qzEy7YSAgyY",
-        "include_account_index_in_rent_error",
-    ),
-    gate(
-        "2aQJYqER2aKyb3cZw22v4SL2xMX7vwXBRWfvS4pTrtED",
-        "enable_loader_v4",
-    ),
-    gate(
-        "2h63t332mGCCsWK2nqqqHhN4U9ayyqhLVFvczznHDoTZ",
-        "update_syscall_base_costs",
-    ),
-    gate(
-        "2jXx2yDmGysmBKfKYNgLj2DQyAQv6mMk2BPh4eSbyB4H",
-        "disable_fee_calculator",
-    ),
-    gate(
-        "2oMRZEDWT2tqtYMofhmmfQ8SsjqUFzT6sYXppQDavxwz",
-        "enable_extend_program_checked",
-    ),
-    gate(
-        "2ry7ygxiYURULZCrypHhveanvP5tzZ4toRwVp89oCNSj",
-        "apply_cost_tracker_during_replay",
-    ),
-    gate(
-        "36PRUK2Dz6HWYdG9SpjeAsF5F3KxnFCakA2BZMbtMhSb",
-        "fixed_memcpy_nonoverlapping_check",
-    ),
-    gate(
-        "3BX6SBeEBibHaVQXywdkcgyUk6evfYZkHdztXiDtEpFS",
-        "warp_timestamp_with_a_vengeance",
-    ),
-    gate(
-        "3E3jV7v9VcdJL8iYZUMax9DiDno8j7EWUVbhm9RtShj2",
-        "demote_program_write_locks",
-    ),
-    gate(
-        "3KZZ6Ks1885aGBQ45fwRcPXVBCtzUvxhUTkwKMR41Tca",
-        "versioned_tx_message_enabled",
-    ),
-    gate(
-        "3NKRSwpySNwD3TvP5pHnRmkAQRsdkXWRr1WaQh8p4PWX",
-        "reject_callx_r10",
-    ),
-    gate(
-        "3XgNukcZWf9o3HdA3fpJbm94XFc4qpvTXc8h1wxYwiPi",
-        "disable_bpf_deprecated_load_instructions",
-    ),
-    gate(
-        "3aJdcZqxoLpSBxgeYGjPwaYS1zzcByxUDqJkbzWAH1Zb",
-        "record_instruction_in_transaction_context_push",
-    ),
-    gate(
-        "3ccR6QpxGYsAbWyfevEtBNGfWV4xBffxRj2tD6A9i39F",
-        "check_init_vote_data",
-    ),
-    gate(
-        "3gtZPqvPpsbXZVCx6hceMfWxtsmrjMzmg8C7PLKSxS2d",
-        "filter_votes_outside_slot_hashes",
-    ),
-    gate(
-        "3opE3EzAKnUftUDURkzMgwpNgimBAypW1mNDYH4x4Zg7",
-        "reward_full_priority_fee",
-    ),
-    gate(
-        "3u3Er5Vc2jVcwz4xr2GJeSAXT3fAj6ADHZ4BJMZiScFd",
-        "nonce_must_be_advanceable",
-    ),
-    gate(
-        "3uFHb9oKdGfgZGJK9EHaAXN4USvnQtAFC13Fh5gGFS5B",
-        "update_hashes_per_tick",
-    ),
-    gate(
-        "3uRVPBpyEJRo1emLCrq38eLRFGcu6uKSpUXqGvU8T7SZ",
-        "check_syscall_outputs_do_not_overlap",
-    ),
-    gate(
-        "437r62HoAdUb63amq3D7ENnBLDhHT2xY8eFkLJYVKK4x",
-        "stake_deactivate_delinquent_instruction",
-    ),
-    gate(
-        "4ApgRX3ud6p7LNMJmsuaAcZY5HWctGPr5obAsjB3A54d",
-        "prevent_calling_precompiles_as_programs",
-    ),
-    gate(
-        "4Di3y24QFLt5QEUPZtbnjyfQKfm6ZMTfa6Dw1psfoMKU",
-        "drop_redundant_turbine_path",
-    ),
-    gate(
-        "4EJQtF2pkRyawwcTVfQutzq4Sa5hRhibF6QAK1QXhtEX",
-        "enable_durable_nonce",
-    ),
-    gate(
-        "4RWNif6C2WCNiKVW7otP4G7dkmkHGyKQWRpuZ1pxKU5m",
-        "pico_inflation",
-    ),
-    gate(
-        "4UDcAfQ6EcA6bdcadkeHpkarkhZGJ7Bpq7wTAiRMjkoi",
-        "disable_builtin_loader_ownership_chains",
-    ),
-    gate(
-        "4WeHX6QoXCCwqbSFgi6dxnB6QsPo6YApaNTH7P4MLQ99",
-        "relax_intrabatch_account_locks",
-    ),
-    gate(
-        "4d5AKtxoh93Dwm1vHXUU3iRATuMndx1c431KgT2td52r",
-        "add_compute_budget_program",
-    ),
-    gate(
-        "4eohviozzEeivk1y9UbrnekbAFMDQyJz5JjA9Y6gyvky",
-        "migrate_feature_gate_program_to_core_bpf",
-    ),
-    gate(
-        "4kpdyrcj5jS47CZb2oJGfVxjYbsMm2Kx97gFyZrxxwXz",
-        "no_overflow_rent_distribution",
-    ),
-    gate(
-        "4yuaYAj2jGMGTh1sSmi4G2eFscsDq8qjugJXZoBN6YEa",
-        "disable_bpf_unresolved_symbols_at_runtime",
-    ),
-    gate(
-        "51VCKU5eV6mcTc9q9ArfWELU2CqDoi13hdAjr6fHMdtv",
-        "verify_retransmitter_signature",
-    ),
-    gate(
-        "54KAoNiUERNoWWUhTWWwXgym94gzoXFVnHyQwPA18V9A",
-        "libsecp256k1_fail_on_bad_count2",
-    ),
-    gate(
-        "5GpmAKxaGsWWbPp4bNXFLJxZVvG92ctxf7jQnzTQjF3n",
-        "epoch_accounts_hash",
-    ),
-    gate(
-        "5JsG4NWH8Jbrqdd8uL6BNwnyZK3dQSoieRXG5vmofj9y",
-        "enable_vote_address_leader_schedule",
-    ),
-    gate(
-        "5KLGJSASDVxKPjLCDWNtnABLpZjsQSrYZ8HKwcEdAMC8",
-        "drop_unchained_merkle_shreds",
-    ),
-    gate(
-        "5Pecy6ie6XGm22pc9d4P9W5c31BugcFBuy6hsP2zkETv",
-        "checked_arithmetic_in_fee_validation",
-    ),
-    gate(
-        "5TuppMutoyzhUSfuYdhgzD47F92GL1g89KpCZQKqedxP",
-        "remaining_compute_units_syscall_enabled",
-    ),
-    gate(
-        "5ZCcFAzJ1zsFKe1KSZa9K92jhx7gkcKj97ci2DBo1vwj",
-        "simplify_writable_program_account_check",
-    ),
-    gate(
-        "5ekBxc8itEnPv4NzGJtr8BVVQLNMQuLMNQQj7pHoLNZ9",
-        "tx_wide_compute_cap",
-    ),
-    gate(
-        "5oMCU3JPaFLr8Zr4ct7yFA7jdk6Mw1RmB8K4u9ZbS42z",
-        "raise_block_limits_to_50m",
-    ),
-    gate(
-        "5wAGiy15X1Jb2hkHnPDCM8oB9V42VNA9ftNVFK84dEgv",
-        "set_exempt_rent_epoch_max",
-    ),
-    gate(
-        "5x3825XS7M2A3Ekbn5VGGkvFoAg5qrRWkTrY4bARP1GL",
-        "enable_bpf_loader_set_authority_checked_ix",
-    ),
-    gate(
-        "5xXZc66h4UdB6Yq7FzdBxBiRAFMMScMLwHxk2QZDaNZL",
-        "provide_instruction_data_offset_in_vm_r2",
-    ),
-    gate(
-        "64ixypL1HPu8WtJhNSMb9mSgfFaJvsANuRkTbHyuLfnx",
-        "static_instruction_limit",
-    ),
-    gate(
-        "6M4oQ6eXneVhtLoiAr4yRYQY43eVLjrKbiDZDJc892yk",
-        "migrate_stake_program_to_core_bpf",
-    ),
-    gate(
-        "6RvdSWHh8oh72Dp7wMTS2DBkf3fRPtChfNrAo3cZZoXJ",
-        "secp256k1_recover_syscall_enabled",
-    ),
-    gate(
-        "6TkHkRmP7JZy1fdM6fg5uXn76wChQBWGokHBJzrLB3mj",
-        "raise_cpi_nesting_limit_to_8",
-    ),
-    gate(
-        "6Uf8S75PVh91MYgPQSHnjRAPQq6an5BDv9vomrCwDqLe",
-        "deprecate_unused_legacy_vote_plumbing",
-    ),
-    gate(
-        "6YsBCejwK96GZCkJ6mkZ4b68oP63z2PLoQmWjC7ggTqZ",
-        "consume_blockstore_duplicate_proofs",
-    ),
-    gate(
-        "6f2qai82RU7Dutj1WJfRzLJKYA36QWvTa89CR1imgj7N",
-        "account_data_direct_mapping",
-    ),
-    gate(
-        "6iyggb5MTcsvdcugX7bEKbHV8c6jdLbpHwkncrgLMhfo",
-        "fix_recent_blockhashes",
-    ),
-    gate(
-        "6oMCUgfY6BzZ6jwB681J6ju5Bh6CjVXbd7NeWYqiXBSu",
-        "raise_block_limits_to_60m",
-    ),
-    gate(
-        "6ppMXNYLhVd7GcsZ5uV11wQEW7spppiMVfqQv5SXhDpX",
-        "ed25519_program_enabled",
-    ),
-    gate(
-        "6tRxEYKuy2L5nnv5bgn7iT28MxUbYxp5h7F3Ncf1exrT",
-        "vote_authorize_with_seed",
-    ),
-    gate(
-        "6uaHcKPGUy4J7emLBgUTeufhJdiwhngW6a1R9B7c2ob9",
-        "sol_log_data_syscall_enabled",
-    ),
-    gate(
-        "74CoWuBmt3rUVUrCb2JiSTvh6nXyBWUsK4SaMj3CtE3T",
-        "move_serialized_len_ptr_in_cpi",
-    ),
-    gate(
-        "75m6ysz33AfLA5DDEzWM1obBrnPQRSsdVQ2nRmc8Vuu1",
-        "do_support_realloc",
-    ),
-    gate(
-        "79HWsX9rpnnJBPcdNURVqygpMAfxdrAirzAGAVmf92im",
-        "disable_deploy_of_alloc_free_syscall",
-    ),
-    gate(
-        "7GUcYgq4tVtaqNCKT3dho9r4665Qp5TxCZ27Qgjx3829",
-        "executables_incur_cpi_data_cost",
-    ),
-    gate(
-        "7VVhpg5oAjAmnmz1zCcSHb2Z9ecZB2FQqpnEwReka9Zm",
-        "require_static_nonce_account",
-    ),
-    gate(
-        "7Vced912WrRnfjaiKRiNBcbuFw7RrnLv3E3z95Y4GTNc",
-        "enable_early_verification_of_account_modifications",
-    ),
-    gate(
-        "7WeS1vfPRgeeoXArLh7879YcB9mgE9ktjPDtajXeWfXn",
-        "disable_bpf_loader_instructions",
-    ),
+    gate("16FMCmgLzCNNz6eTwGanbyN2ZxvTBSLuQ6DZhgeMshg", "stop_truncating_strings_in_syscalls"),
+    gate("LTHasHQX6661DaDD4S6A2TFi6QBuiwXKv66fB1obfHq", "accounts_lt_hash"),
+    gate("LTdLt9Ycbyoipz5fLysCi1NnDnASsZfmJLJXts5ZxZz", "remove_accounts_delta_hash"),
+    gate("LTsNAP8h1voEVVToMNBNqoiNQex4aqfUrbFhRH3mSQ2", "snapshots_lt_hash"),
+    gate("P1BCUMpAC7V2GRBRiJCNUgpMyWZhoqt3LKo712ePqsz", "raise_block_limits_to_100m"),
+    gate("PERzQrt5gBD1XEe2c9XdFWqwgHY3mr7cYWbm5V772V8", "partitioned_epoch_rewards_superfeature"),
+    gate("PaymEPK2oqwT9TXAVfadjztH2H6KfLEB9Hhd5Q5frvP", "enable_transaction_loading_failure_fees"),
+    gate("RENtePQcDLrAbxAsP3k8dwVcnNYQ466hi2uKvALjnXx", "mask_out_rent_epoch_in_vm_serialization"),
+    gate("RfEcA95xnhuwooVAhUUksEJLZBF7xKCLuqrJoqk4Zph", "vote_only_retransmitter_signed_fec_sets"),
+    gate("SAdVFw3RZvzbo6DvySbSdBnHN4gkzSTH9dSxesyKKPj", "stake_program_advance_activating_credits_observed"),
+    gate("SVn36yVApPLYsa8koK3qUcy14zXDnqkNYWyUh1f4oK1", "account_hash_ignore_slot"),
+    gate("St8k9dVXP97xT6faW24YmRSYConLbhsMJA4TJTBLmMT", "add_get_minimum_delegation_instruction_to_stake_program"),
+    gate("TestFeature11111111111111111111111111111111", "disable_sbpf_v0_execution"),
+    gate("TestFeature21111111111111111111111111111111", "reenable_sbpf_v0_execution"),
+    gate("Vo5siZ442SaZBKPXNocthiXysNviW4UYPwRFggmbgAp", "bank_transaction_count_fix"),
+    gate("bn2puAyxUx6JUabAxYdKdJ5QHbNNmKw8dCGuGCyRrFN", "fix_alt_bn128_multiplication_input_length"),
+    gate("bnYzodLwmybj7e1HAe98yZrdJTd7we69eMMLgCXqKZm", "fix_alt_bn128_pairing_length_check"),
+    gate("chaie9S2zVfuxJKNRGkyTDokLwWxx6kD2ZLsqQHaDD8", "chained_merkle_conflict_duplicate_proofs"),
+    gate("decoMktMcnmiq6t3u7g5BfgcQu91nKZr6RvMYf9z1Jb", "allow_commission_decrease_at_any_time"),
+    gate("depVvnQ2UysGrhwdiwU42tCadZL8GcBb1i2GYhMopQv", "deprecate_legacy_vote_ixs"),
+    gate("dupPajaLy2SSn8ko42aZz4mHANDNrLe8Nw8VQgFecLa", "index_erasure_conflict_duplicate_proofs"),
+    gate("eca6zf6JJRjQsYYPkBHF3N32MTzur4n2WL4QiiacPCL", "curve25519_restrict_msm_length"),
+    gate("ed9tNscbWLYBooxWA7FE2B5KHWs8A6sxfY8EzezEcoo", "ed25519_precompile_verify_strict"),
+    gate("ffecLRhhakKSGhMuc6Fz2Lnfq4uT9q3iu9ZsNaPLxPc", "vote_only_full_fec_sets"),
+    gate("fixfecLZYMfkGzwq6NJA11Yw6KYztzXiK9QcL3K78in", "enforce_fixed_fec_set"),
+    gate("htsptAwi2yRoZH83SKaUXykeZGtZHgxkS2QwW1pssR8", "raise_account_cu_limit"),
+    gate("meRgp4ArRPhD3KtCY9c5yAf2med7mBLsjKTPeVUHqBL", "stake_merge_with_unmatched_credits_observed"),
+    gate("mrkPjRg79B2oK2ZLgd7S3AfEJaX9B6gAF3H9aEykRUS", "merkle_conflict_duplicate_proofs"),
+    gate("nWBqjr3gpETbiaVj3CBJ3HFC5TMdnJDGt21hnvSTvVZ", "check_physical_overlapping"),
+    gate("noRuG2kzACwgaY7TVmLRnUNPLKNVQE1fb7X55YWBehp", "commission_updates_only_allowed_in_first_half_of_epoch"),
+    gate("poUdAqRXXsNmfqAZ6UqpjbeYgwBygbfQLEvWSqVhSnb", "poseidon_enforce_padding"),
+    gate("prpFrMtgNmzaNzkPJg9o753fVvbHKqNrNTm76foJ2wm", "validate_fee_collector_account"),
+    gate("ptokFjwyJtrwCa9Kgo9xoDS59V4QccBGEaRFnRPnSdP", "replace_spl_token_with_p_token"),
+    gate("rent6iVy6PDoViPBeJ6k5EJQrkj62h7DPyLbWGHwjrC", "deprecate_rent_exemption_threshold"),
+    gate("rexav5eNTUSNT1K2N7cfRjnthwhcP5BC25v2tA4rW4h", "relax_programdata_account_check_migration"),
+    gate("sProgVaNWkYdP2eTRAy1CPrgb3b9p8yXCASrPEqo6VJ", "slashable_event_verification"),
+    gate("sTKz343FM8mqtyGvYWvbLpTThw3ixRM4Xk8QvZ985mw", "stake_allow_zero_undelegated_amount"),
+    gate("shredXP8xLjJWp1AWh3gAFsFn4GSH1vohhCMDHw5koU", "fast_leader_handover_markers"),
+    gate("srremy31J5Y25FrAApwVb9kZcfXbusYMMsvTK9aWv5q", "enable_secp256r1_precompile"),
+    gate("tSynMCspg4xFiCj1v3TDb4c7crMR5tSBhLz4sF7rrNA", "enable_tower_sync_ix"),
+    gate("turbRpTzBzDU6PJmWvRTbcJXXGxUs19CvQamUrRD9bN", "enable_turbine_extended_fanout_experiments"),
+    gate("turbnbNRp22nwZCmgVVXFSshz7H7V23zMzQgA46YpmQ", "disable_turbine_fanout_experiments"),
+    gate("tvcF6b1TRz353zKuhBjinZkKzjmihXmBAHJdjNYw1sQ", "timely_vote_credits"),
+    gate("wLckV1a64ngtcKPRGU4S4grVTestXjmNjxBjaKZrAcn", "cost_model_requested_write_lock_cost"),
+    gate("zk1snxsc6Fh3wsGNbbHAJNHiJoYgF29mMnTSusGx5EJ", "zk_token_sdk_enabled"),
+    gate("zkNLP7EQALfC1TYeB3biDU7akDckj8iPkvh9y2Mt2K3", "enable_zk_transfer_with_fee"),
+    gate("zkdoVwnSFnSLtGJG7irJPEYUpmb4i7sGMGcnN6T9rnC", "disable_zk_elgamal_proof_program"),
+    gate("zkesAyFB19sTkX8i9ReoKaMNDA4YNTPYJpZKPDt7FMW", "reenable_zk_elgamal_proof_program"),
+    gate("zkhiy5oLowR7HY4zogXjCjeMXyruLqBwSWH21qcFtnv", "zk_elgamal_proof_program_enabled"),
+    gate("zkiTNuzBKxrCLMKehzuQeKZyLtX2yvFcEKMML8nExU8", "enable_zk_proof_from_account"),
+    gate("21AWDosvp3pBamFW91KB35pNoaoZVTM7ess8nr2nt53B", "merge_nonce_error_into_system_error"),
+    gate("25vqsfjk7Nv1prsQJmA4Xu1bN61s8LXCBGUPp8Rfy1UF", "incremental_snapshot_only_incremental_hash_calculation"),
+    gate("265hPS8k8xJ37ot82KEgjRunsUp5w4n4Q4VwwiN9i9ps", "optimize_epoch_boundary_updates"),
+    gate("28s7i3htzhahXQKqmS2ExzbEoUypg9krwvtK2M9UWXh9", "update_rewards_from_cached_accounts"),
+    gate("2B2SBNbUcr438LtGXNcJNBP2GBSxjx81F945SdSkUSfC", "disable_partitioned_rent_collection"),
+    gate("2Fr57nzzkLYXW695UdDxDeR5fhnZWSttZeZYemrnpGFV", "migrate_config_program_to_core_bpf"),
+    gate("2HmTkCj9tXuPE4ueHzdD7jPeMf9JGCoZh5AsyoATiWEe", "remove_bpf_loader_incorrect_program_id"),
+    gate("2R72wpcQ7qV7aTJWUumdn8u5wmmTyXbK7qzEy7YSAgyY", "include_account_index_in_rent_error"),
+    gate("2aQJYqER2aKyb3cZw22v4SL2xMX7vwXBRWfvS4pTrtED", "enable_loader_v4"),
+    gate("2h63t332mGCCsWK2nqqqHhN4U9ayyqhLVFvczznHDoTZ", "update_syscall_base_costs"),
+    gate("2jXx2yDmGysmBKfKYNgLj2DQyAQv6mMk2BPh4eSbyB4H", "disable_fee_calculator"),
+    gate("2oMRZEDWT2tqtYMofhmmfQ8SsjqUFzT6sYXppQDavxwz", "enable_extend_program_checked"),
+    gate("2ry7ygxiYURULZCrypHhveanvP5tzZ4toRwVp89oCNSj", "apply_cost_tracker_during_replay"),
+    gate("36PRUK2Dz6HWYdG9SpjeAsF5F3KxnFCakA2BZMbtMhSb", "fixed_memcpy_nonoverlapping_check"),
+    gate("3BX6SBeEBibHaVQXywdkcgyUk6evfYZkHdztXiDtEpFS", "warp_timestamp_with_a_vengeance"),
+    gate("3E3jV7v9VcdJL8iYZUMax9DiDno8j7EWUVbhm9RtShj2", "demote_program_write_locks"),
+    gate("3KZZ6Ks1885aGBQ45fwRcPXVBCtzUvxhUTkwKMR41Tca", "versioned_tx_message_enabled"),
+    gate("3NKRSwpySNwD3TvP5pHnRmkAQRsdkXWRr1WaQh8p4PWX", "reject_callx_r10"),
+    gate("3XgNukcZWf9o3HdA3fpJbm94XFc4qpvTXc8h1wxYwiPi", "disable_bpf_deprecated_load_instructions"),
+    gate("3aJdcZqxoLpSBxgeYGjPwaYS1zzcByxUDqJkbzWAH1Zb", "record_instruction_in_transaction_context_push"),
+    gate("3ccR6QpxGYsAbWyfevEtBNGfWV4xBffxRj2tD6A9i39F", "check_init_vote_data"),
+    gate("3gtZPqvPpsbXZVCx6hceMfWxtsmrjMzmg8C7PLKSxS2d", "filter_votes_outside_slot_hashes"),
+    gate("3opE3EzAKnUftUDURkzMgwpNgimBAypW1mNDYH4x4Zg7", "reward_full_priority_fee"),
+    gate("3u3Er5Vc2jVcwz4xr2GJeSAXT3fAj6ADHZ4BJMZiScFd", "nonce_must_be_advanceable"),
+    gate("3uFHb9oKdGfgZGJK9EHaAXN4USvnQtAFC13Fh5gGFS5B", "update_hashes_per_tick"),
+    gate("3uRVPBpyEJRo1emLCrq38eLRFGcu6uKSpUXqGvU8T7SZ", "check_syscall_outputs_do_not_overlap"),
+    gate("437r62HoAdUb63amq3D7ENnBLDhHT2xY8eFkLJYVKK4x", "stake_deactivate_delinquent_instruction"),
+    gate("4ApgRX3ud6p7LNMJmsuaAcZY5HWctGPr5obAsjB3A54d", "prevent_calling_precompiles_as_programs"),
+    gate("4Di3y24QFLt5QEUPZtbnjyfQKfm6ZMTfa6Dw1psfoMKU", "drop_redundant_turbine_path"),
+    gate("4EJQtF2pkRyawwcTVfQutzq4Sa5hRhibF6QAK1QXhtEX", "enable_durable_nonce"),
+    gate("4RWNif6C2WCNiKVW7otP4G7dkmkHGyKQWRpuZ1pxKU5m", "pico_inflation"),
+    gate("4UDcAfQ6EcA6bdcadkeHpkarkhZGJ7Bpq7wTAiRMjkoi", "disable_builtin_loader_ownership_chains"),
+    gate("4WeHX6QoXCCwqbSFgi6dxnB6QsPo6YApaNTH7P4MLQ99", "relax_intrabatch_account_locks"),
+    gate("4d5AKtxoh93Dwm1vHXUU3iRATuMndx1c431KgT2td52r", "add_compute_budget_program"),
+    gate("4eohviozzEeivk1y9UbrnekbAFMDQyJz5JjA9Y6gyvky", "migrate_feature_gate_program_to_core_bpf"),
+    gate("4kpdyrcj5jS47CZb2oJGfVxjYbsMm2Kx97gFyZrxxwXz", "no_overflow_rent_distribution"),
+    gate("4yuaYAj2jGMGTh1sSmi4G2eFscsDq8qjugJXZoBN6YEa", "disable_bpf_unresolved_symbols_at_runtime"),
+    gate("51VCKU5eV6mcTc9q9ArfWELU2CqDoi13hdAjr6fHMdtv", "verify_retransmitter_signature"),
+    gate("54KAoNiUERNoWWUhTWWwXgym94gzoXFVnHyQwPA18V9A", "libsecp256k1_fail_on_bad_count2"),
+    gate("5GpmAKxaGsWWbPp4bNXFLJxZVvG92ctxf7jQnzTQjF3n", "epoch_accounts_hash"),
+    gate("5JsG4NWH8Jbrqdd8uL6BNwnyZK3dQSoieRXG5vmofj9y", "enable_vote_address_leader_schedule"),
+    gate("5KLGJSASDVxKPjLCDWNtnABLpZjsQSrYZ8HKwcEdAMC8", "drop_unchained_merkle_shreds"),
+    gate("5Pecy6ie6XGm22pc9d4P9W5c31BugcFBuy6hsP2zkETv", "checked_arithmetic_in_fee_validation"),
+    gate("5TuppMutoyzhUSfuYdhgzD47F92GL1g89KpCZQKqedxP", "remaining_compute_units_syscall_enabled"),
+    gate("5ZCcFAzJ1zsFKe1KSZa9K92jhx7gkcKj97ci2DBo1vwj", "simplify_writable_program_account_check"),
+    gate("5ekBxc8itEnPv4NzGJtr8BVVQLNMQuLMNQQj7pHoLNZ9", "tx_wide_compute_cap"),
+    gate("5oMCU3JPaFLr8Zr4ct7yFA7jdk6Mw1RmB8K4u9ZbS42z", "raise_block_limits_to_50m"),
+    gate("5wAGiy15X1Jb2hkHnPDCM8oB9V42VNA9ftNVFK84dEgv", "set_exempt_rent_epoch_max"),
+    gate("5x3825XS7M2A3Ekbn5VGGkvFoAg5qrRWkTrY4bARP1GL", "enable_bpf_loader_set_authority_checked_ix"),
+    gate("5xXZc66h4UdB6Yq7FzdBxBiRAFMMScMLwHxk2QZDaNZL", "provide_instruction_data_offset_in_vm_r2"),
+    gate("64ixypL1HPu8WtJhNSMb9mSgfFaJvsANuRkTbHyuLfnx", "static_instruction_limit"),
+    gate("6M4oQ6eXneVhtLoiAr4yRYQY43eVLjrKbiDZDJc892yk", "migrate_stake_program_to_core_bpf"),
+    gate("6RvdSWHh8oh72Dp7wMTS2DBkf3fRPtChfNrAo3cZZoXJ", "secp256k1_recover_syscall_enabled"),
+    gate("6TkHkRmP7JZy1fdM6fg5uXn76wChQBWGokHBJzrLB3mj", "raise_cpi_nesting_limit_to_8"),
+    gate("6Uf8S75PVh91MYgPQSHnjRAPQq6an5BDv9vomrCwDqLe", "deprecate_unused_legacy_vote_plumbing"),
+    gate("6YsBCejwK96GZCkJ6mkZ4b68oP63z2PLoQmWjC7ggTqZ", "consume_blockstore_duplicate_proofs"),
+    gate("6f2qai82RU7Dutj1WJfRzLJKYA36QWvTa89CR1imgj7N", "account_data_direct_mapping"),
+    gate("6iyggb5MTcsvdcugX7bEKbHV8c6jdLbpHwkncrgLMhfo", "fix_recent_blockhashes"),
+    gate("6oMCUgfY6BzZ6jwB681J6ju5Bh6CjVXbd7NeWYqiXBSu", "raise_block_limits_to_60m"),
+    gate("6ppMXNYLhVd7GcsZ5uV11wQEW7spppiMVfqQv5SXhDpX", "ed25519_program_enabled"),
+    gate("6tRxEYKuy2L5nnv5bgn7iT28MxUbYxp5h7F3Ncf1exrT", "vote_authorize_with_seed"),
+    gate("6uaHcKPGUy4J7emLBgUTeufhJdiwhngW6a1R9B7c2ob9", "sol_log_data_syscall_enabled"),
+    gate("74CoWuBmt3rUVUrCb2JiSTvh6nXyBWUsK4SaMj3CtE3T", "move_serialized_len_ptr_in_cpi"),
+    gate("75m6ysz33AfLA5DDEzWM1obBrnPQRSsdVQ2nRmc8Vuu1", "do_support_realloc"),
+    gate("79HWsX9rpnnJBPcdNURVqygpMAfxdrAirzAGAVmf92im", "disable_deploy_of_alloc_free_syscall"),
+    gate("7GUcYgq4tVtaqNCKT3dho9r4665Qp5TxCZ27Qgjx3829", "executables_incur_cpi_data_cost"),
+    gate("7VVhpg5oAjAmnmz1zCcSHb2Z9ecZB2FQqpnEwReka9Zm", "require_static_nonce_account"),
+    gate("7Vced912WrRnfjaiKRiNBcbuFw7RrnLv3E3z95Y4GTNc", "enable_early_verification_of_account_modifications"),
+    gate("7WeS1vfPRgeeoXArLh7879YcB9mgE9ktjPDtajXeWfXn", "disable_bpf_loader_instructions"),
     gate("7XRJcS5Ud5vxGB54JbK9N2vBZVwnwdBNeJW1ibRgD9gx", "enable"),
-    gate(
-        "7axKe5BTYBDD87ftzWbk5DfzWMGyRvqmWTduuo22Yaqy",
-        "vote_state_add_vote_latency",
-    ),
-    gate(
-        "7bTK6Jis8Xpfrs8ZoUfiMDPazTcdPcTWheZFJTA5Z6X4",
-        "move_stake_and_move_lamports_ixs",
-    ),
-    gate(
-        "7g9EUwj4j7CS21Yx1wvgWLjSZeh5aPq8x9kpoPwXM8n8",
-        "limit_secp256k1_recovery_id",
-    ),
-    gate(
-        "7rcw5UtqgDTBBv2EcynNfYckgdAaH1MAsCjKgXMkN7Ri",
-        "curve25519_syscall_enabled",
-    ),
-    gate(
-        "7txXZZD6Um59YoLMF7XUNimbMjsqsWhc7g2EniiTrmp1",
-        "reject_non_rent_exempt_vote_withdraws",
-    ),
-    gate(
-        "7uZBkJXJ1HkuP6R3MJfZs7mLwymBcDbKdqbF51ZWLier",
-        "enable_chained_merkle_shreds",
-    ),
-    gate(
-        "812kqX67odAp5NFwM8D2N24cku7WTm9CHUTFUXaDkWPn",
-        "prevent_crediting_accounts_that_end_rent_paying",
-    ),
-    gate(
-        "8199Q2gMD2kwgfopK5qqVWuDbegLgpuFUFHCcUJQDN8b",
-        "error_on_syscall_bpf_function_hash_collisions",
-    ),
-    gate(
-        "86HpNqzutEZwLcPxS6EHDcMNYWk6ikhteg9un7Y2PBKE",
-        "compact_vote_state_updates",
-    ),
-    gate(
-        "8C8MCtsab5SsfammbzvYz65HHauuUYdbY2DZ4sznH6h5",
-        "update_hashes_per_tick3",
-    ),
-    gate(
-        "8FdwgyHFEjhAdjWfV2vfqk7wA1g9X3fQpKH7SBpEv3kC",
-        "require_static_program_ids_in_transaction",
-    ),
-    gate(
-        "8U4skmMVnF6k2kMvrWbQuRUT3qQSiTYpSjqmhmgfthZu",
-        "add_new_reserved_account_keys",
-    ),
-    gate(
-        "8We4E7DPwF2WfAN8tRTtWQNhi98B99Qpuj7JoZ3Aikgg",
-        "update_hashes_per_tick4",
-    ),
-    gate(
-        "8Zs9W7D9MpSEtUWSQdGniZk2cNmV22y6FLJwCx53asme",
-        "enable_bpf_loader_extend_program_ix",
-    ),
-    gate(
-        "8aXvSuopd1PUj7UhehfXJRg6619RHp8ZvwTyyJHdUYsj",
-        "libsecp256k1_fail_on_bad_count",
-    ),
-    gate(
-        "8kEuAshXLsgkUEdcFVLqrjCGGHVWFW99ZZpxvAzzMtBp",
-        "dedupe_config_program_signers",
-    ),
-    gate(
-        "8pgXCMNXC8qyEFypuwpXyRxLXZdpM4Qo72gJ6k87A6wL",
-        "native_programs_consume_cu",
-    ),
-    gate(
-        "8sKQrMQoUHtQSUP83SPG4ta2JDjSAiWs7t5aJ9uEd6To",
-        "use_default_units_in_fee_calculation",
-    ),
-    gate(
-        "98std1NSHqXi9WYvFShfVepRdCoq1qvsp8fsR2XZtG8g",
-        "add_set_compute_unit_price_ix",
-    ),
-    gate(
-        "9LZdXeKGeBV6hRLdxS1rHbHoEUsKqesCC2ZAPTPKJAbK",
-        "increase_tx_account_lock_limit",
-    ),
-    gate(
-        "9gxu85LYRAcZL38We8MYJ4A9AwgBBPtVBAqebMcT1241",
-        "cap_accounts_data_allocations_per_transaction",
-    ),
-    gate(
-        "9k5ijzTbYPtjzu8wj2ErH9v45xecHzQ1x4PMYMMxFgdM",
-        "cap_bpf_program_instruction_accounts",
-    ),
-    gate(
-        "9kdtFSrXHQg3hKkbXkQ6trJ3Ja1xpJ22CTFSNAciEwmL",
-        "reject_empty_instruction_without_program",
-    ),
-    gate(
-        "9onWzzvCzNC2jfhxxeqRgs5q7nFAAKpCUvkj6T6GJK9i",
-        "stake_raise_minimum_delegation_to_1_sol",
-    ),
-    gate(
-        "9ypxGLzkMxi89eDerRKXWDXe44UY2z4hBig4mDhNq5Dp",
-        "move_precompile_verification_to_svm",
-    ),
-    gate(
-        "A16q37opZdQMCbe5qJ6xpBB9usykfv8jZaMkxvZQi4GJ",
-        "enable_alt_bn128_syscall",
-    ),
-    gate(
-        "A8xyMHZovGXFkorFqEmVH2PKGLiBip5JD7jt4zsUWo4H",
-        "remove_congestion_multiplier_from_fee_calculation",
-    ),
-    gate(
-        "ALBk3EWdeAg2WAGf6GPDUf1nynyNqCdEVmgouG7rpuCj",
-        "reject_vote_account_close_unless_zero_credit_epoch",
-    ),
-    gate(
-        "AVZS3ZsN4gi6Rkx2QUibYuSJG3S6QHib7xCYhG6vGJxU",
-        "vote_withdraw_authority_may_change_authorized_voter",
-    ),
-    gate(
-        "B7H2caeia4ZFcpE3QcgMqbiWiBtWrdBRBSJ1DY6Ktxbq",
-        "deplete_cu_meter_on_vm_failure",
-    ),
-    gate(
-        "B9cdB55u4jQsDNsdTK525yE9dmSc5Ga7YBaBrDFvEhM9",
-        "disable_cpi_setting_executable_and_rent_epoch",
-    ),
-    gate(
-        "BKCPBQQBZqggVnFso5nQ8rQ4RwwogYwjuUt9biBjxwNF",
-        "rent_for_sysvars",
-    ),
-    gate(
-        "BL99GYhdjjcv6ys22C9wPgn2aTVERDbPHHo4NbS3hgp7",
-        "spl_token_v2_self_transfer_fix",
-    ),
-    gate(
-        "BTWmtJC8U5ZLMbBUUA1k6As62sYjPEjAiNAT55xYGdJU",
-        "revise_turbine_epoch_stakes",
-    ),
-    gate(
-        "BUS12ciZ5gCoFafUHWW8qaFMMtwFQGVxjsDheWLdqBE2",
-        "credits_auto_rewind",
-    ),
-    gate(
-        "BUwGLeF3Lxyfv1J1wY8biFHBB2hrk2QhbNftQf3VV3cC",
-        "enable_sbpf_v3_deployment_and_execution",
-    ),
-    gate(
-        "BcWknVcgvonN8sL4HE4XFuEVgfcee5MwxWPAgP6ZV89X",
-        "vote_stake_checked_instructions",
-    ),
-    gate(
-        "BiCU7M5w8ZCMykVSyhZ7Q3m2SWoR2qrEQ86ERcDX77ME",
-        "nonce_must_be_writable",
-    ),
-    gate(
-        "Bj2jmUsM2iRhfdLLDSTkhM5UQRQvQHm57HSmPibPtEyu",
-        "clean_up_delegation_errors",
-    ),
-    gate(
-        "BkFDxiJQWZXGTZaJQxH7wVEHkAmwCgSEVkrvswFfRJPD",
-        "require_rent_exempt_accounts",
-    ),
-    gate(
-        "BrTR9hzw4WBGFP65AJMbpAo64DcA3U6jdPSga9fMV5cS",
-        "system_transfer_zero_check",
-    ),
-    gate(
-        "BsKLKAn1WM4HVhPRDsjosmqSg2J8Tq5xP2s2daDS6Ni4",
-        "update_hashes_per_tick5",
-    ),
-    gate(
-        "BtVN7YjDzNE6Dk7kTT7YTDgMNUZTNgiSJgsdzAeTg2jF",
-        "remove_rounding_in_fee_calculation",
-    ),
+    gate("7axKe5BTYBDD87ftzWbk5DfzWMGyRvqmWTduuo22Yaqy", "vote_state_add_vote_latency"),
+    gate("7bTK6Jis8Xpfrs8ZoUfiMDPazTcdPcTWheZFJTA5Z6X4", "move_stake_and_move_lamports_ixs"),
+    gate("7g9EUwj4j7CS21Yx1wvgWLjSZeh5aPq8x9kpoPwXM8n8", "limit_secp256k1_recovery_id"),
+    gate("7rcw5UtqgDTBBv2EcynNfYckgdAaH1MAsCjKgXMkN7Ri", "curve25519_syscall_enabled"),
+    gate("7txXZZD6Um59YoLMF7XUNimbMjsqsWhc7g2EniiTrmp1", "reject_non_rent_exempt_vote_withdraws"),
+    gate("7uZBkJXJ1HkuP6R3MJfZs7mLwymBcDbKdqbF51ZWLier", "enable_chained_merkle_shreds"),
+    gate("812kqX67odAp5NFwM8D2N24cku7WTm9CHUTFUXaDkWPn", "prevent_crediting_accounts_that_end_rent_paying"),
+    gate("8199Q2gMD2kwgfopK5qqVWuDbegLgpuFUFHCcUJQDN8b", "error_on_syscall_bpf_function_hash_collisions"),
+    gate("86HpNqzutEZwLcPxS6EHDcMNYWk6ikhteg9un7Y2PBKE", "compact_vote_state_updates"),
+    gate("8C8MCtsab5SsfammbzvYz65HHauuUYdbY2DZ4sznH6h5", "update_hashes_per_tick3"),
+    gate("8FdwgyHFEjhAdjWfV2vfqk7wA1g9X3fQpKH7SBpEv3kC", "require_static_program_ids_in_transaction"),
+    gate("8U4skmMVnF6k2kMvrWbQuRUT3qQSiTYpSjqmhmgfthZu", "add_new_reserved_account_keys"),
+    gate("8We4E7DPwF2WfAN8tRTtWQNhi98B99Qpuj7JoZ3Aikgg", "update_hashes_per_tick4"),
+    gate("8Zs9W7D9MpSEtUWSQdGniZk2cNmV22y6FLJwCx53asme", "enable_bpf_loader_extend_program_ix"),
+    gate("8aXvSuopd1PUj7UhehfXJRg6619RHp8ZvwTyyJHdUYsj", "libsecp256k1_fail_on_bad_count"),
+    gate("8kEuAshXLsgkUEdcFVLqrjCGGHVWFW99ZZpxvAzzMtBp", "dedupe_config_program_signers"),
+    gate("8pgXCMNXC8qyEFypuwpXyRxLXZdpM4Qo72gJ6k87A6wL", "native_programs_consume_cu"),
+    gate("8sKQrMQoUHtQSUP83SPG4ta2JDjSAiWs7t5aJ9uEd6To", "use_default_units_in_fee_calculation"),
+    gate("98std1NSHqXi9WYvFShfVepRdCoq1qvsp8fsR2XZtG8g", "add_set_compute_unit_price_ix"),
+    gate("9LZdXeKGeBV6hRLdxS1rHbHoEUsKqesCC2ZAPTPKJAbK", "increase_tx_account_lock_limit"),
+    gate("9gxu85LYRAcZL38We8MYJ4A9AwgBBPtVBAqebMcT1241", "cap_accounts_data_allocations_per_transaction"),
+    gate("9k5ijzTbYPtjzu8wj2ErH9v45xecHzQ1x4PMYMMxFgdM", "cap_bpf_program_instruction_accounts"),
+    gate("9kdtFSrXHQg3hKkbXkQ6trJ3Ja1xpJ22CTFSNAciEwmL", "reject_empty_instruction_without_program"),
+    gate("9onWzzvCzNC2jfhxxeqRgs5q7nFAAKpCUvkj6T6GJK9i", "stake_raise_minimum_delegation_to_1_sol"),
+    gate("9ypxGLzkMxi89eDerRKXWDXe44UY2z4hBig4mDhNq5Dp", "move_precompile_verification_to_svm"),
+    gate("A16q37opZdQMCbe5qJ6xpBB9usykfv8jZaMkxvZQi4GJ", "enable_alt_bn128_syscall"),
+    gate("A8xyMHZovGXFkorFqEmVH2PKGLiBip5JD7jt4zsUWo4H", "remove_congestion_multiplier_from_fee_calculation"),
+    gate("ALBk3EWdeAg2WAGf6GPDUf1nynyNqCdEVmgouG7rpuCj", "reject_vote_account_close_unless_zero_credit_epoch"),
+    gate("AVZS3ZsN4gi6Rkx2QUibYuSJG3S6QHib7xCYhG6vGJxU", "vote_withdraw_authority_may_change_authorized_voter"),
+    gate("B7H2caeia4ZFcpE3QcgMqbiWiBtWrdBRBSJ1DY6Ktxbq", "deplete_cu_meter_on_vm_failure"),
+    gate("B9cdB55u4jQsDNsdTK525yE9dmSc5Ga7YBaBrDFvEhM9", "disable_cpi_setting_executable_and_rent_epoch"),
+    gate("BKCPBQQBZqggVnFso5nQ8rQ4RwwogYwjuUt9biBjxwNF", "rent_for_sysvars"),
+    gate("BL99GYhdjjcv6ys22C9wPgn2aTVERDbPHHo4NbS3hgp7", "spl_token_v2_self_transfer_fix"),
+    gate("BTWmtJC8U5ZLMbBUUA1k6As62sYjPEjAiNAT55xYGdJU", "revise_turbine_epoch_stakes"),
+    gate("BUS12ciZ5gCoFafUHWW8qaFMMtwFQGVxjsDheWLdqBE2", "credits_auto_rewind"),
+    gate("BUwGLeF3Lxyfv1J1wY8biFHBB2hrk2QhbNftQf3VV3cC", "enable_sbpf_v3_deployment_and_execution"),
+    gate("BcWknVcgvonN8sL4HE4XFuEVgfcee5MwxWPAgP6ZV89X", "vote_stake_checked_instructions"),
+    gate("BiCU7M5w8ZCMykVSyhZ7Q3m2SWoR2qrEQ86ERcDX77ME", "nonce_must_be_writable"),
+    gate("Bj2jmUsM2iRhfdLLDSTkhM5UQRQvQHm57HSmPibPtEyu", "clean_up_delegation_errors"),
+    gate("BkFDxiJQWZXGTZaJQxH7wVEHkAmwCgSEVkrvswFfRJPD", "require_rent_exempt_accounts"),
+    gate("BrTR9hzw4WBGFP65AJMbpAo64DcA3U6jdPSga9fMV5cS", "system_transfer_zero_check"),
+    gate("BsKLKAn1WM4HVhPRDsjosmqSg2J8Tq5xP2s2daDS6Ni4", "update_hashes_per_tick5"),
+    gate("BtVN7YjDzNE6Dk7kTT7YTDgMNUZTNgiSJgsdzAeTg2jF", "remove_rounding_in_fee_calculation"),
     gate("BzBBveUDymEYoYzcMWNQCx3cd4jQs7puaVFHLtsbB6fm", "vote"),
-    gate(
-        "C5fh68nJ7uyKAuYZg2x9sEQ5YrVf3dkW6oojNBSc3Jvo",
-        "send_to_tpu_vote_port",
-    ),
-    gate(
-        "C97eKZygrkU4JxJsZdjgbUY7iQR7rKTr4NyDWo2E5pRm",
-        "migrate_address_lookup_table_program_to_core_bpf",
-    ),
-    gate(
-        "C9oAhLxDBm3ssWtJx1yBGzPY55r2rArHmN1pbQn6HogH",
-        "reserve_minimal_cus_for_builtin_instructions",
-    ),
-    gate(
-        "CBkDroRDqm8HwHe6ak9cguPjUomrASEkfmxEaZ5CNNxz",
-        "max_tx_account_locks",
-    ),
-    gate(
-        "CCu4boMmfLuqcmfTLPHQiUo22ZdUsXjgzPAURYaWt1Bw",
-        "requestable_heap_size",
-    ),
-    gate(
-        "CE2et8pqgyQMP2mQRg3CgvX8nJBKUArMu3wfiQiQKY1y",
-        "round_up_heap_size",
-    ),
-    gate(
-        "CFK1hRCNy8JJuAAY8Pb2GjLFNdCThS2qwZNe3izzBMgn",
-        "add_get_processed_sibling_instruction_syscall",
-    ),
-    gate(
-        "CGB2jM8pwZkeeiXQ66kBMyBR6Np61mggL7XUsmLjVcrw",
-        "skip_rent_rewrites",
-    ),
-    gate(
-        "CHaChatUnR3s6cPyPMMGNJa3VdQQ8PNH2JqdD4LpCKnB",
-        "switch_to_chacha8_turbine",
-    ),
-    gate(
-        "CJzY83ggJHqPGDq8VisV3U91jDJLuEaALZooBrXtnnLU",
-        "disable_rent_fees_collection",
-    ),
-    gate(
-        "CLCoTADvV64PSrnR6QXty6Fwrt9Xc6EdxSJE4wLRePjq",
-        "get_sysvar_syscall_enabled",
-    ),
-    gate(
-        "Cdkc8PPTeTNUPoZEfCY5AyetUrEdkZtNPMgz58nqyaHD",
-        "switch_to_new_elf_parser",
-    ),
-    gate(
-        "CpkdQmspsaZZ8FVAouQTtTWZkc8eeQ7V3uj7dWz543rZ",
-        "on_load_preserve_rent_epoch_for_rent_exempt_accounts",
-    ),
-    gate(
-        "CveezY6FDLVBToHDcvJRmtMouqzsmj4UXYh5ths5G5Uv",
-        "vote_state_update_credit_per_dequeue",
-    ),
-    gate(
-        "D2aip4BBr8NPWtU9vLrwrBvbuaQ8w1zV38zFLxx4pfBV",
-        "require_rent_exempt_split_destination",
-    ),
-    gate(
-        "D31EFnLgdiysi84Woo3of4JMu7VmasUS3Z7j9HYXCeLY",
-        "enable_turbine_fanout_experiments",
-    ),
-    gate(
-        "D4jsDcXaqdW8tDAWn8H4R25Cdns2YwLneujSL1zvjW6R",
-        "require_custodian_for_locked_stake_authorize",
-    ),
-    gate(
-        "DT4n6ABDqs6w4bnfwrXT9rsprcPf6cdDga1egctaPkLC",
-        "devnet_and_testnet",
-    ),
-    gate(
-        "DTVTkmw3JSofd8CJVJte8PXEbxNQ2yZijvVr3pe2APPj",
-        "disable_rehash_for_rent_epoch",
-    ),
-    gate(
-        "DdLwVYuvDz26JohmgSbA7mjpJFgX5zP2dkp8qsF2C33V",
-        "cap_transaction_accounts_data_size",
-    ),
-    gate(
-        "DeS7sR48ZcFTUmt5FFEVDr1v1bh73aAbZiZq3SYr8Eh8",
-        "formalize_loaded_transaction_data_size",
-    ),
-    gate(
-        "DhsYfRjxfnh2g7HKJYSzT79r74Afa1wbHkAgHndrA1oy",
-        "libsecp256k1_0_5_upgrade_enabled",
-    ),
-    gate(
-        "DpJREPyuMZ5nDfU6H3WTqSqUFSXAfw8u7xqmWtEwJDcP",
-        "quick_bail_on_panic",
-    ),
-    gate(
-        "Ds87KVeqhbv7Jw8W6avsS1mqz3Mw5J3pRTpPoDQ2QdiJ",
-        "add_shred_type_to_shred_seed",
-    ),
-    gate(
-        "DwScAzPUjuv65TMbDnFY7AgwmotzWy3xpEJMXM3hZFaB",
-        "return_data_syscall_enabled",
-    ),
-    gate(
-        "E3PHP7w8kB7np3CTQ1qQ2tW3KCtjRSXBQgW9vM2mWv2Y",
-        "secp256k1_program_enabled",
-    ),
-    gate(
-        "E5JiFDQCwyC6QfT9REFyMpfK2mHcmv1GUDySU1Ue7TYv",
-        "spl_token_v2_multisig_fix",
-    ),
-    gate(
-        "E8MkiWZNNPGU6n55jkGzyj8ghUmjCHRmDFdYYFYHxWhQ",
-        "leave_nonce_on_success",
-    ),
-    gate(
-        "EBeznQDjcPG8491sFsKZYBi5S5jTVXMpAKNDJMQPS2kq",
-        "reduce_required_deploy_balance",
-    ),
-    gate(
-        "EBq48m8irRKuE7ZnMTLvLg2UuGSqhe8s8oMqnmja1fJw",
-        "enable_big_mod_exp_syscall",
-    ),
-    gate(
-        "EJJewYSddEEtSZHiqugnvhQHiWyZKjkFDQASd7oKSagn",
-        "enable_alt_bn128_compression_syscall",
-    ),
-    gate(
-        "EMX9Q7TVFAmQ9V1CggAkhMzhXSg8ECp7fHrWQX2G1chf",
-        "evict_invalid_stakes_cache_entries",
-    ),
-    gate(
-        "EQUMpNFr7Nacb1sva56xn1aLfBxppEoSBH8RRVdkcD1x",
-        "disable_account_loader_special_case",
-    ),
-    gate(
-        "EVW9B5xD9FFK7vw1SBARwMA4s5eRo5eKJdKpsBikzKBz",
-        "verify_tx_signatures_len",
-    ),
-    gate(
-        "EWme9uFqfy1ikK1jhJs8fM5hxWnK336QJpbscNtizkTU",
-        "update_hashes_per_tick2",
-    ),
-    gate(
-        "EYVpEP7uzH1CoXzbD6PubGhYmnxRXPeq3PPsm1ba3gpo",
-        "stop_sibling_instruction_search_at_parent",
-    ),
-    gate(
-        "EaQpmC6GtRssaZ3PCUM5YksGqUdMLeZ46BQXYtHYakDS",
-        "include_loaded_accounts_data_size_in_fee_calculation",
-    ),
-    gate(
-        "EfhYd3SafzGT472tYQDUc4dPd2xdEfKs5fwkowUgVt4W",
-        "remove_deprecated_request_unit_ix",
-    ),
-    gate(
-        "Eoh7e1sDqtyPtuiWAhBNSJinvtJWTTDgeUMRi3RF8zWS",
-        "stricter_abi_and_runtime_constraints",
-    ),
-    gate(
-        "F6UVKh1ujTEFK3en2SyAL3cdVnqko1FVEXWhmdLRu6WP",
-        "enable_sbpf_v2_deployment_and_execution",
-    ),
-    gate(
-        "FKAcEvNgSY79RpqsPNUV5gDyumopH4cEHqUxyfm8b8Ap",
-        "relax_authority_signer_check_for_lookup_table_creation",
-    ),
-    gate(
-        "FKe75t4LXxGaQnVHdUKM6DSFifVVraGZ8LyNo7oPwy1Z",
-        "enable_get_epoch_stake_syscall",
-    ),
-    gate(
-        "FKu1qYwLQSiehz644H6Si65U5ZQ2cp9GxsyFUfYcuADv",
-        "update_hashes_per_tick6",
-    ),
-    gate(
-        "FL9RsQA6TVUoh5xJQ9d936RHSebA1NLQqe3Zv9sXZRpr",
-        "enable_poseidon_syscall",
-    ),
-    gate(
-        "FNKCMBzYUdjhHyPdsKG2LSmdzH8TCHXn3ytj8RNBS4nG",
-        "enable_gossip_duplicate_proof_ingestion",
-    ),
-    gate(
-        "FQnc7U4koHqWgRvFaBJjZnV8VPg6L6wWK33yJeDp4yvV",
-        "stake_split_uses_rent_sysvar",
-    ),
-    gate(
-        "FToKNBYyiF4ky9s8WsmLBXHCht17Ek7RXaLZGHzzQhJ1",
-        "spl_token_v2_set_authority_fix",
-    ),
-    gate(
-        "FXs1zh47QbNnhXcnB6YiAQoJ4sGB91tKF3UFHLcKT7PM",
-        "remove_accounts_executable_flag_checks",
-    ),
-    gate(
-        "FaTa17gVKoqbh38HcfiQonPsAaQViyDCCSg71AubYZw8",
-        "spl_associated_token_account_v1_1_0",
-    ),
-    gate(
-        "FaTa4SpiaSNH44PGC4z8bnGVTkSRYaWvrBs3KTu8XQQq",
-        "spl_associated_token_account_v1_0_4",
-    ),
-    gate(
-        "Fab5oP3DmsLYCiQZXdjyqT3ukFFPrsmqhXU4WU1AWVVF",
-        "prevent_rent_paying_rent_recipients",
-    ),
-    gate(
-        "Ff8b1fBeB86q8cjq47ZhsQLgv5EkHu3G1C99zjUfAzrq",
-        "allow_votes_to_directly_update_vote_state",
-    ),
-    gate(
-        "Ffswd3egL3tccB6Rv3XY6oqfdzn913vUcjCSnpvCKpfx",
-        "better_error_codes_for_tx_lamport_check",
-    ),
-    gate(
-        "Ftok2jhqAqxUWEiCVRrfRs9DPppWP8cgTB7NQNKL88mS",
-        "spl_token_v3_3_0_release",
-    ),
-    gate(
-        "Ftok4njE8b7tDffYkC5bAbCaQv5sL6jispYrprzatUwN",
-        "spl_token_v3_4_0",
-    ),
-    gate(
-        "FuS3FPfJDKSNot99ECLXtp3rueq36hMNStJkPJwWodLh",
-        "abort_on_invalid_curve",
-    ),
-    gate(
-        "G6ANXD6ptCSyNd9znZm7j4dEczAJCfx7Cy43oBx3rKHJ",
-        "stake_minimum_delegation_for_rewards",
-    ),
-    gate(
-        "G6vbf1UBok8MWb8m25ex86aoQHeKTzDKzuZADHkShqm6",
-        "add_set_tx_loaded_accounts_data_size_instruction",
-    ),
-    gate(
-        "G74BkWBzmsByZ1kxHy44H3wjwp5hp7JbrGRuDpco22tY",
-        "vote_state_update_root_fix",
-    ),
-    gate(
-        "GDH5TVdbTPUpRnXaRyQqiKUa7uZAbZ28Q2N9bhbKoMLm",
-        "loosen_cpi_size_restriction",
-    ),
-    gate(
-        "GE7fRxmW46K6EmCD9AMZSbnaJ2e3LfqCZzdHi9hmYAgi",
-        "filter_stake_delegation_accounts",
-    ),
-    gate(
-        "GQALDaC48fEhZGWRj9iL5Q889emJKcj3aCvHF7VCbbF4",
-        "limit_max_instruction_trace_length",
-    ),
-    gate(
-        "GTUMCZ8LTNxVfxdrw7ZsDFTxXb7TutYkzJnFwinpE6dg",
-        "disable_deprecated_loader",
-    ),
-    gate(
-        "GV49KKQdBNaiv2pgqhS2Dy3GWYJGXMTVYbYkdk91orRy",
-        "drop_legacy_shreds",
-    ),
-    gate(
-        "GaBtBJvmS4Arjj5W1NmFcyvPjsHN38UGYDq2MDwbs9Qu",
-        "deprecate_rewards_sysvar",
-    ),
-    gate(
-        "Gea3ZkK2N4pHuVZVxWcnAtS6UEDdyumdYt4pFcKjA3ar",
-        "separate_nonce_from_blockhash",
-    ),
-    gate(
-        "GmC19j9qLn2RFk5NduX6QXaDhVpGncVVBzyM8e9WMz2F",
-        "check_slice_translation_size",
-    ),
-    gate(
-        "GmuBvtFb2aHfSfMXpuFeWZGHyDeCLPS79s48fmCWCfM5",
-        "delay_visibility_of_program_deployment",
-    ),
-    gate(
-        "GvDsGDkH5gyzwpDhxNixx8vtx1kwYHH13RiNAPw27zXb",
-        "warp_timestamp_again",
-    ),
-    gate(
-        "GwtDQBghCTBgmX2cpEGNPxTEBUTQRaDMGTr5qychdGMj",
-        "reduce_stake_warmup_cooldown",
-    ),
-    gate(
-        "Gx4XFcrVMt4HUvPzTpTSVkdDVgcDSjKhDN1RqRS6KDuZ",
-        "vote_state_v4",
-    ),
-    gate(
-        "H3kBSaKdeiUsyHmeHqjJYNc27jesXZ6zWj3zWkowQbkV",
-        "instructions_sysvar_owned_by_sysvar",
-    ),
-    gate(
-        "H6iVbVaDZgDphcPbcZwc5LoznMPWQfnJ1AM7L1xzqvt5",
-        "increase_cpi_account_info_limit",
-    ),
-    gate(
-        "HFpdDDNQjvcXnXKec697HDDsyk6tFoWS2o8fkxuhQZpL",
-        "stakes_remove_delegation_if_inactive",
-    ),
-    gate(
-        "HH3MUYReL2BvqqA3oEcAa7txju5GY6G4nxJ51zvsEjEZ",
-        "preserve_rent_epoch_for_rent_exempt_accounts",
-    ),
-    gate(
-        "HTTgmruMYRZEntyL3EdCDdnS6e4D5wRq1FA7kQsb66qq",
-        "remove_native_loader",
-    ),
-    gate(
-        "HTW2pSyErTj4BV6KBM9NZ9VBUJVxt7sacNWcf76wtzb3",
-        "blake3_syscall_enabled",
-    ),
-    gate(
-        "HooKD5NC9QNxk25QuzCssB8ecrEzGt6eXEPBUxWp1LaR",
-        "last_restart_slot_sysvar",
-    ),
-    gate(
-        "Hr1nUA9b7NJ6eChS26o7Vi8gYYDDwWD3YeBfzJkTbU86",
-        "enable_request_heap_frame_ix",
-    ),
-    gate(
-        "HxrEu1gXuH7iD3Puua1ohd5n4iUKJyFNtNxk9DVJkvgr",
-        "nonce_must_be_authorized",
-    ),
-    gate(
-        "HyrbKftCdJ5CrUfEti6x26Cj7rZLNe32weugk7tLcWb8",
-        "syscall_saturated_math",
-    ),
-    gate(
-        "J2QdYx8crLbTVK8nur1jeLsmc3krDbfjoxoea2V1Uy5Q",
-        "default_units_per_instruction",
-    ),
-    gate(
-        "J4HFT8usBxpcF63y46t1upYobJgChmKyZPm5uTBRg25Z",
-        "enable_program_redeployment_cooldown",
-    ),
-    gate(
-        "JAN1trEUEtZjgXYzNBYHU9DYd7GnThhXfFP7SzPXkPsG",
-        "disable_fees_sysvar",
-    ),
-    gate(
-        "JDn5q3GBeqzvUa7z67BbmVHVdE3EbUAjvFep3weR3jxX",
-        "simplify_alt_bn128_syscall_error_codes",
-    ),
-    gate(
-        "JE86WkYvTrzW8HgNmrHY7dFYpCmSptUpKupbo2AdQ9cG",
-        "enable_sbpf_v1_deployment_and_execution",
-    ),
+    gate("C5fh68nJ7uyKAuYZg2x9sEQ5YrVf3dkW6oojNBSc3Jvo", "send_to_tpu_vote_port"),
+    gate("C97eKZygrkU4JxJsZdjgbUY7iQR7rKTr4NyDWo2E5pRm", "migrate_address_lookup_table_program_to_core_bpf"),
+    gate("C9oAhLxDBm3ssWtJx1yBGzPY55r2rArHmN1pbQn6HogH", "reserve_minimal_cus_for_builtin_instructions"),
+    gate("CBkDroRDqm8HwHe6ak9cguPjUomrASEkfmxEaZ5CNNxz", "max_tx_account_locks"),
+    gate("CCu4boMmfLuqcmfTLPHQiUo22ZdUsXjgzPAURYaWt1Bw", "requestable_heap_size"),
+    gate("CE2et8pqgyQMP2mQRg3CgvX8nJBKUArMu3wfiQiQKY1y", "round_up_heap_size"),
+    gate("CFK1hRCNy8JJuAAY8Pb2GjLFNdCThS2qwZNe3izzBMgn", "add_get_processed_sibling_instruction_syscall"),
+    gate("CGB2jM8pwZkeeiXQ66kBMyBR6Np61mggL7XUsmLjVcrw", "skip_rent_rewrites"),
+    gate("CHaChatUnR3s6cPyPMMGNJa3VdQQ8PNH2JqdD4LpCKnB", "switch_to_chacha8_turbine"),
+    gate("CJzY83ggJHqPGDq8VisV3U91jDJLuEaALZooBrXtnnLU", "disable_rent_fees_collection"),
+    gate("CLCoTADvV64PSrnR6QXty6Fwrt9Xc6EdxSJE4wLRePjq", "get_sysvar_syscall_enabled"),
+    gate("Cdkc8PPTeTNUPoZEfCY5AyetUrEdkZtNPMgz58nqyaHD", "switch_to_new_elf_parser"),
+    gate("CpkdQmspsaZZ8FVAouQTtTWZkc8eeQ7V3uj7dWz543rZ", "on_load_preserve_rent_epoch_for_rent_exempt_accounts"),
+    gate("CveezY6FDLVBToHDcvJRmtMouqzsmj4UXYh5ths5G5Uv", "vote_state_update_credit_per_dequeue"),
+    gate("D2aip4BBr8NPWtU9vLrwrBvbuaQ8w1zV38zFLxx4pfBV", "require_rent_exempt_split_destination"),
+    gate("D31EFnLgdiysi84Woo3of4JMu7VmasUS3Z7j9HYXCeLY", "enable_turbine_fanout_experiments"),
+    gate("D4jsDcXaqdW8tDAWn8H4R25Cdns2YwLneujSL1zvjW6R", "require_custodian_for_locked_stake_authorize"),
+    gate("DT4n6ABDqs6w4bnfwrXT9rsprcPf6cdDga1egctaPkLC", "devnet_and_testnet"),
+    gate("DTVTkmw3JSofd8CJVJte8PXEbxNQ2yZijvVr3pe2APPj", "disable_rehash_for_rent_epoch"),
+    gate("DdLwVYuvDz26JohmgSbA7mjpJFgX5zP2dkp8qsF2C33V", "cap_transaction_accounts_data_size"),
+    gate("DeS7sR48ZcFTUmt5FFEVDr1v1bh73aAbZiZq3SYr8Eh8", "formalize_loaded_transaction_data_size"),
+    gate("DhsYfRjxfnh2g7HKJYSzT79r74Afa1wbHkAgHndrA1oy", "libsecp256k1_0_5_upgrade_enabled"),
+    gate("DpJREPyuMZ5nDfU6H3WTqSqUFSXAfw8u7xqmWtEwJDcP", "quick_bail_on_panic"),
+    gate("Ds87KVeqhbv7Jw8W6avsS1mqz3Mw5J3pRTpPoDQ2QdiJ", "add_shred_type_to_shred_seed"),
+    gate("DwScAzPUjuv65TMbDnFY7AgwmotzWy3xpEJMXM3hZFaB", "return_data_syscall_enabled"),
+    gate("E3PHP7w8kB7np3CTQ1qQ2tW3KCtjRSXBQgW9vM2mWv2Y", "secp256k1_program_enabled"),
+    gate("E5JiFDQCwyC6QfT9REFyMpfK2mHcmv1GUDySU1Ue7TYv", "spl_token_v2_multisig_fix"),
+    gate("E8MkiWZNNPGU6n55jkGzyj8ghUmjCHRmDFdYYFYHxWhQ", "leave_nonce_on_success"),
+    gate("EBeznQDjcPG8491sFsKZYBi5S5jTVXMpAKNDJMQPS2kq", "reduce_required_deploy_balance"),
+    gate("EBq48m8irRKuE7ZnMTLvLg2UuGSqhe8s8oMqnmja1fJw", "enable_big_mod_exp_syscall"),
+    gate("EJJewYSddEEtSZHiqugnvhQHiWyZKjkFDQASd7oKSagn", "enable_alt_bn128_compression_syscall"),
+    gate("EMX9Q7TVFAmQ9V1CggAkhMzhXSg8ECp7fHrWQX2G1chf", "evict_invalid_stakes_cache_entries"),
+    gate("EQUMpNFr7Nacb1sva56xn1aLfBxppEoSBH8RRVdkcD1x", "disable_account_loader_special_case"),
+    gate("EVW9B5xD9FFK7vw1SBARwMA4s5eRo5eKJdKpsBikzKBz", "verify_tx_signatures_len"),
+    gate("EWme9uFqfy1ikK1jhJs8fM5hxWnK336QJpbscNtizkTU", "update_hashes_per_tick2"),
+    gate("EYVpEP7uzH1CoXzbD6PubGhYmnxRXPeq3PPsm1ba3gpo", "stop_sibling_instruction_search_at_parent"),
+    gate("EaQpmC6GtRssaZ3PCUM5YksGqUdMLeZ46BQXYtHYakDS", "include_loaded_accounts_data_size_in_fee_calculation"),
+    gate("EfhYd3SafzGT472tYQDUc4dPd2xdEfKs5fwkowUgVt4W", "remove_deprecated_request_unit_ix"),
+    gate("Eoh7e1sDqtyPtuiWAhBNSJinvtJWTTDgeUMRi3RF8zWS", "stricter_abi_and_runtime_constraints"),
+    gate("F6UVKh1ujTEFK3en2SyAL3cdVnqko1FVEXWhmdLRu6WP", "enable_sbpf_v2_deployment_and_execution"),
+    gate("FKAcEvNgSY79RpqsPNUV5gDyumopH4cEHqUxyfm8b8Ap", "relax_authority_signer_check_for_lookup_table_creation"),
+    gate("FKe75t4LXxGaQnVHdUKM6DSFifVVraGZ8LyNo7oPwy1Z", "enable_get_epoch_stake_syscall"),
+    gate("FKu1qYwLQSiehz644H6Si65U5ZQ2cp9GxsyFUfYcuADv", "update_hashes_per_tick6"),
+    gate("FL9RsQA6TVUoh5xJQ9d936RHSebA1NLQqe3Zv9sXZRpr", "enable_poseidon_syscall"),
+    gate("FNKCMBzYUdjhHyPdsKG2LSmdzH8TCHXn3ytj8RNBS4nG", "enable_gossip_duplicate_proof_ingestion"),
+    gate("FQnc7U4koHqWgRvFaBJjZnV8VPg6L6wWK33yJeDp4yvV", "stake_split_uses_rent_sysvar"),
+    gate("FToKNBYyiF4ky9s8WsmLBXHCht17Ek7RXaLZGHzzQhJ1", "spl_token_v2_set_authority_fix"),
+    gate("FXs1zh47QbNnhXcnB6YiAQoJ4sGB91tKF3UFHLcKT7PM", "remove_accounts_executable_flag_checks"),
+    gate("FaTa17gVKoqbh38HcfiQonPsAaQViyDCCSg71AubYZw8", "spl_associated_token_account_v1_1_0"),
+    gate("FaTa4SpiaSNH44PGC4z8bnGVTkSRYaWvrBs3KTu8XQQq", "spl_associated_token_account_v1_0_4"),
+    gate("Fab5oP3DmsLYCiQZXdjyqT3ukFFPrsmqhXU4WU1AWVVF", "prevent_rent_paying_rent_recipients"),
+    gate("Ff8b1fBeB86q8cjq47ZhsQLgv5EkHu3G1C99zjUfAzrq", "allow_votes_to_directly_update_vote_state"),
+    gate("Ffswd3egL3tccB6Rv3XY6oqfdzn913vUcjCSnpvCKpfx", "better_error_codes_for_tx_lamport_check"),
+    gate("Ftok2jhqAqxUWEiCVRrfRs9DPppWP8cgTB7NQNKL88mS", "spl_token_v3_3_0_release"),
+    gate("Ftok4njE8b7tDffYkC5bAbCaQv5sL6jispYrprzatUwN", "spl_token_v3_4_0"),
+    gate("FuS3FPfJDKSNot99ECLXtp3rueq36hMNStJkPJwWodLh", "abort_on_invalid_curve"),
+    gate("G6ANXD6ptCSyNd9znZm7j4dEczAJCfx7Cy43oBx3rKHJ", "stake_minimum_delegation_for_rewards"),
+    gate("G6vbf1UBok8MWb8m25ex86aoQHeKTzDKzuZADHkShqm6", "add_set_tx_loaded_accounts_data_size_instruction"),
+    gate("G74BkWBzmsByZ1kxHy44H3wjwp5hp7JbrGRuDpco22tY", "vote_state_update_root_fix"),
+    gate("GDH5TVdbTPUpRnXaRyQqiKUa7uZAbZ28Q2N9bhbKoMLm", "loosen_cpi_size_restriction"),
+    gate("GE7fRxmW46K6EmCD9AMZSbnaJ2e3LfqCZzdHi9hmYAgi", "filter_stake_delegation_accounts"),
+    gate("GQALDaC48fEhZGWRj9iL5Q889emJKcj3aCvHF7VCbbF4", "limit_max_instruction_trace_length"),
+    gate("GTUMCZ8LTNxVfxdrw7ZsDFTxXb7TutYkzJnFwinpE6dg", "disable_deprecated_loader"),
+    gate("GV49KKQdBNaiv2pgqhS2Dy3GWYJGXMTVYbYkdk91orRy", "drop_legacy_shreds"),
+    gate("GaBtBJvmS4Arjj5W1NmFcyvPjsHN38UGYDq2MDwbs9Qu", "deprecate_rewards_sysvar"),
+    gate("Gea3ZkK2N4pHuVZVxWcnAtS6UEDdyumdYt4pFcKjA3ar", "separate_nonce_from_blockhash"),
+    gate("GmC19j9qLn2RFk5NduX6QXaDhVpGncVVBzyM8e9WMz2F", "check_slice_translation_size"),
+    gate("GmuBvtFb2aHfSfMXpuFeWZGHyDeCLPS79s48fmCWCfM5", "delay_visibility_of_program_deployment"),
+    gate("GvDsGDkH5gyzwpDhxNixx8vtx1kwYHH13RiNAPw27zXb", "warp_timestamp_again"),
+    gate("GwtDQBghCTBgmX2cpEGNPxTEBUTQRaDMGTr5qychdGMj", "reduce_stake_warmup_cooldown"),
+    gate("Gx4XFcrVMt4HUvPzTpTSVkdDVgcDSjKhDN1RqRS6KDuZ", "vote_state_v4"),
+    gate("H3kBSaKdeiUsyHmeHqjJYNc27jesXZ6zWj3zWkowQbkV", "instructions_sysvar_owned_by_sysvar"),
+    gate("H6iVbVaDZgDphcPbcZwc5LoznMPWQfnJ1AM7L1xzqvt5", "increase_cpi_account_info_limit"),
+    gate("HFpdDDNQjvcXnXKec697HDDsyk6tFoWS2o8fkxuhQZpL", "stakes_remove_delegation_if_inactive"),
+    gate("HH3MUYReL2BvqqA3oEcAa7txju5GY6G4nxJ51zvsEjEZ", "preserve_rent_epoch_for_rent_exempt_accounts"),
+    gate("HTTgmruMYRZEntyL3EdCDdnS6e4D5wRq1FA7kQsb66qq", "remove_native_loader"),
+    gate("HTW2pSyErTj4BV6KBM9NZ9VBUJVxt7sacNWcf76wtzb3", "blake3_syscall_enabled"),
+    gate("HooKD5NC9QNxk25QuzCssB8ecrEzGt6eXEPBUxWp1LaR", "last_restart_slot_sysvar"),
+    gate("Hr1nUA9b7NJ6eChS26o7Vi8gYYDDwWD3YeBfzJkTbU86", "enable_request_heap_frame_ix"),
+    gate("HxrEu1gXuH7iD3Puua1ohd5n4iUKJyFNtNxk9DVJkvgr", "nonce_must_be_authorized"),
+    gate("HyrbKftCdJ5CrUfEti6x26Cj7rZLNe32weugk7tLcWb8", "syscall_saturated_math"),
+    gate("J2QdYx8crLbTVK8nur1jeLsmc3krDbfjoxoea2V1Uy5Q", "default_units_per_instruction"),
+    gate("J4HFT8usBxpcF63y46t1upYobJgChmKyZPm5uTBRg25Z", "enable_program_redeployment_cooldown"),
+    gate("JAN1trEUEtZjgXYzNBYHU9DYd7GnThhXfFP7SzPXkPsG", "disable_fees_sysvar"),
+    gate("JDn5q3GBeqzvUa7z67BbmVHVdE3EbUAjvFep3weR3jxX", "simplify_alt_bn128_syscall_error_codes"),
+    gate("JE86WkYvTrzW8HgNmrHY7dFYpCmSptUpKupbo2AdQ9cG", "enable_sbpf_v1_deployment_and_execution"),
 ];

@@ -4,11 +4,6 @@ mod builder;
 mod config;
 mod features;
 
-pub use builder::{
-    BuildError, DEFAULT_FAUCET_LAMPORTS, DEFAULT_SLOTS_PER_EPOCH, GenesisValidator, LocalnetGenesis,
-};
-pub use config::{
-    ClusterType, FeeRateGovernor, GenesisConfig, GenesisError, Inflation, MAX_GENESIS_BYTES,
-    PohConfig,
-};
+pub use builder::{BuildError, DEFAULT_FAUCET_LAMPORTS, DEFAULT_SLOTS_PER_EPOCH, GenesisValidator, LocalnetGenesis};
+pub use config::{ClusterType, FeeRateGovernor, GenesisConfig, GenesisError, Inflation, MAX_GENESIS_BYTES, PohConfig};
 pub use features::{FEATURE_GATES, FeatureGate};

@@ -28,17 +28,10 @@ impl Features {
         let mut reserved = ReservedAccountKeys::default();
         reserved.update_active_set(&set);
         let svm = set.runtime_features();
-        let budget =
-            SVMTransactionExecutionBudget::new_with_defaults(svm.raise_cpi_nesting_limit_to_8);
-        let environment =
-            solana_syscalls::create_program_runtime_environment(&svm, &budget, true, false)
-                .expect("the system calls have distinct names");
-        Self {
-            set,
-            svm,
-            reserved,
-            environment,
-        }
+        let budget = SVMTransactionExecutionBudget::new_with_defaults(svm.raise_cpi_nesting_limit_to_8);
+        let environment = solana_syscalls::create_program_runtime_environment(&svm, &budget, true, false)
+            .expect("the system calls have distinct names");
+        Self { set, svm, reserved, environment }
     }
 
     /// The slot in which a gate became active.

@@ -47,12 +47,7 @@ fn limits(tx: &Tx, features: &Features) -> Result<ComputeBudgetLimits, Transacti
 
 fn fees(tx: &Tx, limits: &ComputeBudgetLimits, features: &Features) -> FeeDetails {
     let priority = limits.get_prioritization_fee();
-    calculate_fee_details(
-        &tx.sanitized,
-        LAMPORTS_PER_SIGNATURE,
-        priority,
-        FeeFeatures::from(&features.set),
-    )
+    calculate_fee_details(&tx.sanitized, LAMPORTS_PER_SIGNATURE, priority, FeeFeatures::from(&features.set))
 }
 
 /// What a transaction asks for and pays, unless its blockhash is a free one.
@@ -78,17 +73,9 @@ pub(crate) fn check(
 ) -> Result<Checked, TransactionError> {
     let limits = limits(tx, features)?;
     let (nonce, lamports_per_signature) = age()?;
-    let fees = if lamports_per_signature == 0 {
-        FeeDetails::default()
-    } else {
-        fees(tx, &limits, features)
-    };
+    let fees = if lamports_per_signature == 0 { FeeDetails::default() } else { fees(tx, &limits, features) };
     let bytes = limits.loaded_accounts_bytes;
-    let limits = limits.get_compute_budget_and_limits(
-        bytes,
-        fees,
-        features.svm.raise_cpi_nesting_limit_to_8,
-    );
+    let limits = limits.get_compute_budget_and_limits(bytes, fees, features.svm.raise_cpi_nesting_limit_to_8);
     Ok(Checked(CheckedTransactionDetails::new(nonce, limits)))
 }
 

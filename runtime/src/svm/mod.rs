@@ -24,8 +24,7 @@ use solana_program_runtime::{
 use solana_rent::Rent;
 use solana_sdk_ids as ids;
 use solana_svm::transaction_processor::{
-    ExecutionRecordingConfig, TransactionBatchProcessor, TransactionProcessingConfig,
-    TransactionProcessingEnvironment,
+    ExecutionRecordingConfig, TransactionBatchProcessor, TransactionProcessingConfig, TransactionProcessingEnvironment,
 };
 use solana_svm_callback::{InvokeContextCallback, TransactionProcessingCallback};
 use solana_transaction::sanitized::SanitizedTransaction;
@@ -58,12 +57,7 @@ impl InvokeContextCallback for Callback<'_> {
     }
 
     fn is_precompile(&self, program: &Pubkey) -> bool {
-        [
-            ids::ed25519_program::ID,
-            ids::secp256k1_program::ID,
-            ids::secp256r1_program::ID,
-        ]
-        .contains(program)
+        [ids::ed25519_program::ID, ids::secp256k1_program::ID, ids::secp256r1_program::ID].contains(program)
     }
 
     fn process_precompile(
@@ -104,29 +98,17 @@ pub(crate) struct Environment<'a> {
 impl Svm {
     /// For the first bank, with every builtin program this build has.
     pub(crate) fn new(slot: u64, epoch: u64, features: &Features) -> Self {
-        let forks = Arc::new(RwLock::new(Forks {
-            root: slot,
-            ..Forks::default()
-        }));
+        let forks = Arc::new(RwLock::new(Forks { root: slot, ..Forks::default() }));
         let mut processor = TransactionBatchProcessor::new_uninitialized(slot, epoch);
-        processor.set_program_runtime_environment(ProgramRuntimeEnvironment::clone(
-            &features.environment,
-        ));
+        processor.set_program_runtime_environment(ProgramRuntimeEnvironment::clone(&features.environment));
         {
-            let mut cache = processor
-                .global_program_cache
-                .write()
-                .expect("no panic while locked");
+            let mut cache = processor.global_program_cache.write().expect("no panic while locked");
             cache.set_fork_graph(Arc::downgrade(&forks));
         }
         for (id, name_length, register) in builtins() {
             processor.add_builtin(id, ProgramCacheEntry::new_builtin(0, name_length, register));
         }
-        Self {
-            processor,
-            forks,
-            slot,
-        }
+        Self { processor, forks, slot }
     }
 
     /// For a child of this bank.
@@ -137,33 +119,20 @@ impl Svm {
         };
         if known {
             // Another version of this block was executed before: its programs are not this one's.
-            let mut cache = self
-                .processor
-                .global_program_cache
-                .write()
-                .expect("no panic while locked");
+            let mut cache = self.processor.global_program_cache.write().expect("no panic while locked");
             cache.prune_by_deployment_slot(slot);
         }
-        Self {
-            processor: self.processor.new_from(slot, epoch),
-            forks: Arc::clone(&self.forks),
-            slot,
-        }
+        Self { processor: self.processor.new_from(slot, epoch), forks: Arc::clone(&self.forks), slot }
     }
 
     /// Reads the sysvars that programs ask for, once per bank, before its first transaction.
     pub(crate) fn read_sysvars(&self, source: &dyn Source) {
-        self.processor
-            .reset_and_fill_sysvar_cache_entries(&Callback(source));
+        self.processor.reset_and_fill_sysvar_cache_entries(&Callback(source));
     }
 
     /// Forgets compiled programs of other forks.
     pub(crate) fn root(&self) {
-        let mut cache = self
-            .processor
-            .global_program_cache
-            .write()
-            .expect("no panic while locked");
+        let mut cache = self.processor.global_program_cache.write().expect("no panic while locked");
         let mut forks = self.forks.write().expect("no panic while locked");
         if self.slot < cache.latest_root_slot {
             return;
@@ -178,11 +147,7 @@ impl Svm {
         if programs.0.is_empty() {
             return;
         }
-        let mut cache = self
-            .processor
-            .global_program_cache
-            .write()
-            .expect("no panic while locked");
+        let mut cache = self.processor.global_program_cache.write().expect("no panic while locked");
         for (key, entry) in &programs.0 {
             cache.assign_program(&features.environment, *key, self.slot, Arc::clone(entry));
         }
@@ -211,10 +176,7 @@ impl Svm {
             recording_config: ExecutionRecordingConfig::new_single_setting(environment.record),
             ..TransactionProcessingConfig::default()
         };
-        let checks = checks
-            .into_iter()
-            .map(|check| check.map(Checked::into_details))
-            .collect();
+        let checks = checks.into_iter().map(|check| check.map(Checked::into_details)).collect();
         let output = self.processor.load_and_execute_sanitized_transactions(
             &Callback(source),
             transactions,
@@ -222,15 +184,9 @@ impl Svm {
             &svm,
             &config,
         );
-        let mut balances = outcome::balances(
-            output
-                .balance_collector
-                .map(|collector| collector.into_vecs()),
-        );
+        let mut balances = outcome::balances(output.balance_collector.map(|collector| collector.into_vecs()));
         let results = output.processing_results.into_iter().zip(transactions);
-        results
-            .map(|(result, tx)| outcome::outcome(result, tx, balances.next().unwrap_or_default()))
-            .collect()
+        results.map(|(result, tx)| outcome::outcome(result, tx, balances.next().unwrap_or_default())).collect()
     }
 }
 
@@ -238,23 +194,11 @@ impl Svm {
 fn builtins() -> [(Pubkey, usize, BuiltinFunctionRegisterer); 6] {
     let loader: BuiltinFunctionRegisterer = solana_bpf_loader_program::Entrypoint::register;
     [
-        (
-            ids::system_program::ID,
-            14,
-            solana_system_program::system_processor::Entrypoint::register,
-        ),
-        (
-            ids::vote::ID,
-            12,
-            solana_vote_program::vote_processor::Entrypoint::register,
-        ),
+        (ids::system_program::ID, 14, solana_system_program::system_processor::Entrypoint::register),
+        (ids::vote::ID, 12, solana_vote_program::vote_processor::Entrypoint::register),
         (ids::bpf_loader_deprecated::ID, 36, loader),
         (ids::bpf_loader::ID, 25, loader),
         (ids::bpf_loader_upgradeable::ID, 37, loader),
-        (
-            ids::compute_budget::ID,
-            22,
-            solana_compute_budget_program::Entrypoint::register,
-        ),
+        (ids::compute_budget::ID, 22, solana_compute_budget_program::Entrypoint::register),
     ]
 }

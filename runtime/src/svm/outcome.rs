@@ -68,25 +68,18 @@ pub struct Balances {
     pub tokens_after: Vec<TokenBalance>,
 }
 
-pub(super) type Collected = (
-    Vec<Vec<u64>>,
-    Vec<Vec<u64>>,
-    Vec<Vec<SvmTokenInfo>>,
-    Vec<Vec<SvmTokenInfo>>,
-);
+pub(super) type Collected = (Vec<Vec<u64>>, Vec<Vec<u64>>, Vec<Vec<SvmTokenInfo>>, Vec<Vec<SvmTokenInfo>>);
 
 pub(super) fn balances(collected: Option<Collected>) -> impl Iterator<Item = Balances> {
     let (before, after, tokens_before, tokens_after) = collected.unwrap_or_default();
     let lamports = before.into_iter().zip(after);
     let tokens = tokens_before.into_iter().zip(tokens_after);
-    lamports.zip(tokens).map(
-        |((before, after), (tokens_before, tokens_after))| Balances {
-            before,
-            after,
-            tokens_before: tokens_before.into_iter().map(token).collect(),
-            tokens_after: tokens_after.into_iter().map(token).collect(),
-        },
-    )
+    lamports.zip(tokens).map(|((before, after), (tokens_before, tokens_after))| Balances {
+        before,
+        after,
+        tokens_before: tokens_before.into_iter().map(token).collect(),
+        tokens_after: tokens_after.into_iter().map(token).collect(),
+    })
 }
 
 fn token(info: SvmTokenInfo) -> TokenBalance {
@@ -123,9 +116,7 @@ pub(super) fn outcome(
         programs: Programs::default(),
     };
     match processed {
-        ProcessedTransaction::FeesOnly(fees) => {
-            outcome.writes = fees.rollback_accounts.iter().cloned().collect()
-        }
+        ProcessedTransaction::FeesOnly(fees) => outcome.writes = fees.rollback_accounts.iter().cloned().collect(),
         ProcessedTransaction::Executed(executed) => take_executed(&mut outcome, *executed, tx),
     }
     Ok(outcome)
@@ -142,14 +133,8 @@ fn take_executed(outcome: &mut Outcome, executed: ExecutedTransaction, tx: &Sani
         outcome.writes = loaded.rollback_accounts.iter().cloned().collect();
         return;
     }
-    let touched = loaded
-        .touched_flags
-        .iter()
-        .enumerate()
-        .zip(&loaded.accounts);
-    let stored = |index: usize| {
-        tx.is_writable(index) && (!tx.is_invoked(index) || tx.is_instruction_account(index))
-    };
+    let touched = loaded.touched_flags.iter().enumerate().zip(&loaded.accounts);
+    let stored = |index: usize| tx.is_writable(index) && (!tx.is_invoked(index) || tx.is_instruction_account(index));
     outcome.writes = touched
         .filter(|((index, touched), _)| **touched && stored(*index))
         .map(|(_, (key, account))| (*key, gone_if_empty(account.clone())))
@@ -160,9 +145,5 @@ fn take_executed(outcome: &mut Outcome, executed: ExecutedTransaction, tx: &Sani
 
 /// An account without lamports does not exist, whatever its data says.
 fn gone_if_empty(account: AccountSharedData) -> AccountSharedData {
-    if account.lamports() == 0 {
-        AccountSharedData::default()
-    } else {
-        account
-    }
+    if account.lamports() == 0 { AccountSharedData::default() } else { account }
 }

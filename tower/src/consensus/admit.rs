@@ -52,32 +52,19 @@ impl Consensus {
         }
         if let Some(known) = self.forks.get(block.slot) {
             let same = known.hash == block.hash;
-            return Err(if same {
-                DropReason::Known
-            } else {
-                DropReason::OtherVersion
-            });
+            return Err(if same { DropReason::Known } else { DropReason::OtherVersion });
         }
-        let parent = self
-            .forks
-            .get(block.parent)
-            .filter(|parent| parent.hash == block.parent_hash);
+        let parent = self.forks.get(block.parent).filter(|parent| parent.hash == block.parent_hash);
         if parent.is_none() || block.parent >= block.slot {
             return Err(DropReason::UnknownParent);
         }
         if self.forks.len() < self.config.max_blocks {
             return Ok(());
         }
-        let needed = [
-            block.parent,
-            self.choice.best_overall().0,
-            self.reset.0,
-            self.last_vote().unwrap_or(self.forks.root()),
-        ];
+        let needed =
+            [block.parent, self.choice.best_overall().0, self.reset.0, self.last_vote().unwrap_or(self.forks.root())];
         let mut leaves = self.forks.leaves().map(|(slot, _)| slot);
-        let leaf = leaves
-            .find(|slot| !needed.contains(slot))
-            .ok_or(DropReason::TreeFull)?;
+        let leaf = leaves.find(|slot| !needed.contains(slot)).ok_or(DropReason::TreeFull)?;
         drop(leaves);
         let kept = self.forks.remove_leaf(leaf).ok_or(DropReason::TreeFull)?;
         self.choice.remove_leaf(&(leaf, kept.hash));
@@ -93,14 +80,10 @@ impl Consensus {
             let slot = Slot::new(voter.lockouts.last()?.0);
             Some((voter.vote_account, self.key_of(slot)?))
         };
-        let votes: Vec<(Pubkey, BlockKey)> = voters()
-            .filter_map(newest)
-            .filter(|(_, key)| self.forks.is_ancestor(key.0, block.slot))
-            .collect();
+        let votes: Vec<(Pubkey, BlockKey)> =
+            voters().filter_map(newest).filter(|(_, key)| self.forks.is_ancestor(key.0, block.slot)).collect();
         let stakes: BTreeMap<Pubkey, u64> = voters().map(|v| (v.vote_account, v.stake)).collect();
-        self.choice.vote(votes.iter().copied(), |voter, _| {
-            stakes.get(voter).copied().unwrap_or(0)
-        });
+        self.choice.vote(votes.iter().copied(), |voter, _| stakes.get(voter).copied().unwrap_or(0));
         for (voter, key) in votes {
             if self.commitment.count(voter, key.0, key.1) == Counted::New {
                 self.weigh(key, out);
@@ -111,11 +94,7 @@ impl Consensus {
     /// Takes over the account's tower if it is newer than the own one: after the file was lost, or another
     /// instance voted.
     fn adopt(&mut self, block: &Block) {
-        let Some(own) = block
-            .votes
-            .iter()
-            .find(|v| Some(v.vote_account) == self.vote_account)
-        else {
+        let Some(own) = block.votes.iter().find(|v| Some(v.vote_account) == self.vote_account) else {
             return;
         };
         let mut stack = Lockouts::from_parts(&own.lockouts, own.root);
@@ -127,9 +106,7 @@ impl Consensus {
         stack.raise_root(floor.expect("the tree has a root"), |_| true);
         self.durable_root = stack.root();
         let last_slot = stack.last_voted().unwrap_or_default();
-        let hash = self
-            .key_of(last_slot)
-            .map_or_else(Hash::default, |(_, hash)| hash);
+        let hash = self.key_of(last_slot).map_or_else(Hash::default, |(_, hash)| hash);
         let last_vote = VoteOnWire {
             vote_account: own.vote_account,
             slots: stack.to_parts(),
@@ -171,13 +148,7 @@ impl Consensus {
         }
     }
 
-    pub(super) fn vote_seen(
-        &mut self,
-        now: Now,
-        voter: Pubkey,
-        key: BlockKey,
-        out: &mut Effects<Effect>,
-    ) {
+    pub(super) fn vote_seen(&mut self, now: Now, voter: Pubkey, key: BlockKey, out: &mut Effects<Effect>) {
         match self.commitment.count(voter, key.0, key.1) {
             Counted::New => self.metrics.votes_heard += 1,
             Counted::Known => return self.metrics.drop(DropReason::Known),

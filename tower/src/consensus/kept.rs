@@ -64,15 +64,9 @@ impl Kept {
             mine: block.mine,
             weights,
             intervals,
-            stakes: if same {
-                Arc::clone(&parent.stakes)
-            } else {
-                Arc::new(stakes)
-            },
+            stakes: if same { Arc::clone(&parent.stakes) } else { Arc::new(stakes) },
             total: block.total_stake,
-            own: voters()
-                .find(|voter| Some(voter.vote_account) == vote_account)
-                .cloned(),
+            own: voters().find(|voter| Some(voter.vote_account) == vote_account).cloned(),
         }
     }
 

@@ -29,10 +29,7 @@ impl Consensus {
     /// The own tower's root comes first. A root of more than two thirds binds everybody else too: no other
     /// fork can ever be rooted, so a node that lags or does not vote follows it.
     pub(super) fn settle(&mut self, out: &mut Effects<Effect>) {
-        for root in [self.durable_root, Some(self.settled)]
-            .into_iter()
-            .flatten()
-        {
+        for root in [self.durable_root, Some(self.settled)].into_iter().flatten() {
             if root > self.forks.root() && self.forks.contains(root) {
                 self.set_root(root);
                 out.push(Effect::Root { slot: root });
@@ -53,11 +50,7 @@ impl Consensus {
         self.forks.set_root(root);
         self.choice.set_root(&key);
         self.commitment.set_root(root);
-        for slots in [
-            &mut self.dead,
-            &mut self.duplicates,
-            &mut self.told_versions,
-        ] {
+        for slots in [&mut self.dead, &mut self.duplicates, &mut self.told_versions] {
             *slots = slots.split_off(&root.next());
         }
         self.heard.retain(|_, (slot, _)| *slot >= root);

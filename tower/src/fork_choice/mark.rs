@@ -21,11 +21,7 @@ impl ForkChoice {
     /// Its stake still counts for its ancestors. `false` and no change if the block is unknown, or
     /// confirmed already.
     pub fn mark_invalid(&mut self, key: &BlockKey) -> bool {
-        if self
-            .blocks
-            .get(key)
-            .is_none_or(|standing| standing.duplicate_confirmed)
-        {
+        if self.blocks.get(key).is_none_or(|standing| standing.duplicate_confirmed) {
             return false;
         }
         let mut stale = self.subtree(*key);
@@ -48,11 +44,7 @@ impl ForkChoice {
         while let Some(parent) = self.blocks[&line[line.len() - 1]].parent {
             line.push(parent);
         }
-        let newly: Vec<BlockKey> = line
-            .iter()
-            .filter(|k| !self.blocks[k].duplicate_confirmed)
-            .copied()
-            .collect();
+        let newly: Vec<BlockKey> = line.iter().filter(|k| !self.blocks[k].duplicate_confirmed).copied().collect();
         let mut stale = self.subtree(*key);
         for key_below in stale.iter().chain(&line) {
             let standing = self.blocks.get_mut(key_below).expect("known");
@@ -61,10 +53,7 @@ impl ForkChoice {
             }
         }
         for confirmed in &newly {
-            self.blocks
-                .get_mut(confirmed)
-                .expect("known")
-                .duplicate_confirmed = true;
+            self.blocks.get_mut(confirmed).expect("known").duplicate_confirmed = true;
         }
         self.mark_stale(&mut stale, *key);
         self.aggregate_all(stale);
@@ -96,16 +85,8 @@ impl ForkChoice {
         let mut stale = BTreeSet::new();
         self.mark_stale(&mut stale, *key);
         self.blocks.remove(key);
-        self.blocks
-            .get_mut(&parent)
-            .expect("parents are known")
-            .children
-            .remove(key);
-        for counted in self
-            .latest_votes
-            .values_mut()
-            .filter(|counted| counted.block == *key)
-        {
+        self.blocks.get_mut(&parent).expect("parents are known").children.remove(key);
+        for counted in self.latest_votes.values_mut().filter(|counted| counted.block == *key) {
             counted.stake = 0;
         }
         self.aggregate_all(stale);
@@ -115,12 +96,7 @@ impl ForkChoice {
     /// Forgets the newest votes of voters that `keep` does not want, with the stake they put on blocks.
     pub fn retain_voters(&mut self, keep: impl Fn(&sundog_types::Pubkey) -> bool) {
         let mut stale = BTreeSet::new();
-        let gone: Vec<_> = self
-            .latest_votes
-            .keys()
-            .filter(|voter| !keep(voter))
-            .copied()
-            .collect();
+        let gone: Vec<_> = self.latest_votes.keys().filter(|voter| !keep(voter)).copied().collect();
         for voter in gone {
             let counted = self.latest_votes.remove(&voter).expect("listed");
             if let Some(key) = self.shift(counted.block, |s| s - counted.stake) {

@@ -4,9 +4,7 @@ use solana_keypair::Keypair;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
-use sundog_tower::{
-    Block, Consensus, ConsensusConfig, Effect, Input, Lockouts, RootBlock, SavedTower, VoterState,
-};
+use sundog_tower::{Block, Consensus, ConsensusConfig, Effect, Input, Lockouts, RootBlock, SavedTower, VoterState};
 use sundog_types::sign::{Identity, Sign};
 use sundog_types::stakes::{EpochStakes, VoteStake};
 use sundog_types::{Hash, Machine, Now, Pubkey, Slot, vote::VoteOnWire};
@@ -67,34 +65,19 @@ pub fn hash_of(slot: u64) -> Hash {
 }
 
 pub fn at(slot: u64) -> Now {
-    Now {
-        mono_us: slot * 400_000,
-        unix_ms: 1_760_000_000_000 + slot * 400,
-    }
+    Now { mono_us: slot * 400_000, unix_ms: 1_760_000_000_000 + slot * 400 }
 }
 
-pub const ROOT: RootBlock = RootBlock {
-    slot: Slot::ZERO,
-    hash: Hash::new_from_array([0xaa; 32]),
-};
+pub const ROOT: RootBlock = RootBlock { slot: Slot::ZERO, hash: Hash::new_from_array([0xaa; 32]) };
 
 /// Stakes of vote accounts 0, 1, 2, …
 pub fn electorate(stakes: &[u64]) -> Arc<EpochStakes> {
     let voters = stakes.iter().enumerate().filter(|(_, stake)| **stake > 0);
     let voters = voters.map(|(node, &stake)| {
         let node = account(node);
-        (
-            node,
-            VoteStake {
-                node,
-                authorized_voter: node,
-                stake,
-            },
-        )
+        (node, VoteStake { node, authorized_voter: node, stake })
     });
-    Arc::new(EpochStakes {
-        by_vote_account: voters.collect(),
-    })
+    Arc::new(EpochStakes { by_vote_account: voters.collect() })
 }
 
 impl Cluster {
@@ -136,9 +119,7 @@ impl Cluster {
             for node in 0..self.nodes.len() {
                 self.tick(node);
             }
-            let staked: Vec<usize> = (0..self.nodes.len())
-                .filter(|&n| self.nodes[n].stake > 0)
-                .collect();
+            let staked: Vec<usize> = (0..self.nodes.len()).filter(|&n| self.nodes[n].stake > 0).collect();
             let turn = usize::try_from(slot / WINDOW).expect("few") % staked.len();
             let leader = staked[turn];
             if self.nodes[leader].alive {
@@ -169,20 +150,16 @@ impl Cluster {
         for vote in self.nodes[leader].pool.values() {
             self.land(&mut accounts, parent, vote);
         }
-        let voters = self
-            .stakes
-            .by_vote_account
-            .iter()
-            .map(|(&vote_account, voter)| {
-                let account = accounts.get(&vote_account).cloned().unwrap_or_default();
-                VoterState {
-                    vote_account,
-                    stake: voter.stake,
-                    lockouts: account.lockouts,
-                    root: account.root,
-                    last_timestamp: account.timestamp,
-                }
-            });
+        let voters = self.stakes.by_vote_account.iter().map(|(&vote_account, voter)| {
+            let account = accounts.get(&vote_account).cloned().unwrap_or_default();
+            VoterState {
+                vote_account,
+                stake: voter.stake,
+                lockouts: account.lockouts,
+                root: account.root,
+                last_timestamp: account.timestamp,
+            }
+        });
         let block = Block {
             slot: Slot::new(slot),
             parent,
@@ -204,16 +181,9 @@ impl Cluster {
         };
         let on_fork = last == parent || self.is_ancestor(last, parent);
         let account = accounts.entry(vote.vote_account).or_default();
-        let newer = account
-            .lockouts
-            .last()
-            .is_none_or(|&(slot, _)| slot < last.get());
+        let newer = account.lockouts.last().is_none_or(|&(slot, _)| slot < last.get());
         if on_fork && newer {
-            assert_eq!(
-                vote.hash,
-                hash_of(last.get()),
-                "votes are for the bank that is there"
-            );
+            assert_eq!(vote.hash, hash_of(last.get()), "votes are for the bank that is there");
             account.lockouts.clone_from(&vote.slots);
             account.root = vote.root;
             account.timestamp = vote.timestamp.unwrap_or(account.timestamp);
@@ -242,18 +212,14 @@ impl Cluster {
         let due = self.nodes[node].machine.poll_timeout();
         if self.nodes[node].alive && due.is_some_and(|due| at(self.slot).reached(due)) {
             let mut out = Vec::new();
-            self.nodes[node]
-                .machine
-                .handle_timeout(at(self.slot), &mut out);
+            self.nodes[node].machine.handle_timeout(at(self.slot), &mut out);
             self.effects(node, out);
         }
     }
 
     pub fn input(&mut self, node: usize, input: Input) {
         let mut out = Vec::new();
-        self.nodes[node]
-            .machine
-            .handle(at(self.slot), input, &mut out);
+        self.nodes[node].machine.handle(at(self.slot), input, &mut out);
         self.effects(node, out);
     }
 
@@ -265,21 +231,12 @@ impl Cluster {
                     node.saved = Some(bytes);
                     self.input(from, Input::Saved { id });
                 }
-                Effect::Vote {
-                    vote, last_slot, ..
-                } => {
+                Effect::Vote { vote, last_slot, .. } => {
                     node.votes.push(vote.clone());
                     for to in self.reachable(from) {
                         let (vote_account, hash) = (vote.vote_account, vote.hash);
                         self.nodes[to].pool.insert(vote_account, vote.clone());
-                        self.input(
-                            to,
-                            Input::VoteSeen {
-                                vote_account,
-                                slot: last_slot,
-                                hash,
-                            },
-                        );
+                        self.input(to, Input::VoteSeen { vote_account, slot: last_slot, hash });
                     }
                 }
                 Effect::Root { slot } => node.roots.push(slot.get()),
@@ -295,21 +252,12 @@ impl Cluster {
     /// Stops a node and starts it again from its root, with its tower file or without.
     pub fn restart(&mut self, node: usize, with_file: bool) {
         let slot = self.nodes[node].machine.root();
-        let hash = self
-            .banks
-            .get(&slot)
-            .map_or(ROOT.hash, |bank| bank.block.hash);
+        let hash = self.banks.get(&slot).map_or(ROOT.hash, |bank| bank.block.hash);
         let signer = signer(node);
         let saved = self.nodes[node].saved.clone().filter(|_| with_file);
         let saved = saved.map(|b| SavedTower::decode(&b, &signer.identity()).expect("intact"));
         let root = RootBlock { slot, hash };
-        self.nodes[node].machine = Consensus::new(
-            ConsensusConfig::default(),
-            Some(account(node)),
-            root,
-            saved,
-            signer,
-        );
+        self.nodes[node].machine = Consensus::new(ConsensusConfig::default(), Some(account(node)), root, saved, signer);
         // What is only remembered in memory is told again.
         self.nodes[node].confirmed.clear();
         self.nodes[node].finalized.clear();
@@ -330,25 +278,13 @@ impl Cluster {
     pub fn check_roots(&self) {
         let mut all = BTreeSet::new();
         for (index, node) in self.nodes.iter().enumerate() {
-            assert!(
-                node.roots.is_sorted_by(|a, b| a < b),
-                "node {index}: {:?}",
-                node.roots
-            );
+            assert!(node.roots.is_sorted_by(|a, b| a < b), "node {index}: {:?}", node.roots);
             assert!(node.confirmed.is_sorted_by(|a, b| a < b), "node {index}");
             assert!(node.finalized.is_sorted_by(|a, b| a < b), "node {index}");
-            all.extend(
-                node.roots
-                    .iter()
-                    .chain(&node.confirmed)
-                    .map(|&slot| Slot::new(slot)),
-            );
+            all.extend(node.roots.iter().chain(&node.confirmed).map(|&slot| Slot::new(slot)));
         }
         for (old, new) in all.iter().zip(all.iter().skip(1)) {
-            assert!(
-                self.is_ancestor(*old, *new),
-                "{old} and {new} are on different forks"
-            );
+            assert!(self.is_ancestor(*old, *new), "{old} and {new} are on different forks");
         }
     }
 
@@ -363,17 +299,9 @@ impl Cluster {
             }
             last = slot;
             stack.vote(Slot::new(slot));
-            for bound in stack
-                .votes()
-                .iter()
-                .filter(|bound| bound.slot.get() != slot)
-            {
+            for bound in stack.votes().iter().filter(|bound| bound.slot.get() != slot) {
                 let kept = self.is_ancestor(bound.slot, Slot::new(slot));
-                assert!(
-                    kept,
-                    "node {node}: {slot} breaks the promise of {}",
-                    bound.slot
-                );
+                assert!(kept, "node {node}: {slot} breaks the promise of {}", bound.slot);
             }
         }
     }

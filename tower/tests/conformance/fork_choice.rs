@@ -16,23 +16,12 @@ struct Script<'a> {
 
 impl<'a> Script<'a> {
     fn new(script: &'a Value, electorates: &Value) -> Self {
-        let blocks: Vec<BlockKey> = list(&script["blocks"])
-            .iter()
-            .map(|b| (slot(&b[0]), hash(&b[1])))
-            .collect();
+        let blocks: Vec<BlockKey> = list(&script["blocks"]).iter().map(|b| (slot(&b[0]), hash(&b[1]))).collect();
         let electorate = list(&electorates[index(&script["electorate"])]);
         let voters: Vec<Pubkey> = electorate.iter().map(|v| key(&v["vote_account"])).collect();
-        let stakes = electorate
-            .iter()
-            .map(|v| (key(&v["vote_account"]), number(&v["stake"])));
+        let stakes = electorate.iter().map(|v| (key(&v["vote_account"]), number(&v["stake"])));
         let (choice, stakes) = (ForkChoice::new(blocks[0]), stakes.collect());
-        Self {
-            blocks,
-            voters,
-            stakes,
-            choice,
-            script,
-        }
+        Self { blocks, voters, stakes, choice, script }
     }
 
     fn block(&self, value: &Value) -> BlockKey {
@@ -47,10 +36,8 @@ impl<'a> Script<'a> {
                 self.choice.add(new, parent);
             }
             "votes" => {
-                let votes: Vec<(Pubkey, BlockKey)> = list(&step[1])
-                    .iter()
-                    .map(|vote| (self.voters[index(&vote[0])], block(&vote[1])))
-                    .collect();
+                let votes: Vec<(Pubkey, BlockKey)> =
+                    list(&step[1]).iter().map(|vote| (self.voters[index(&vote[0])], block(&vote[1]))).collect();
                 let stakes = &self.stakes;
                 self.choice.vote(votes, |voter, _| stakes[voter]);
             }
@@ -61,12 +48,7 @@ impl<'a> Script<'a> {
             "mark_valid" => {
                 let (key, expected) = (block(&step[1]), list(&step[2]).iter().map(block));
                 let expected: Vec<BlockKey> = expected.collect();
-                assert_eq!(
-                    self.choice.mark_valid(&key),
-                    expected,
-                    "{}",
-                    self.script["name"]
-                );
+                assert_eq!(self.choice.mark_valid(&key), expected, "{}", self.script["name"]);
             }
             "set_root" => {
                 let key = block(&step[1]);
@@ -74,20 +56,10 @@ impl<'a> Script<'a> {
             }
             other => panic!("step {other}"),
         }
-        let [.., best, deepest] = step else {
-            panic!("a step has results")
-        };
+        let [.., best, deepest] = step else { panic!("a step has results") };
         let name = &self.script["name"];
-        assert_eq!(
-            self.choice.best_overall(),
-            self.block(best),
-            "{name} {step:?}"
-        );
-        assert_eq!(
-            self.choice.deepest_overall(),
-            self.block(deepest),
-            "{name} {step:?}"
-        );
+        assert_eq!(self.choice.best_overall(), self.block(best), "{name} {step:?}");
+        assert_eq!(self.choice.deepest_overall(), self.block(deepest), "{name} {step:?}");
     }
 
     fn check_final(&self) {

@@ -14,18 +14,8 @@ fn every_stack_grows_as_in_the_reference() {
         let mut votes = Lockouts::new(sequence["initial_root"].as_u64().map(Slot::new));
         for step in list(&sequence["steps"]) {
             votes.vote(slot(&step["vote"]));
-            assert_eq!(
-                votes.to_parts(),
-                stack(&step["stack"]),
-                "{} {step}",
-                sequence["name"]
-            );
-            assert_eq!(
-                votes.root().map(Slot::get),
-                step["root"].as_u64(),
-                "{}",
-                sequence["name"]
-            );
+            assert_eq!(votes.to_parts(), stack(&step["stack"]), "{} {step}", sequence["name"]);
+            assert_eq!(votes.root().map(Slot::get), step["root"].as_u64(), "{}", sequence["name"]);
         }
     }
     assert_eq!(sequences.len(), 33);
@@ -36,15 +26,9 @@ fn lockouts_are_as_long_as_in_the_reference() {
     let all = load("tower.json");
     for row in list(&all["lockouts"]["lockout_table"]) {
         let confirmations = u32::try_from(number(&row["confirmation_count"])).expect("u32");
-        let vote = Lockout {
-            slot: Slot::new(1_000),
-            confirmations,
-        };
+        let vote = Lockout { slot: Slot::new(1_000), confirmations };
         let last = slot(&row["last_locked_out_slot_of_vote_1000"]);
-        assert_eq!(
-            (vote.slots(), vote.last_locked_out()),
-            (number(&row["lockout"]), last)
-        );
+        assert_eq!((vote.slots(), vote.last_locked_out()), (number(&row["lockout"]), last));
         assert_eq!(vote.binds_at(last), flag(&row["locked_out_at_last"]));
         assert_eq!(vote.binds_at(last.next()), flag(&row["locked_out_after"]));
     }
@@ -56,16 +40,10 @@ fn thresholds_fail_at_the_same_depths() {
     let cases = list(&all["stake_thresholds"]);
     for case in cases {
         let votes = Lockouts::from_parts(&stack(&case["stack"]), case["root"].as_u64());
-        let voted: BTreeMap<Slot, u64> = list(&case["voted_stakes"])
-            .iter()
-            .map(|pair| (slot(&pair[0]), number(&pair[1])))
-            .collect();
-        let failed = failures(
-            &votes,
-            slot(&case["candidate"]),
-            |slot| voted.get(&slot).copied(),
-            number(&case["total_stake"]),
-        );
+        let voted: BTreeMap<Slot, u64> =
+            list(&case["voted_stakes"]).iter().map(|pair| (slot(&pair[0]), number(&pair[1]))).collect();
+        let failed =
+            failures(&votes, slot(&case["candidate"]), |slot| voted.get(&slot).copied(), number(&case["total_stake"]));
         let expected: Vec<(u64, u64)> = list(&case["failed"])
             .iter()
             .map(|f| match f.as_array() {
@@ -75,11 +53,7 @@ fn thresholds_fail_at_the_same_depths() {
             .collect();
         let got: Vec<(u64, u64)> = failed.iter().map(|f| (f.depth as u64, f.stake)).collect();
         assert_eq!(got, expected, "{case}");
-        assert_eq!(
-            !failed.iter().any(|f| f.forbids()),
-            flag(&case["may_vote"]),
-            "{case}"
-        );
+        assert_eq!(!failed.iter().any(|f| f.forbids()), flag(&case["may_vote"]), "{case}");
     }
     assert_eq!(cases.len(), 80);
 }
@@ -96,9 +70,7 @@ fn slots_are_locked_out_as_in_the_reference() {
         assert_eq!(recent, flag(&case["is_recent"]), "{case}");
         let voted = votes.votes().iter().any(|vote| vote.slot == candidate);
         assert_eq!(voted, flag(&case["has_voted"]), "{case}");
-        let forbidden = votes
-            .forbidding(candidate, |slot| ancestors.contains(&slot))
-            .is_some();
+        let forbidden = votes.forbidding(candidate, |slot| ancestors.contains(&slot)).is_some();
         let locked_out = !recent || forbidden;
         assert_eq!(locked_out, flag(&case["is_locked_out"]), "{case}");
     }

@@ -1,9 +1,7 @@
 //! The machine: alone, and in clusters with dead nodes, partitions and restarts.
 
 use super::cluster::{Cluster, REFRESH, ROOT, account, at, electorate, hash_of, signer};
-use sundog_tower::{
-    Abstain, Block, Consensus, ConsensusConfig, DropReason, Effect, Input, RootBlock, VoterState,
-};
+use sundog_tower::{Abstain, Block, Consensus, ConsensusConfig, DropReason, Effect, Input, RootBlock, VoterState};
 use sundog_types::{Hash, Machine, Slot};
 
 #[test]
@@ -23,11 +21,7 @@ fn a_dead_fifth_does_not_stop_finality() {
     let mut cluster = Cluster::new(&[1_000, 600, 400]);
     cluster.nodes[2].alive = false;
     cluster.run(150);
-    assert!(
-        cluster.root(0) >= 40 && cluster.root(1) >= 40,
-        "{}",
-        cluster.root(0)
-    );
+    assert!(cluster.root(0) >= 40 && cluster.root(1) >= 40, "{}", cluster.root(0));
 }
 
 #[test]
@@ -38,21 +32,14 @@ fn a_dead_half_stops_finality_and_its_return_brings_it_back() {
     assert_eq!((cluster.root(1), cluster.root(2)), (0, 0));
     assert!(cluster.nodes[1].confirmed.is_empty());
     for node in 1..3 {
-        let votes = cluster.nodes[node]
-            .votes
-            .iter()
-            .flat_map(|vote| &vote.slots);
+        let votes = cluster.nodes[node].votes.iter().flat_map(|vote| &vote.slots);
         let deepest = votes.map(|&(_, confirmations)| confirmations).max();
         assert_eq!(deepest, Some(8), "a minority does not bind itself for long");
     }
     cluster.nodes[0].alive = true;
     cluster.run(500);
     for node in 0..3 {
-        assert!(
-            cluster.root(node) > 100,
-            "node {node} at {}",
-            cluster.root(node)
-        );
+        assert!(cluster.root(node) > 100, "node {node} at {}", cluster.root(node));
         cluster.check_promises(node);
     }
 }
@@ -68,11 +55,7 @@ fn two_halves_that_were_cut_apart_agree_again() {
         let healed = cluster.slot;
         cluster.run(600);
         for node in 0..3 {
-            assert!(
-                cluster.root(node) > healed,
-                "cut {cut}: {} <= {healed}",
-                cluster.root(node)
-            );
+            assert!(cluster.root(node) > healed, "cut {cut}: {} <= {healed}", cluster.root(node));
             cluster.check_promises(node);
         }
     }
@@ -85,11 +68,7 @@ fn a_minority_that_was_cut_off_follows_the_majority_again() {
     cluster.nodes[2].side = 1;
     cluster.run(100);
     let cut_off = cluster.root(2);
-    assert!(
-        cluster.root(0) > 80 && cut_off < 60,
-        "{} {cut_off}",
-        cluster.root(0)
-    );
+    assert!(cluster.root(0) > 80 && cut_off < 60, "{} {cut_off}", cluster.root(0));
     cluster.nodes[2].side = 0;
     let healed = cluster.slot;
     cluster.run(400);
@@ -118,11 +97,7 @@ fn the_same_history_twice_gives_the_same_votes() {
         cluster.run(30);
         cluster.nodes[1].side = 0;
         cluster.run(60);
-        cluster
-            .nodes
-            .into_iter()
-            .map(|node| (node.votes, node.saved, node.roots))
-            .collect::<Vec<_>>()
+        cluster.nodes.into_iter().map(|node| (node.votes, node.saved, node.roots)).collect::<Vec<_>>()
     };
     assert_eq!(run(), run());
 }
@@ -134,11 +109,7 @@ fn a_restarted_node_keeps_its_promises_and_goes_on() {
         cluster.run(60);
         cluster.restart(0, with_file);
         cluster.run(60);
-        assert!(
-            cluster.root(0) > 60,
-            "with file: {with_file}, root {}",
-            cluster.root(0)
-        );
+        assert!(cluster.root(0) > 60, "with file: {with_file}, root {}", cluster.root(0));
         cluster.check_promises(0);
         if !with_file {
             assert!(cluster.nodes[0].machine.metrics().adopted > 0);
@@ -174,11 +145,7 @@ fn whatever_is_cut_and_killed_no_two_roots_conflict() {
         let healed = cluster.slot;
         cluster.run(700);
         for node in 0..6 {
-            assert!(
-                cluster.root(node) > healed,
-                "seed {seed} node {node}: {}",
-                cluster.root(node)
-            );
+            assert!(cluster.root(node) > healed, "seed {seed} node {node}: {}", cluster.root(node));
             cluster.check_promises(node);
         }
     }
@@ -192,29 +159,14 @@ fn alone(config: ConsensusConfig) -> Consensus {
 /// A block whose bank knows these towers.
 fn block(slot: u64, parent: u64, towers: &[&[(u64, u32)]]) -> Block {
     let stakes = electorate(&[1_000, 600, 400]);
-    let voters =
-        stakes
-            .by_vote_account
-            .iter()
-            .enumerate()
-            .map(|(index, (&vote_account, voter))| {
-                let lockouts = towers.get(index).map_or(Vec::new(), |tower| tower.to_vec());
-                VoterState {
-                    vote_account,
-                    stake: voter.stake,
-                    lockouts,
-                    root: None,
-                    last_timestamp: 0,
-                }
-            });
+    let voters = stakes.by_vote_account.iter().enumerate().map(|(index, (&vote_account, voter))| {
+        let lockouts = towers.get(index).map_or(Vec::new(), |tower| tower.to_vec());
+        VoterState { vote_account, stake: voter.stake, lockouts, root: None, last_timestamp: 0 }
+    });
     Block {
         slot: Slot::new(slot),
         parent: Slot::new(parent),
-        parent_hash: if parent == 0 {
-            ROOT.hash
-        } else {
-            hash_of(parent)
-        },
+        parent_hash: if parent == 0 { ROOT.hash } else { hash_of(parent) },
         hash: hash_of(slot),
         block_id: hash_of(slot + 1_000),
         mine: false,
@@ -240,40 +192,20 @@ fn saved(machine: &mut Consensus, id: u64) -> Vec<Effect> {
 fn a_vote_leaves_only_when_its_tower_is_durable() {
     let mut machine = alone(ConsensusConfig::default());
     let out = frozen(&mut machine, block(1, 0, &[]));
-    let [Effect::Reset { .. }, Effect::Save { id: 1, .. }] = out.as_slice() else {
-        panic!("{out:?}")
-    };
+    let [Effect::Reset { .. }, Effect::Save { id: 1, .. }] = out.as_slice() else { panic!("{out:?}") };
     let out = frozen(&mut machine, block(2, 1, &[]));
-    assert_eq!(
-        out,
-        [Effect::Reset { slot: Slot::new(2) }],
-        "one tower at a time"
-    );
+    assert_eq!(out, [Effect::Reset { slot: Slot::new(2) }], "one tower at a time");
     assert_eq!(saved(&mut machine, 7), []);
     let out = saved(&mut machine, 1);
-    let [Effect::Vote { vote, .. }, Effect::Save { id: 2, .. }] = out.as_slice() else {
-        panic!("{out:?}")
-    };
-    assert_eq!(
-        (vote.slots.as_slice(), vote.root),
-        ([(1, 1)].as_slice(), Some(0))
-    );
-    assert_eq!(
-        (vote.hash, vote.block_id, vote.switch),
-        (hash_of(1), hash_of(1_001), false)
-    );
+    let [Effect::Vote { vote, .. }, Effect::Save { id: 2, .. }] = out.as_slice() else { panic!("{out:?}") };
+    assert_eq!((vote.slots.as_slice(), vote.root), ([(1, 1)].as_slice(), Some(0)));
+    assert_eq!((vote.hash, vote.block_id, vote.switch), (hash_of(1), hash_of(1_001), false));
 }
 
 #[test]
 fn a_vote_for_an_own_block_has_no_block_id() {
     let mut machine = alone(ConsensusConfig::default());
-    frozen(
-        &mut machine,
-        Block {
-            mine: true,
-            ..block(1, 0, &[])
-        },
-    );
+    frozen(&mut machine, Block { mine: true, ..block(1, 0, &[]) });
     let out = saved(&mut machine, 1);
     assert!(matches!(&out[0], Effect::Vote { vote, .. } if vote.block_id == Hash::default()));
 }
@@ -287,29 +219,15 @@ fn a_vote_that_does_not_land_is_sent_again() {
     assert_eq!(due.since(at(1)), REFRESH);
     let mut out = Vec::new();
     machine.handle_timeout(due, &mut out);
-    let [
-        Effect::Vote {
-            vote, blockhash_of, ..
-        },
-    ] = out.as_slice()
-    else {
-        panic!("{out:?}")
-    };
-    assert_eq!(
-        vote.timestamp,
-        Some(1_760_000_001),
-        "a second later than the first"
-    );
+    let [Effect::Vote { vote, blockhash_of, .. }] = out.as_slice() else { panic!("{out:?}") };
+    assert_eq!(vote.timestamp, Some(1_760_000_001), "a second later than the first");
     assert_eq!(*blockhash_of, Slot::new(1));
     // Landed: nothing to send any more.
     frozen(&mut machine, block(2, 1, &[&[(1, 1)]]));
     saved(&mut machine, 2);
     frozen(&mut machine, block(3, 2, &[&[(1, 2), (2, 1)]]));
     saved(&mut machine, 3);
-    frozen(
-        &mut machine,
-        block(4, 3, &[&[(1, 3), (2, 2), (3, 1)], &[], &[]]),
-    );
+    frozen(&mut machine, block(4, 3, &[&[(1, 3), (2, 2), (3, 1)], &[], &[]]));
     assert_eq!(machine.metrics().refreshed, 1);
 }
 
@@ -323,30 +241,12 @@ fn another_fork_is_refused_until_enough_stake_is_bound_to_it() {
     // 400 of 2,000 vote for 3, on 0: heavier, but 20 % are not enough to leave for.
     frozen(&mut machine, block(3, 0, &[]));
     let out = frozen(&mut machine, block(9, 3, &[&[], &[], &[(3, 2)]]));
-    let why = Abstain::Switch {
-        stake: 400,
-        total: 2_000,
-    };
-    assert_eq!(
-        out,
-        [Effect::Abstained {
-            slot: Slot::new(9),
-            why
-        }]
-    );
-    assert_eq!(
-        machine.reset_block().0,
-        Slot::new(2),
-        "builds on its own fork meanwhile"
-    );
+    let why = Abstain::Switch { stake: 400, total: 2_000 };
+    assert_eq!(out, [Effect::Abstained { slot: Slot::new(9), why }]);
+    assert_eq!(machine.reset_block().0, Slot::new(2), "builds on its own fork meanwhile");
     // 1,000 of 2,000 are.
-    let out = frozen(
-        &mut machine,
-        block(10, 9, &[&[], &[(3, 2), (9, 1)], &[(3, 2), (9, 1)]]),
-    );
-    let [Effect::Reset { .. }, Effect::Save { id, .. }] = out.as_slice() else {
-        panic!("{out:?}")
-    };
+    let out = frozen(&mut machine, block(10, 9, &[&[], &[(3, 2), (9, 1)], &[(3, 2), (9, 1)]]));
+    let [Effect::Reset { .. }, Effect::Save { id, .. }] = out.as_slice() else { panic!("{out:?}") };
     let out = saved(&mut machine, *id);
     assert!(matches!(&out[0], Effect::Vote { vote, .. } if vote.switch && vote.slots == [(10, 1)]));
 }
@@ -360,27 +260,14 @@ fn a_duplicate_is_not_voted_for_until_it_is_confirmed() {
     saved(&mut machine, 1);
     assert_eq!(frozen(&mut machine, block(2, 1, &[])), []);
     for voter in [1, 2] {
-        let input = Input::VoteSeen {
-            vote_account: account(voter),
-            slot: Slot::new(2),
-            hash: hash_of(2),
-        };
+        let input = Input::VoteSeen { vote_account: account(voter), slot: Slot::new(2), hash: hash_of(2) };
         machine.handle(at(3), input, &mut out);
     }
     assert_eq!(out, [], "half the stake settles nothing");
     let vote_account = account(0);
-    let input = Input::VoteSeen {
-        vote_account,
-        slot: Slot::new(2),
-        hash: hash_of(2),
-    };
+    let input = Input::VoteSeen { vote_account, slot: Slot::new(2), hash: hash_of(2) };
     machine.handle(at(3), input, &mut out);
-    let [
-        Effect::Confirmed { .. },
-        Effect::Reset { slot },
-        Effect::Save { .. },
-    ] = out.as_slice()
-    else {
+    let [Effect::Confirmed { .. }, Effect::Reset { slot }, Effect::Save { .. }] = out.as_slice() else {
         panic!("{out:?}")
     };
     assert_eq!(*slot, Slot::new(2));
@@ -394,43 +281,24 @@ fn the_clusters_version_of_a_dead_block_is_told_once() {
     machine.handle(at(2), Input::Dead(Slot::new(2)), &mut out);
     for voter in 0..3 {
         let vote_account = account(voter);
-        let input = Input::VoteSeen {
-            vote_account,
-            slot: Slot::new(2),
-            hash: hash_of(2),
-        };
+        let input = Input::VoteSeen { vote_account, slot: Slot::new(2), hash: hash_of(2) };
         machine.handle(at(3), input, &mut out);
     }
-    assert_eq!(
-        out,
-        [Effect::OtherVersion {
-            slot: Slot::new(2),
-            hash: hash_of(2)
-        }]
-    );
+    assert_eq!(out, [Effect::OtherVersion { slot: Slot::new(2), hash: hash_of(2) }]);
 }
 
 #[test]
 fn a_block_without_its_parent_is_dropped() {
     let mut machine = alone(ConsensusConfig::default());
     assert_eq!(frozen(&mut machine, block(5, 4, &[])), []);
-    let other_parent = Block {
-        parent_hash: hash_of(77),
-        ..block(1, 0, &[])
-    };
+    let other_parent = Block { parent_hash: hash_of(77), ..block(1, 0, &[]) };
     assert_eq!(frozen(&mut machine, other_parent), []);
-    assert_eq!(
-        machine.metrics().dropped[DropReason::UnknownParent as usize],
-        2
-    );
+    assert_eq!(machine.metrics().dropped[DropReason::UnknownParent as usize], 2);
 }
 
 #[test]
 fn a_full_tree_forgets_stale_leaves_and_then_refuses() {
-    let config = ConsensusConfig {
-        max_blocks: 64,
-        ..ConsensusConfig::default()
-    };
+    let config = ConsensusConfig { max_blocks: 64, ..ConsensusConfig::default() };
     let mut machine = alone(config);
     for slot in 1..=300 {
         frozen(&mut machine, block(slot, 0, &[]));
@@ -456,29 +324,14 @@ fn marked_slots_and_votes_heard_are_bounded() {
         machine.handle(at(2), Input::Dead(Slot::new(slot)), &mut out);
         machine.handle(at(2), Input::Duplicate(Slot::new(slot)), &mut out);
         let vote_account = account(2);
-        let input = Input::VoteSeen {
-            vote_account,
-            slot: Slot::new(slot),
-            hash: hash_of(slot),
-        };
+        let input = Input::VoteSeen { vote_account, slot: Slot::new(slot), hash: hash_of(slot) };
         machine.handle(at(2), input, &mut out);
         let vote_account = account(7);
-        let input = Input::VoteSeen {
-            vote_account,
-            slot: Slot::new(slot),
-            hash: hash_of(slot),
-        };
+        let input = Input::VoteSeen { vote_account, slot: Slot::new(slot), hash: hash_of(slot) };
         machine.handle(at(2), input, &mut out);
     }
-    assert_eq!(
-        machine.metrics().dropped[DropReason::Unstaked as usize],
-        19_990
-    );
-    assert!(
-        machine.remembered() <= 2 * 1_024 + 64 + 3,
-        "{}",
-        machine.remembered()
-    );
+    assert_eq!(machine.metrics().dropped[DropReason::Unstaked as usize], 19_990);
+    assert!(machine.remembered() <= 2 * 1_024 + 64 + 3, "{}", machine.remembered());
 }
 
 #[test]
@@ -491,35 +344,13 @@ fn a_start_above_the_towers_root_keeps_what_may_be_on_another_fork() {
     }
     let file = sundog_tower::SavedTower::of(machine.tower());
     let stack = machine.tower().lockouts().to_parts();
-    assert_eq!(
-        (stack[0], stack.len()),
-        ((1, 8), 8),
-        "the threshold holds at 8"
-    );
-    let root = RootBlock {
-        slot: Slot::new(12),
-        hash: hash_of(12),
-    };
-    let mut machine = Consensus::new(
-        ConsensusConfig::default(),
-        Some(account(0)),
-        root,
-        Some(file),
-        signer(0),
-    );
+    assert_eq!((stack[0], stack.len()), ((1, 8), 8), "the threshold holds at 8");
+    let root = RootBlock { slot: Slot::new(12), hash: hash_of(12) };
+    let mut machine = Consensus::new(ConsensusConfig::default(), Some(account(0)), root, Some(file), signer(0));
     assert_eq!(machine.tower().lockouts().root(), Some(Slot::new(12)));
     let out = frozen(&mut machine, block(200, 12, &[]));
-    let why = Abstain::LockedOut {
-        by: Slot::new(1),
-        until: Slot::new(257),
-    };
-    assert_eq!(
-        out[1],
-        Effect::Abstained {
-            slot: Slot::new(200),
-            why
-        }
-    );
+    let why = Abstain::LockedOut { by: Slot::new(1), until: Slot::new(257) };
+    assert_eq!(out[1], Effect::Abstained { slot: Slot::new(200), why });
     let out = frozen(&mut machine, block(258, 200, &[]));
     assert!(matches!(out[1], Effect::Save { .. }), "{out:?}");
     assert_eq!(machine.tower().lockouts().to_parts(), [(258, 1)]);

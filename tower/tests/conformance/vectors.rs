@@ -7,10 +7,8 @@ use sundog_types::{Hash, Pubkey, Slot};
 /// One family of vectors, whole.
 #[track_caller]
 pub fn load(file: &str) -> Value {
-    let directory = std::env::var_os("SUNDOG_VECTORS").map_or_else(
-        || PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/vectors")),
-        PathBuf::from,
-    );
+    let directory = std::env::var_os("SUNDOG_VECTORS")
+        .map_or_else(|| PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/vectors")), PathBuf::from);
     let path = directory.join(file);
     let bytes = std::fs::read(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
     serde_json::from_slice(&bytes).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
@@ -49,12 +47,7 @@ pub fn slot(value: &Value) -> Slot {
 /// Pairs of a slot and a confirmation count.
 #[track_caller]
 pub fn stack(value: &Value) -> Vec<(u64, u32)> {
-    let pair = |v: &Value| {
-        (
-            number(&v[0]),
-            u32::try_from(number(&v[1])).expect("a count"),
-        )
-    };
+    let pair = |v: &Value| (number(&v[0]), u32::try_from(number(&v[1])).expect("a count"));
     list(value).iter().map(pair).collect()
 }
 
@@ -62,11 +55,7 @@ pub fn stack(value: &Value) -> Vec<(u64, u32)> {
 #[track_caller]
 fn bytes32(value: &Value) -> [u8; 32] {
     let text = value.as_str().expect("base58 text");
-    bs58::decode(text)
-        .into_vec()
-        .expect("base58")
-        .try_into()
-        .expect("32 bytes")
+    bs58::decode(text).into_vec().expect("base58").try_into().expect("32 bytes")
 }
 
 /// A hash in base58.

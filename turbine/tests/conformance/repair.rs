@@ -5,8 +5,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::Value;
 use solana_keypair::Keypair;
 use sundog_turbine::repair_wire::{
-    AncestorHashes, Ask, Packet, Ping, Pong, Request, RequestFault, encode_shred_response,
-    split_shred_response,
+    AncestorHashes, Ask, Packet, Ping, Pong, Request, RequestFault, encode_shred_response, split_shred_response,
 };
 use sundog_types::{
     Hash, Pubkey, Signature, Slot,
@@ -22,25 +21,16 @@ fn list<'a>(value: &'a Value, key: &str) -> &'a Vec<Value> {
 }
 
 fn bytes(value: &Value) -> Vec<u8> {
-    STANDARD
-        .decode(value.as_str().expect("base64"))
-        .expect("base64")
+    STANDARD.decode(value.as_str().expect("base64")).expect("base64")
 }
 
 fn array<const N: usize>(value: &Value) -> [u8; N] {
-    bs58::decode(value.as_str().expect("base58"))
-        .into_vec()
-        .expect("base58")
-        .try_into()
-        .expect("length")
+    bs58::decode(value.as_str().expect("base58")).into_vec().expect("base58").try_into().expect("length")
 }
 
 fn identity(value: &Value) -> Identity {
     let identity = Identity::new(Keypair::new_from_array(array(&value["secret"])));
-    assert_eq!(
-        identity.identity(),
-        Pubkey::from(array::<32>(&value["pubkey"]))
-    );
+    assert_eq!(identity.identity(), Pubkey::from(array::<32>(&value["pubkey"])));
     identity
 }
 
@@ -74,14 +64,8 @@ fn requests_have_the_reference_bytes_and_signatures() {
         let expected = bytes(&case["bytes"]);
         assert_eq!(request.sign(&sender), expected);
         let packet = Packet::decode(&expected).unwrap();
-        assert_eq!(
-            packet,
-            Packet::Request(request, Signature::from(array::<64>(&case["signature"])))
-        );
-        assert_eq!(
-            packet.check(&expected, &request.recipient, request.timestamp_ms),
-            Ok(())
-        );
+        assert_eq!(packet, Packet::Request(request, Signature::from(array::<64>(&case["signature"]))));
+        assert_eq!(packet.check(&expected, &request.recipient, request.timestamp_ms), Ok(()));
     }
 }
 
@@ -90,14 +74,8 @@ fn ping_and_pong_have_the_reference_bytes() {
     let case = &vectors()["ping_pong"];
     let (server, client) = (identity(&case["server"]), identity(&case["client"]));
     let ping = Ping::new(array(&case["token"]), &server);
-    assert_eq!(
-        ping.encode_response(),
-        bytes(&case["ping_to_window_highest_orphan"])
-    );
-    assert_eq!(
-        ping.encode_ancestor_response(),
-        bytes(&case["ping_to_ancestor_hashes"])
-    );
+    assert_eq!(ping.encode_response(), bytes(&case["ping_to_window_highest_orphan"]));
+    assert_eq!(ping.encode_ancestor_response(), bytes(&case["ping_to_ancestor_hashes"]));
     assert_eq!(Ping::decode_response(&ping.encode_response()), Some(ping));
     let pong = Pong::new(&ping, &client);
     assert_eq!(pong.hash, Hash::new_from_array(array(&case["pong_hash"])));
@@ -110,23 +88,12 @@ fn responses_have_the_reference_bytes() {
     let vectors = vectors();
     for case in list(&vectors, "shred_responses") {
         let expected = bytes(&case["bytes"]);
-        let (shred, nonce) = (
-            bytes(&case["shred"]),
-            case["nonce"].as_u64().unwrap() as u32,
-        );
+        let (shred, nonce) = (bytes(&case["shred"]), case["nonce"].as_u64().unwrap() as u32);
         assert_eq!(encode_shred_response(&shred, nonce), expected);
-        assert_eq!(
-            split_shred_response(&expected.into()),
-            Some((shred.into(), nonce))
-        );
+        assert_eq!(split_shred_response(&expected.into()), Some((shred.into(), nonce)));
     }
     for case in list(&vectors, "ancestor_hashes_responses") {
-        let hash = |pair: &Value| {
-            (
-                Slot::new(pair[0].as_u64().unwrap()),
-                Hash::new_from_array(array(&pair[1])),
-            )
-        };
+        let hash = |pair: &Value| (Slot::new(pair[0].as_u64().unwrap()), Hash::new_from_array(array(&pair[1])));
         let answer = AncestorHashes {
             hashes: list(case, "hashes").iter().map(hash).collect(),
             nonce: case["nonce"].as_u64().unwrap() as u32,
@@ -137,22 +104,14 @@ fn responses_have_the_reference_bytes() {
     }
     let over = &vectors["ancestor_hashes_over_the_limit"];
     let many = over["count"].as_u64().unwrap() as usize;
-    let answer = AncestorHashes {
-        hashes: vec![(Slot::new(1), Hash::default()); many],
-        nonce: 1,
-    };
-    assert_eq!(
-        AncestorHashes::decode(&answer.encode()).is_some(),
-        over["accepted"].as_bool().unwrap()
-    );
+    let answer = AncestorHashes { hashes: vec![(Slot::new(1), Hash::default()); many], nonce: 1 };
+    assert_eq!(AncestorHashes::decode(&answer.encode()).is_some(), over["accepted"].as_bool().unwrap());
 }
 
 /// The response that a case names, rebuilt from the shred responses: only the header's fields matter.
 fn described(response: &str, shreds: &[Value]) -> Vec<u8> {
     let shred = |index: u64| {
-        let found = shreds
-            .iter()
-            .find(|shred| shred["index"].as_u64() == Some(index));
+        let found = shreds.iter().find(|shred| shred["index"].as_u64() == Some(index));
         bytes(&found.expect("the shred is among the responses")["shred"])
     };
     if let Some(length) = response.strip_prefix("data shred cut to ") {
@@ -161,11 +120,7 @@ fn described(response: &str, shreds: &[Value]) -> Vec<u8> {
         cut.truncate(length);
         return cut;
     }
-    let number: u32 = response
-        .split_whitespace()
-        .nth(2)
-        .and_then(|word| word.parse().ok())
-        .expect(response);
+    let number: u32 = response.split_whitespace().nth(2).and_then(|word| word.parse().ok()).expect(response);
     let mut whole = shred(0);
     whole[73..77].copy_from_slice(&number.to_le_bytes());
     whole
@@ -178,22 +133,11 @@ fn a_response_matches_a_request_when_the_reference_says_so() {
     for case in list(&vectors, "response_matching") {
         let text = case["request"].as_str().unwrap();
         let (kind, rest) = text.split_once('(').unwrap();
-        let mut numbers = rest
-            .trim_end_matches(')')
-            .split(", ")
-            .map(|number| number.parse().unwrap());
+        let mut numbers = rest.trim_end_matches(')').split(", ").map(|number| number.parse().unwrap());
         let ask = ask(kind, numbers.next().unwrap(), numbers.next());
         let response = described(case["response"].as_str().unwrap(), shreds);
-        assert_eq!(
-            ask.answered_by(&response),
-            case["matches"].as_bool().unwrap(),
-            "{case}"
-        );
-        assert_eq!(
-            u64::from(ask.answers()),
-            case["expected_responses"].as_u64().unwrap(),
-            "{case}"
-        );
+        assert_eq!(ask.answered_by(&response), case["matches"].as_bool().unwrap(), "{case}");
+        assert_eq!(u64::from(ask.answers()), case["expected_responses"].as_u64().unwrap(), "{case}");
     }
 }
 
@@ -204,8 +148,7 @@ fn every_datagram_is_judged_as_the_reference_judges_it() {
     let now = vectors["judged_at"].as_u64().unwrap();
     for case in list(&vectors, "judged") {
         let bytes = bytes(&case["bytes"]);
-        let verdict = match Packet::decode(&bytes).and_then(|packet| packet.check(&bytes, &me, now))
-        {
+        let verdict = match Packet::decode(&bytes).and_then(|packet| packet.check(&bytes, &me, now)) {
             Ok(()) => "accepted",
             Err(RequestFault::TooShort) => "too_short",
             Err(RequestFault::Malformed) => "malformed",

@@ -7,8 +7,7 @@ use sundog_turbine::{Codec, FecSet, RecoverError, Shredder};
 use sundog_types::{
     Hash, Pubkey, ShredIndex, Signature, Slot,
     shred::{
-        DropReason, FilterContext, Gate, Gates, Kind, Shred, ShredError, Signed, View, filter,
-        merkle, signature_holds,
+        DropReason, FilterContext, Gate, Gates, Kind, Shred, ShredError, Signed, View, filter, merkle, signature_holds,
     },
     sign::Sign as _,
 };
@@ -26,23 +25,15 @@ fn shred_case(case: &Value) -> Vec<FecSet> {
     let tick = u8::try_from(number(case, "reference_tick")).expect("u8");
     let last = case["is_last_in_slot"].as_bool().expect("bool");
     let batch = base64(&case["entries"]);
-    assert_eq!(
-        Shredder::sets_for(batch.len(), last),
-        list(case, "fec_sets").len()
-    );
-    let sets = shredder
-        .shred(&batch, tick, last, &signer(&case["leader"]))
-        .expect("room");
+    assert_eq!(Shredder::sets_for(batch.len(), last), list(case, "fec_sets").len());
+    let sets = shredder.shred(&batch, tick, last, &signer(&case["leader"])).expect("room");
     let next = Hash::new_from_array(array(&case["next_chained_merkle_root"]));
     assert_eq!(shredder.chained_root(), next, "{}", text(case, "name"));
     sets
 }
 
 fn case_named<'a>(vectors: &'a Value, name: &Value) -> &'a Value {
-    list(vectors, "cases")
-        .iter()
-        .find(|case| case["name"] == *name)
-        .expect("a case")
+    list(vectors, "cases").iter().find(|case| case["name"] == *name).expect("a case")
 }
 
 #[test]
@@ -54,30 +45,16 @@ fn entries_are_shredded_byte_for_byte() {
         let mut offset = 0;
         for shred in made {
             let size = shred.payload().len();
-            assert_eq!(
-                shred.payload()[..],
-                expected[offset..offset + size],
-                "{name} {:?}",
-                shred.id()
-            );
+            assert_eq!(shred.payload()[..], expected[offset..offset + size], "{name} {:?}", shred.id());
             offset += size;
         }
         assert_eq!(offset, expected.len(), "{name}");
         for (set, expected) in sets.iter().zip(list(case, "fec_sets")) {
-            assert_eq!(
-                set.root,
-                Hash::new_from_array(array(&expected["merkle_root"])),
-                "{name}"
-            );
+            assert_eq!(set.root, Hash::new_from_array(array(&expected["merkle_root"])), "{name}");
             assert_eq!(set.data.len() as u64, number(expected, "num_data"));
             assert_eq!(set.code.len() as u64, number(expected, "num_code"));
             let signature = Signature::from(array::<64>(&expected["leader_signature"]));
-            assert!(
-                set.data
-                    .iter()
-                    .chain(&set.code)
-                    .all(|s| s.signature() == signature)
-            );
+            assert!(set.data.iter().chain(&set.code).all(|s| s.signature() == signature));
         }
     }
 }
@@ -91,17 +68,12 @@ fn shreds_of_the_reference_parse_verify_and_show_their_fields() {
             let mut offset = number(set, "offset_in_file") as usize;
             for place in 0..64 {
                 let size = if place < 32 { 1_203 } else { 1_228 };
-                let shred = Shred::raw(bytes.slice(offset..offset + size))
-                    .parse()
-                    .expect("parses");
+                let shred = Shred::raw(bytes.slice(offset..offset + size)).parse().expect("parses");
                 let shred = shred.verify(&leader, signature_holds).expect("is signed");
                 offset += size;
                 assert_eq!(shred.leaf_index(), place);
                 assert_eq!(shred.slot().get(), number(case, "slot"));
-                assert_eq!(
-                    u64::from(shred.fec_set_index().get()),
-                    number(set, "fec_set_index")
-                );
+                assert_eq!(u64::from(shred.fec_set_index().get()), number(set, "fec_set_index"));
                 assert_eq!(shred.resigned(), set["resigned"].as_bool().expect("bool"));
                 let chained = Hash::new_from_array(array(&set["chained_merkle_root"]));
                 assert_eq!(shred.chained_merkle_root(), chained);
@@ -124,16 +96,10 @@ fn lost_shreds_come_back_byte_for_byte_or_not_at_all() {
         let what = text(attempt, "what");
         let sets = shred_case(case_named(&vectors, &attempt["case"]));
         let wanted = number(attempt, "fec_set_index");
-        let set = sets
-            .iter()
-            .find(|set| u64::from(set.data[0].fec_set_index().get()) == wanted)
-            .expect("the set");
+        let set = sets.iter().find(|set| u64::from(set.data[0].fec_set_index().get()) == wanted).expect("the set");
         let all = set.data.iter().chain(&set.code).collect::<Vec<_>>();
         let present = crate::vectors::indexes(&attempt["present_erasure_shards"]);
-        let given = present
-            .iter()
-            .map(|place| all[*place].clone())
-            .collect::<Vec<_>>();
+        let given = present.iter().map(|place| all[*place].clone()).collect::<Vec<_>>();
         let result = codec.recover(&given);
         let Some(expected) = attempt["result"]["recovered"].as_array() else {
             let refused = matches!(result, Err(RecoverError::TooFew(31) | RecoverError::NoCode));
@@ -141,9 +107,7 @@ fn lost_shreds_come_back_byte_for_byte_or_not_at_all() {
             continue;
         };
         let recovered = result.unwrap_or_else(|error| panic!("{what}: {error}"));
-        let ids = recovered
-            .iter()
-            .map(|shred| serde_json::json!([shred.kind().to_string(), shred.index().get()]));
+        let ids = recovered.iter().map(|shred| serde_json::json!([shred.kind().to_string(), shred.index().get()]));
         assert_eq!(ids.collect::<Vec<_>>(), *expected, "{what}");
         for shred in &recovered {
             assert_eq!(shred.payload(), all[shred.leaf_index()].payload(), "{what}");
@@ -157,11 +121,7 @@ fn a_retransmitter_signs_where_the_variant_has_room() {
     for sample in list(&vectors, "retransmitter_signature") {
         let sets = shred_case(case_named(&vectors, &sample["case"]));
         let of_kind = |set: &FecSet| {
-            if sample["type"] == "data" {
-                set.data.clone()
-            } else {
-                set.code.clone()
-            }
+            if sample["type"] == "data" { set.data.clone() } else { set.code.clone() }
         };
         let shred = sets
             .iter()
@@ -179,19 +139,12 @@ fn a_retransmitter_signs_where_the_variant_has_room() {
             continue;
         };
         let zero = Some(before.retransmitter_signature() == Some(Signature::default()));
-        assert_eq!(
-            zero,
-            sample["leader_left_retransmitter_signature_zero"].as_bool()
-        );
+        assert_eq!(zero, sample["leader_left_retransmitter_signature_zero"].as_bool());
         let expected = Signature::from(array::<64>(&sample["result"]["signature"]));
         assert_eq!(after.retransmitter_signature(), Some(expected));
         assert_eq!(after.variant().retransmitter_range().start as u64, offset);
         let root = after.merkle_root();
-        assert!(signature_holds(
-            &retransmitter.identity(),
-            root.as_ref(),
-            &expected
-        ));
+        assert!(signature_holds(&retransmitter.identity(), root.as_ref(), &expected));
     }
 }
 
@@ -231,16 +184,13 @@ fn class_in_reference(error: ShredError) -> &'static [&'static str] {
 
 fn discard(datagram: &[u8], context: &FilterContext) -> Value {
     let verdict = View::read(datagram).and_then(|view| filter(view, context));
-    verdict.err().map_or(Value::Bool(false), |why| {
-        name_in_reference(why, datagram).into()
-    })
+    verdict.err().map_or(Value::Bool(false), |why| name_in_reference(why, datagram).into())
 }
 
 /// Whether the signature holds, of bytes that need not parse.
 fn leader_signed(datagram: &[u8], leader: &Pubkey) -> bool {
     View::read(datagram).is_ok_and(|view| {
-        merkle::root_of(view)
-            .is_some_and(|root| signature_holds(leader, root.as_ref(), &view.signature()))
+        merkle::root_of(view).is_some_and(|root| signature_holds(leader, root.as_ref(), &view.signature()))
     })
 }
 
@@ -251,9 +201,7 @@ fn datagrams_are_judged_as_the_reference_judges_them() {
         let what = format!("{}: {}", text(sample, "case"), text(sample, "what"));
         let datagram = Bytes::from(base64(&sample["bytes"]));
         let leader = Pubkey::new_from_array(array(&sample["leader"]));
-        let fixed = Gates::NONE
-            .with(Gate::FixedFecSet)
-            .with(Gate::DataCompleteAtEnd);
+        let fixed = Gates::NONE.with(Gate::FixedFecSet).with(Gate::DataCompleteAtEnd);
         let context = |gates| FilterContext {
             root: Slot::new(number(sample, "root")),
             max_slot: Slot::new(number(sample, "max_slot")),
@@ -261,35 +209,20 @@ fn datagrams_are_judged_as_the_reference_judges_them() {
             gates,
         };
         let verdict = &sample["verdict"];
-        let (gated, ungated) = (
-            discard(&datagram, &context(fixed)),
-            discard(&datagram, &context(Gates::NONE)),
-        );
+        let (gated, ungated) = (discard(&datagram, &context(fixed)), discard(&datagram, &context(Gates::NONE)));
         assert_eq!(gated, verdict["ingest_discard"], "{what}");
-        assert_eq!(
-            ungated, verdict["ingest_discard_without_fixed_fec_gates"],
-            "{what}"
-        );
-        assert_eq!(
-            leader_signed(&datagram, &leader),
-            verdict["leader_signature"],
-            "{what}"
-        );
+        assert_eq!(ungated, verdict["ingest_discard_without_fixed_fec_gates"], "{what}");
+        assert_eq!(leader_signed(&datagram, &leader), verdict["leader_signature"], "{what}");
         let parsed = Shred::raw(datagram).parse();
         match (&parsed, verdict["parse"]["error"].as_str()) {
             (Ok(_), None) => {}
             (Err(error), Some(text)) => {
                 let class = class_in_reference(*error);
-                assert!(
-                    class.iter().any(|c| text.starts_with(c)),
-                    "{what}: {error} is not {text}"
-                );
+                assert!(class.iter().any(|c| text.starts_with(c)), "{what}: {error} is not {text}");
             }
             _ => panic!("{what}: {parsed:?} is not {}", verdict["parse"]),
         }
-        let signed = parsed
-            .and_then(|shred| shred.verify(&leader, signature_holds))
-            .is_ok();
+        let signed = parsed.and_then(|shred| shred.verify(&leader, signature_holds)).is_ok();
         let accepted = signed && gated == Value::Bool(false);
         assert_eq!(accepted, sample["expect"] == "accepted", "{what}");
     }
@@ -299,26 +232,14 @@ fn datagrams_are_judged_as_the_reference_judges_them() {
 fn a_range_without_data_bytes_is_a_batch_of_no_entries() {
     let vectors = family("shreds.json");
     let length = number(&vectors["empty_range_deshreds_to"], "length");
-    assert!(
-        length > 8,
-        "the reference reads zeros, of which the first eight count the entries"
-    );
+    assert!(length > 8, "the reference reads zeros, of which the first eight count the entries");
     let signer = signer(&list(&vectors, "cases")[0]["leader"]);
-    let mut shredder =
-        Shredder::new(Slot::new(9), Slot::new(8), 1, Hash::default()).expect("parent");
+    let mut shredder = Shredder::new(Slot::new(9), Slot::new(8), 1, Hash::default()).expect("parent");
     let sets = shredder.shred(&[], 64, true, &signer).expect("room");
-    let batch = sets
-        .iter()
-        .flat_map(|set| &set.data)
-        .flat_map(Shred::<Signed>::data)
-        .count();
+    let batch = sets.iter().flat_map(|set| &set.data).flat_map(Shred::<Signed>::data).count();
     assert_eq!(batch, 0);
     let zeros = vec![0; length as usize];
     for bytes in [&[][..], &zeros] {
-        assert!(
-            sundog_types::entry::decode_batch(bytes)
-                .expect("decodes")
-                .is_empty()
-        );
+        assert!(sundog_types::entry::decode_batch(bytes).expect("decodes").is_empty());
     }
 }

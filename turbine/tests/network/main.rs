@@ -4,9 +4,7 @@ mod world;
 
 use bytes::Bytes;
 use std::{sync::Arc, time::Duration};
-use sundog_turbine::{
-    DropReason, Effect, Input, ShredSource as _, Shredder, Status, Turbine, TurbineConfig,
-};
+use sundog_turbine::{DropReason, Effect, Input, ShredSource as _, Shredder, Status, Turbine, TurbineConfig};
 use sundog_types::{
     Hash, Machine as _, Slot,
     shred::{DropReason as ShredDrop, Shred},
@@ -30,10 +28,7 @@ fn lead(world: &mut World, from: u64, to: u64) {
         world.tip(slot(number));
         if world.nodes[world.leader(slot(number))].alive {
             let parent = (0..number).rev().find(|parent| {
-                *parent == 0
-                    || world.nodes[world.leader(slot(number))]
-                        .complete
-                        .contains_key(&slot(*parent))
+                *parent == 0 || world.nodes[world.leader(slot(number))].complete.contains_key(&slot(*parent))
             });
             world.lead(slot(number), slot(parent.unwrap()), 3);
         }
@@ -52,11 +47,7 @@ fn check_agreement(world: &World, from: u64, to: u64) {
         assert!(block_id.is_some());
         for node in world.nodes.iter().filter(|node| node.alive) {
             assert_eq!(node.complete.get(&number), Some(block_id), "slot {number}");
-            assert_eq!(
-                node.data.get(&number),
-                leader.data.get(&number),
-                "slot {number}"
-            );
+            assert_eq!(node.data.get(&number), leader.data.get(&number), "slot {number}");
         }
     }
 }
@@ -65,31 +56,16 @@ fn check_agreement(world: &World, from: u64, to: u64) {
 fn every_block_arrives_over_a_network_that_loses_a_third() {
     for seed in 0..3 {
         let mut world = World::new(seed, &FOUR, config());
-        world.weather = Weather {
-            shreds_lost: 35,
-            repair_lost: 20,
-            hidden: None,
-        };
+        world.weather = Weather { shreds_lost: 35, repair_lost: 20, hidden: None };
         lead(&mut world, 1, 12);
         world.tip(slot(14));
         world.run(Duration::from_secs(6));
         check_agreement(&world, 1, 12);
-        let recovered: u64 = world
-            .nodes
-            .iter()
-            .map(|node| node.turbine.metrics().recovered)
-            .sum();
-        let repaired: u64 = world
-            .nodes
-            .iter()
-            .map(|node| node.turbine.metrics().repaired)
-            .sum();
+        let recovered: u64 = world.nodes.iter().map(|node| node.turbine.metrics().recovered).sum();
+        let repaired: u64 = world.nodes.iter().map(|node| node.turbine.metrics().repaired).sum();
         assert!(recovered > 0 && repaired > 0);
         for node in &world.nodes {
-            assert!(
-                node.turbine.poll_timeout().is_none(),
-                "nothing is missing, nothing to do"
-            );
+            assert!(node.turbine.poll_timeout().is_none(), "nothing is missing, nothing to do");
             assert!(node.duplicate.is_empty() && node.dead.is_empty());
         }
     }
@@ -102,11 +78,7 @@ fn without_loss_no_shred_is_asked_for_or_passed_on_twice() {
     check_agreement(&world, 1, 8);
     for node in &world.nodes {
         assert_eq!(node.turbine.metrics().repair_requests, 0);
-        assert!(
-            node.retransmitted
-                .values()
-                .all(|times| *times <= world.nodes.len() as u32)
-        );
+        assert!(node.retransmitted.values().all(|times| *times <= world.nodes.len() as u32));
     }
 }
 
@@ -141,10 +113,7 @@ fn a_wanted_slot_is_fetched_with_its_ancestors() {
     world.nodes[away].alive = false;
     lead(&mut world, 1, 5);
     world.nodes[away].alive = true;
-    let last = (1..=5)
-        .rev()
-        .find(|number| world.leader(slot(*number)) != away)
-        .unwrap();
+    let last = (1..=5).rev().find(|number| world.leader(slot(*number)) != away).unwrap();
     world.input(away, Input::Wanted(vec![slot(last)]));
     world.run(Duration::from_secs(4));
     check_agreement(&world, 1, 5);
@@ -157,10 +126,7 @@ fn a_node_that_slept_for_hundreds_of_slots_catches_up() {
     for number in 1..=300 {
         world.tip(slot(number));
         if world.leader(slot(number)) != 3 {
-            let parent = (1..number)
-                .rev()
-                .find(|parent| world.leader(slot(*parent)) != 3)
-                .unwrap_or(0);
+            let parent = (1..number).rev().find(|parent| world.leader(slot(*parent)) != 3).unwrap_or(0);
             world.lead(slot(number), slot(parent), 1);
         }
         world.run(Duration::from_millis(100));
@@ -168,17 +134,10 @@ fn a_node_that_slept_for_hundreds_of_slots_catches_up() {
     world.nodes[3].alive = true;
     lead(&mut world, 301, 302);
     let mut seconds = 0;
-    while (1..=300)
-        .map(slot)
-        .any(|slot| world.leader(slot) != 3 && !world.nodes[3].complete.contains_key(&slot))
-    {
+    while (1..=300).map(slot).any(|slot| world.leader(slot) != 3 && !world.nodes[3].complete.contains_key(&slot)) {
         world.run(Duration::from_secs(1));
         seconds += 1;
-        assert!(
-            seconds < 20,
-            "{} slots in {seconds} s",
-            world.nodes[3].complete.len()
-        );
+        assert!(seconds < 20, "{} slots in {seconds} s", world.nodes[3].complete.len());
     }
     check_agreement(&world, 1, 300);
 }
@@ -187,11 +146,7 @@ fn a_node_that_slept_for_hundreds_of_slots_catches_up() {
 fn the_same_seed_makes_the_same_history() {
     let run = |seed| {
         let mut world = World::new(seed, &FOUR, config());
-        world.weather = Weather {
-            shreds_lost: 30,
-            repair_lost: 30,
-            hidden: None,
-        };
+        world.weather = Weather { shreds_lost: 30, repair_lost: 30, hidden: None };
         lead(&mut world, 1, 4);
         world.run(Duration::from_secs(2));
         world.trace()
@@ -210,9 +165,7 @@ fn a_restarted_node_gathers_from_its_ledger_without_sending_or_storing() {
         let shreds = world.nodes[2].shelf.of_slot(slot(number));
         let now = world.now;
         let mut out = Vec::new();
-        world.nodes[2]
-            .turbine
-            .handle(now, Input::Stored { shreds }, &mut out);
+        world.nodes[2].turbine.handle(now, Input::Stored { shreds }, &mut out);
         let mut batches = Vec::new();
         for effect in out {
             match effect {
@@ -225,10 +178,7 @@ fn a_restarted_node_gathers_from_its_ledger_without_sending_or_storing() {
             }
         }
         assert_eq!(Some(&batches), data.get(&slot(number)));
-        assert!(matches!(
-            world.nodes[2].turbine.slot_status(slot(number)),
-            Some(Status::Complete(Some(_)))
-        ));
+        assert!(matches!(world.nodes[2].turbine.slot_status(slot(number)), Some(Status::Complete(Some(_)))));
     }
 }
 
@@ -244,13 +194,7 @@ fn follower(seed: u8) -> (World, usize, Slot, Vec<Bytes>) {
 }
 
 fn receive(world: &mut World, node: usize, shred: &Bytes) {
-    world.input(
-        node,
-        Input::Shred {
-            bytes: shred.clone(),
-            peer: None,
-        },
-    );
+    world.input(node, Input::Shred { bytes: shred.clone(), peer: None });
 }
 
 fn dropped(world: &World, node: usize, why: DropReason) -> u64 {
@@ -260,20 +204,8 @@ fn dropped(world: &World, node: usize, why: DropReason) -> u64 {
 #[test]
 fn batches_come_out_as_they_went_in_whatever_the_order_of_shreds() {
     let (mut world, node, slot, _) = follower(19);
-    let batches: [Vec<u8>; 5] = [
-        vec![],
-        vec![1; 100],
-        vec![2; 70_000],
-        vec![],
-        vec![3; 60_000],
-    ];
-    let mut shredder = Shredder::new(
-        slot,
-        slot.previous().unwrap(),
-        SHRED_VERSION,
-        Hash::default(),
-    )
-    .unwrap();
+    let batches: [Vec<u8>; 5] = [vec![], vec![1; 100], vec![2; 70_000], vec![], vec![3; 60_000]];
+    let mut shredder = Shredder::new(slot, slot.previous().unwrap(), SHRED_VERSION, Hash::default()).unwrap();
     let signer = Arc::clone(&world.nodes[world.leader(slot)].identity);
     let mut shreds = Vec::new();
     for (number, batch) in batches.iter().enumerate() {
@@ -286,14 +218,8 @@ fn batches_come_out_as_they_went_in_whatever_the_order_of_shreds() {
         receive(&mut world, node, &shreds[number * 61 % shreds.len()]);
     }
     assert_eq!(world.nodes[node].data[&slot], batches);
-    assert_eq!(
-        world.nodes[node].complete[&slot],
-        Some(shredder.chained_root())
-    );
-    assert_eq!(
-        world.nodes[node].turbine.block_id(slot),
-        Some(shredder.chained_root())
-    );
+    assert_eq!(world.nodes[node].complete[&slot], Some(shredder.chained_root()));
+    assert_eq!(world.nodes[node].turbine.block_id(slot), Some(shredder.chained_root()));
 }
 
 #[test]
@@ -307,15 +233,9 @@ fn any_half_of_each_set_is_enough_and_one_signature_check() {
     assert!(world.nodes[node].complete.contains_key(&slot));
     let metrics = world.nodes[node].turbine.metrics();
     let sets = shreds.len() as u64 / 64;
-    assert_eq!(
-        (metrics.verifications, metrics.sets_recovered),
-        (sets, sets)
-    );
+    assert_eq!((metrics.verifications, metrics.sets_recovered), (sets, sets));
     assert_eq!(metrics.recovered, 32 * sets);
-    assert_eq!(
-        world.nodes[node].shelf.of_slot(slot).len() as u64,
-        32 * sets
-    );
+    assert_eq!(world.nodes[node].shelf.of_slot(slot).len() as u64, 32 * sets);
 }
 
 #[test]
@@ -326,23 +246,10 @@ fn a_shred_is_passed_on_and_stored_once_however_often_it_comes() {
             receive(&mut world, node, shred);
         }
     }
-    assert_eq!(
-        dropped(&world, node, DropReason::Seen),
-        2 * shreds.len() as u64
-    );
-    let received: u64 = world.nodes[node]
-        .turbine
-        .metrics()
-        .received_by_place
-        .iter()
-        .sum();
+    assert_eq!(dropped(&world, node, DropReason::Seen), 2 * shreds.len() as u64);
+    let received: u64 = world.nodes[node].turbine.metrics().received_by_place.iter().sum();
     assert_eq!(received, shreds.len() as u64);
-    assert!(
-        world.nodes[node]
-            .retransmitted
-            .values()
-            .all(|times| *times <= 2)
-    );
+    assert!(world.nodes[node].retransmitted.values().all(|times| *times <= 2));
 }
 
 #[test]
@@ -354,15 +261,11 @@ fn a_resigned_shred_is_stored_and_passed_on_with_this_nodes_signature() {
     let last = world.nodes[node].shelf.highest_data_shred(slot).unwrap();
     let last = Shred::raw(last).parse().unwrap();
     let root = last.merkle_root().unwrap();
-    let expected = world.nodes[node]
-        .identity
-        .sign(SignRole::ShredRoot, root.as_ref());
+    let expected = world.nodes[node].identity.sign(SignRole::ShredRoot, root.as_ref());
     assert_eq!(last.retransmitter_signature(), Some(expected));
     let signed = |shred: &Bytes| {
         let shred = Shred::raw(shred.clone()).parse().unwrap();
-        shred
-            .retransmitter_signature()
-            .is_none_or(|signature| signature == expected)
+        shred.retransmitter_signature().is_none_or(|signature| signature == expected)
     };
     assert!(!world.nodes[node].retransmitted.is_empty());
     assert!(world.nodes[node].retransmitted.keys().all(signed));
@@ -388,11 +291,7 @@ fn two_versions_are_reported_once_and_both_passed_on_but_no_third() {
     let others: Vec<Vec<Bytes>> = (0..2)
         .map(|_| {
             let sets = world.block(slot, parent, 4);
-            sets[0]
-                .data
-                .iter()
-                .map(|shred| shred.payload().clone())
-                .collect()
+            sets[0].data.iter().map(|shred| shred.payload().clone()).collect()
         })
         .collect();
     receive(&mut world, node, &shreds[0]);
@@ -402,15 +301,7 @@ fn two_versions_are_reported_once_and_both_passed_on_but_no_third() {
     }
     assert_eq!(world.nodes[node].duplicate, [slot]);
     assert!(world.nodes[node].dead.contains(&slot));
-    assert_eq!(
-        world.nodes[node]
-            .turbine
-            .metrics()
-            .received_by_place
-            .iter()
-            .sum::<u64>(),
-        33
-    );
+    assert_eq!(world.nodes[node].turbine.metrics().received_by_place.iter().sum::<u64>(), 33);
     for shred in &others[1] {
         receive(&mut world, node, shred);
     }
@@ -428,32 +319,17 @@ fn unknown_epochs_own_slots_and_rooted_slots_are_dropped_by_name() {
     assert_eq!(dropped(&world, leader, DropReason::OwnSlot), 1);
     world.input(node, Input::Root(slot));
     receive(&mut world, node, &shreds[0]);
-    assert_eq!(
-        world.nodes[node].turbine.metrics().refused[ShredDrop::SlotRooted.index()],
-        1
-    );
+    assert_eq!(world.nodes[node].turbine.metrics().refused[ShredDrop::SlotRooted.index()], 1);
     let stranger = world::keypair(77);
     let shelf = Arc::new(world::Shelf::default());
     let mut turbine = Turbine::new(config(), stranger, shelf, [0; 32]);
-    turbine.handle(
-        world.now,
-        Input::Shred {
-            bytes: shreds[0].clone(),
-            peer: None,
-        },
-        &mut Vec::new(),
-    );
+    turbine.handle(world.now, Input::Shred { bytes: shreds[0].clone(), peer: None }, &mut Vec::new());
     assert_eq!(turbine.metrics().dropped(DropReason::UnknownEpoch), 1);
 }
 
 #[test]
 fn a_full_memory_gives_up_what_is_farthest_from_the_root() {
-    let small = TurbineConfig {
-        slots_max: 2,
-        sets_max: 2,
-        waiting_max: 4,
-        ..config()
-    };
+    let small = TurbineConfig { slots_max: 2, sets_max: 2, waiting_max: 4, ..config() };
     let mut world = World::new(26, &FOUR, small);
     let slots: Vec<Slot> = std::iter::successors(Some(world.slot_of(0, 10)), |last| {
         Some(
@@ -470,9 +346,7 @@ fn a_full_memory_gives_up_what_is_farthest_from_the_root() {
         .iter()
         .map(|slot| {
             let sets = world.block(*slot, slot.previous().unwrap(), 3);
-            sets.iter()
-                .map(|set| set.data[1].payload().clone())
-                .collect()
+            sets.iter().map(|set| set.data[1].payload().clone()).collect()
         })
         .collect();
     for number in [1, 2] {
@@ -494,10 +368,7 @@ fn a_full_memory_gives_up_what_is_farthest_from_the_root() {
 
 #[test]
 fn shreds_that_wait_for_verification_are_bounded() {
-    let small = TurbineConfig {
-        waiting_max: 4,
-        ..config()
-    };
+    let small = TurbineConfig { waiting_max: 4, ..config() };
     let mut world = World::new(27, &FOUR, small);
     let (near, far) = (world.slot_of(0, 10), world.slot_of(0, 100));
     world.tip(far);
@@ -506,14 +377,7 @@ fn shreds_that_wait_for_verification_are_bounded() {
     let now = world.now;
     let give = |world: &mut World, shred: &Bytes| {
         let mut out = Vec::new();
-        world.nodes[1].turbine.handle(
-            now,
-            Input::Shred {
-                bytes: shred.clone(),
-                peer: None,
-            },
-            &mut out,
-        );
+        world.nodes[1].turbine.handle(now, Input::Shred { bytes: shred.clone(), peer: None }, &mut out);
         out
     };
     let last = far_sets.last().unwrap();
@@ -523,10 +387,7 @@ fn shreds_that_wait_for_verification_are_bounded() {
     assert_eq!(world.nodes[1].turbine.metrics().waiting, 4);
     assert_eq!(dropped(&world, 1, DropReason::WaitingFull), 1);
     let asked = give(&mut world, near_sets[0].data[0].payload());
-    assert!(
-        matches!(asked[..], [Effect::Verify { .. }]),
-        "the nearer set pushes the farther out"
-    );
+    assert!(matches!(asked[..], [Effect::Verify { .. }]), "the nearer set pushes the farther out");
     assert_eq!(world.nodes[1].turbine.metrics().waiting, 1);
 }
 
@@ -553,24 +414,15 @@ fn a_response_counts_once_and_only_for_what_was_asked() {
     world.input(node, answer(&shreds[0], nonce.wrapping_add(1)));
     assert_eq!(dropped(&world, node, DropReason::UnknownNonce), 1);
     let later = world.slot_of(0, slot.get() + 4);
-    let wrong = world.block(later, later.previous().unwrap(), 1)[0].data[0]
-        .payload()
-        .clone();
+    let wrong = world.block(later, later.previous().unwrap(), 1)[0].data[0].payload().clone();
     world.input(node, answer(&wrong, nonce));
     assert_eq!(dropped(&world, node, DropReason::WrongAnswer), 1);
     for shred in &shreds[..12] {
         world.input(node, answer(shred, nonce));
     }
-    assert_eq!(
-        dropped(&world, node, DropReason::UnknownNonce),
-        2,
-        "eleven answers to an orphan request"
-    );
+    assert_eq!(dropped(&world, node, DropReason::UnknownNonce), 2, "eleven answers to an orphan request");
     assert_eq!(world.nodes[node].turbine.metrics().repaired, 11);
-    assert!(
-        world.nodes[node].retransmitted.is_empty(),
-        "repaired shreds are not passed on"
-    );
+    assert!(world.nodes[node].retransmitted.is_empty(), "repaired shreds are not passed on");
 }
 
 #[test]
@@ -588,11 +440,7 @@ fn no_bytes_make_the_machine_panic() {
             shreds[rng.gen_range(0..shreds.len())].to_vec()
         };
         for _ in 0..rng.gen_range(0..4) {
-            if let Some(place) = bytes
-                .len()
-                .checked_sub(1)
-                .map(|last| rng.gen_range(0..=last.min(100)))
-            {
+            if let Some(place) = bytes.len().checked_sub(1).map(|last| rng.gen_range(0..=last.min(100))) {
                 bytes[place] = rng.r#gen();
             }
         }

@@ -11,9 +11,7 @@ use std::{
     sync::{Arc, Mutex},
     time::Duration,
 };
-use sundog_turbine::{
-    Effect, EpochInfo, FecSet, Input, SendKind, ShredSource, Shredder, Turbine, TurbineConfig,
-};
+use sundog_turbine::{Effect, EpochInfo, FecSet, Input, SendKind, ShredSource, Shredder, Turbine, TurbineConfig};
 use sundog_types::{
     Epoch, Hash, Machine as _, Now, Pubkey, ShredIndex, Slot,
     peer::{Addresses, Peer, Version},
@@ -34,10 +32,7 @@ pub struct Shelf(Mutex<BTreeMap<(Slot, ShredIndex), Bytes>>);
 impl Shelf {
     pub fn of_slot(&self, slot: Slot) -> Vec<Bytes> {
         let shelf = self.0.lock().unwrap();
-        shelf
-            .range((slot, ShredIndex::ZERO)..(slot.next(), ShredIndex::ZERO))
-            .map(|(_, shred)| shred.clone())
-            .collect()
+        shelf.range((slot, ShredIndex::ZERO)..(slot.next(), ShredIndex::ZERO)).map(|(_, shred)| shred.clone()).collect()
     }
 }
 
@@ -105,11 +100,7 @@ pub fn keypair(number: u8) -> Arc<Identity> {
 
 fn addresses(node: usize) -> Addresses {
     let port = |base: u16| Some(SocketAddr::from(([127, 0, 0, 1], base + node as u16)));
-    Addresses {
-        tvu: port(1_000),
-        serve_repair: port(3_000),
-        ..Addresses::default()
-    }
+    Addresses { tvu: port(1_000), serve_repair: port(3_000), ..Addresses::default() }
 }
 
 fn repair_socket(node: usize) -> SocketAddr {
@@ -126,25 +117,14 @@ impl World {
         let mut by_vote_account = BTreeMap::new();
         for (number, stake) in stakes.iter().enumerate() {
             let node = keypair(number as u8).identity();
-            let vote = VoteStake {
-                node,
-                authorized_voter: node,
-                stake: *stake,
-            };
+            let vote = VoteStake { node, authorized_voter: node, stake: *stake };
             by_vote_account.insert(Pubkey::from([100 + number as u8; 32]), vote);
         }
         let stakes_map = Arc::new(EpochStakes { by_vote_account });
-        let schedule = Arc::new(LeaderSchedule::new(
-            Epoch::ZERO,
-            SLOTS_PER_EPOCH,
-            &stakes_map,
-        ));
+        let schedule = Arc::new(LeaderSchedule::new(Epoch::ZERO, SLOTS_PER_EPOCH, &stakes_map));
         let mut world = Self {
             nodes: Vec::new(),
-            now: Now {
-                mono_us: 1_000_000,
-                unix_ms: 1_700_000_000_000,
-            },
+            now: Now { mono_us: 1_000_000, unix_ms: 1_700_000_000_000 },
             weather: Weather::default(),
             queue: BTreeMap::new(),
             sent: 0,
@@ -217,18 +197,12 @@ impl World {
 
     pub fn leader(&self, slot: Slot) -> usize {
         let leader = self.schedule.leader_at(slot.get());
-        self.nodes
-            .iter()
-            .position(|node| node.key() == leader)
-            .unwrap()
+        self.nodes.iter().position(|node| node.key() == leader).unwrap()
     }
 
     /// The first slot after `after` that the node leads.
     pub fn slot_of(&self, number: usize, after: u64) -> Slot {
-        (after + 1..)
-            .map(Slot::new)
-            .find(|slot| self.leader(*slot) == number)
-            .unwrap()
+        (after + 1..).map(Slot::new).find(|slot| self.leader(*slot) == number).unwrap()
     }
 
     /// A block of `batches` random batches, as FEC sets.
@@ -237,15 +211,9 @@ impl World {
         let signer = Arc::clone(&self.nodes[self.leader(slot)].identity);
         let mut sets = Vec::new();
         for batch in 0..batches {
-            let bytes: Vec<u8> = (0..self.rng.gen_range(0..40_000))
-                .map(|_| self.rng.r#gen())
-                .collect();
+            let bytes: Vec<u8> = (0..self.rng.gen_range(0..40_000)).map(|_| self.rng.r#gen()).collect();
             let tick = (batch * 64 / batches) as u8;
-            sets.extend(
-                shredder
-                    .shred(&bytes, tick, batch + 1 == batches, &*signer)
-                    .unwrap(),
-            );
+            sets.extend(shredder.shred(&bytes, tick, batch + 1 == batches, &*signer).unwrap());
         }
         self.last_root = shredder.chained_root();
         sets
@@ -278,10 +246,7 @@ impl World {
         }
         self.sent += 1;
         let jitter = self.rng.gen_range(0..LATENCY_US);
-        self.queue.insert(
-            (self.now.mono_us + LATENCY_US + jitter, self.sent),
-            (to, input),
-        );
+        self.queue.insert((self.now.mono_us + LATENCY_US + jitter, self.sent), (to, input));
     }
 
     fn perform(&mut self, number: usize, effects: Vec<Effect>) {
@@ -290,42 +255,22 @@ impl World {
             let node = &mut self.nodes[number];
             match effect {
                 Effect::Verify { id, items } => {
-                    let valid = items
-                        .iter()
-                        .map(sundog_turbine::VerifyItem::check)
-                        .collect();
+                    let valid = items.iter().map(sundog_turbine::VerifyItem::check).collect();
                     self.input(number, Input::Verified { id, valid });
                 }
-                Effect::Send {
-                    addresses,
-                    shred,
-                    kind,
-                    ..
-                } => {
+                Effect::Send { addresses, shred, kind, .. } => {
                     if kind != SendKind::Broadcast {
                         *node.retransmitted.entry(shred.clone()).or_default() += 1;
                     }
                     let slot = u64::from_le_bytes(shred[65..73].try_into().unwrap());
                     let lost = self.rng.gen_range(0..100) < self.weather.shreds_lost;
                     if !lost && self.weather.hidden != Some(Slot::new(slot)) {
-                        self.deliver(
-                            node_at(addresses.tvu.unwrap()),
-                            Input::Shred {
-                                bytes: shred,
-                                peer: None,
-                            },
-                        );
+                        self.deliver(node_at(addresses.tvu.unwrap()), Input::Shred { bytes: shred, peer: None });
                     }
                 }
                 Effect::SendRepair { to, bytes, .. } => {
                     if self.rng.gen_range(0..100) >= self.weather.repair_lost {
-                        self.deliver(
-                            node_at(to),
-                            Input::RepairRequest {
-                                from: repair_socket(number),
-                                bytes,
-                            },
-                        );
+                        self.deliver(node_at(to), Input::RepairRequest { from: repair_socket(number), bytes });
                     }
                 }
                 Effect::SendServed { to, bytes, .. } => {
@@ -337,18 +282,14 @@ impl World {
                 Effect::Store { shreds } => {
                     let mut shelf = node.shelf.0.lock().unwrap();
                     for shred in shreds.iter().filter(|shred| shred.kind() == Kind::Data) {
-                        let before =
-                            shelf.insert((shred.slot(), shred.index()), shred.payload().clone());
+                        let before = shelf.insert((shred.slot(), shred.index()), shred.payload().clone());
                         assert!(before.is_none(), "stored once");
                     }
                 }
                 Effect::SlotStarted { .. } => {}
                 Effect::Data { slot, batch, .. } => node.data.entry(slot).or_default().push(batch),
                 Effect::Complete { slot, block_id, .. } => {
-                    assert!(
-                        node.complete.insert(slot, block_id).is_none(),
-                        "complete once"
-                    );
+                    assert!(node.complete.insert(slot, block_id).is_none(), "complete once");
                 }
                 Effect::Dead { slot, .. } => assert!(node.dead.insert(slot), "dead once"),
                 Effect::Duplicate { slot, .. } => node.duplicate.push(slot),
@@ -362,19 +303,12 @@ impl World {
         loop {
             let arrival = self.queue.first_key_value().map(|((at, _), _)| *at);
             let alive = self.nodes.iter().enumerate().filter(|(_, node)| node.alive);
-            let timer = alive
-                .filter_map(|(number, node)| Some((node.turbine.poll_timeout()?.mono_us, number)))
-                .min();
-            let next = [arrival, timer.map(|(at, _)| at)]
-                .into_iter()
-                .flatten()
-                .min();
+            let timer = alive.filter_map(|(number, node)| Some((node.turbine.poll_timeout()?.mono_us, number))).min();
+            let next = [arrival, timer.map(|(at, _)| at)].into_iter().flatten().min();
             let Some(next) = next.filter(|next| *next <= end.mono_us) else {
                 break;
             };
-            self.now = self
-                .now
-                .after(Duration::from_micros(next.saturating_sub(self.now.mono_us)));
+            self.now = self.now.after(Duration::from_micros(next.saturating_sub(self.now.mono_us)));
             if arrival == Some(next) {
                 let (_, (to, input)) = self.queue.pop_first().unwrap();
                 if self.nodes[to].alive {
@@ -382,9 +316,7 @@ impl World {
                 }
             } else if let Some((_, number)) = timer {
                 let mut out = Vec::new();
-                self.nodes[number]
-                    .turbine
-                    .handle_timeout(self.now, &mut out);
+                self.nodes[number].turbine.handle_timeout(self.now, &mut out);
                 self.perform(number, out);
             }
         }

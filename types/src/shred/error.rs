@@ -40,9 +40,7 @@ pub enum ShredError {
         slot: Slot,
     },
     /// The variant has no place for a retransmitter's signature.
-    #[error(
-        "only shreds of a block's last set carry a retransmitter's signature; pass it on as it is"
-    )]
+    #[error("only shreds of a block's last set carry a retransmitter's signature; pass it on as it is")]
     NotResigned,
 }
 

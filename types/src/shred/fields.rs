@@ -153,9 +153,7 @@ impl<S: sealed::State> Shred<S> {
     /// Never: parsing refuses a shred before its set.
     #[must_use]
     pub fn leaf_index(&self) -> usize {
-        self.view()
-            .leaf_index()
-            .expect("parsing refuses a shred before its set")
+        self.view().leaf_index().expect("parsing refuses a shred before its set")
     }
 
     /// The Merkle root of the FEC set before.
@@ -187,7 +185,6 @@ impl<S: sealed::State> Shred<S> {
     #[must_use]
     pub fn differs_from<T: sealed::State>(&self, other: &Shred<T>) -> bool {
         let (ours, theirs) = (self.variant(), other.variant());
-        self.payload[..ours.retransmitter_range().start]
-            != other.payload[..theirs.retransmitter_range().start]
+        self.payload[..ours.retransmitter_range().start] != other.payload[..theirs.retransmitter_range().start]
     }
 }

@@ -61,10 +61,7 @@ impl Gates {
     #[must_use]
     pub fn at(epoch: Epoch, activated: impl Fn(Gate) -> Option<Epoch>) -> Self {
         let holds = |gate: &Gate| activated(*gate).is_some_and(|since| since < epoch);
-        Gate::ALL
-            .into_iter()
-            .filter(holds)
-            .fold(Self::NONE, Self::with)
+        Gate::ALL.into_iter().filter(holds).fold(Self::NONE, Self::with)
     }
 
     /// All gates on since genesis, as on a development cluster.
@@ -101,9 +98,6 @@ mod tests {
     fn a_gate_is_closed_in_the_epoch_that_switches_it_on() {
         let activated = |gate| (gate == Gate::FixedFecSet).then_some(Epoch::new(7));
         assert_eq!(Gates::at(Epoch::new(7), activated), Gates::NONE);
-        assert_eq!(
-            Gates::at(Epoch::new(8), activated),
-            Gates::NONE.with(Gate::FixedFecSet)
-        );
+        assert_eq!(Gates::at(Epoch::new(8), activated), Gates::NONE.with(Gate::FixedFecSet));
     }
 }

@@ -34,11 +34,7 @@ pub fn root_of(shred: View<'_>) -> Option<Hash> {
     }
     let mut top = leaf(shred);
     for sibling in shred.bytes()[shred.variant().proof_range()].chunks_exact(PROOF_ENTRY_SIZE) {
-        top = if place.is_multiple_of(2) {
-            node(top.as_ref(), sibling)
-        } else {
-            node(sibling, top.as_ref())
-        };
+        top = if place.is_multiple_of(2) { node(top.as_ref(), sibling) } else { node(sibling, top.as_ref()) };
         place >>= 1;
     }
     Some(top)
@@ -68,10 +64,7 @@ impl Tree {
             }
             level = end..nodes.len();
         }
-        Self {
-            nodes,
-            leaves: count,
-        }
+        Self { nodes, leaves: count }
     }
 
     pub(super) fn root(&self) -> Hash {
@@ -87,18 +80,13 @@ impl Tree {
         let mut entries = into.chunks_exact_mut(PROOF_ENTRY_SIZE);
         while width > 1 {
             let sibling = base + (place ^ 1).min(width - 1);
-            let entry = entries
-                .next()
-                .expect("a proof is as long as its tree is high");
+            let entry = entries.next().expect("a proof is as long as its tree is high");
             entry.copy_from_slice(&self.nodes[sibling].as_ref()[..PROOF_ENTRY_SIZE]);
             base += width;
             width = width.div_ceil(2);
             place >>= 1;
         }
-        assert!(
-            entries.next().is_none(),
-            "a proof is as long as its tree is high"
-        );
+        assert!(entries.next().is_none(), "a proof is as long as its tree is high");
     }
 }
 
@@ -127,11 +115,7 @@ mod tests {
             for leaf in 0..count {
                 let mut proof = vec![0; height * PROOF_ENTRY_SIZE];
                 tree.write_proof(leaf, &mut proof);
-                assert_eq!(
-                    climb(&tree, leaf, &proof),
-                    tree.root(),
-                    "leaf {leaf} of {count}"
-                );
+                assert_eq!(climb(&tree, leaf, &proof), tree.root(), "leaf {leaf} of {count}");
             }
         }
     }

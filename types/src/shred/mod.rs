@@ -129,10 +129,7 @@ impl Shred<Raw> {
     /// A datagram, or what of one may be a shred.
     #[must_use]
     pub fn raw(payload: Bytes) -> Self {
-        Self {
-            payload,
-            state: Raw(()),
-        }
+        Self { payload, state: Raw(()) }
     }
 
     /// Checks all that can be seen without hashing (reference 3.2 to 3.4, 3.8, 3.12). Bytes after the shred are cut.
@@ -151,13 +148,7 @@ impl Shred<Raw> {
         }
         let variant = view.variant();
         self.payload.truncate(variant.size());
-        Ok(Shred {
-            payload: self.payload,
-            state: Parsed {
-                variant,
-                root: OnceLock::new(),
-            },
-        })
+        Ok(Shred { payload: self.payload, state: Parsed { variant, root: OnceLock::new() } })
     }
 }
 
@@ -175,9 +166,7 @@ fn check_data(view: View<'_>) -> Result<(), ShredError> {
     if !view.parent().is_some_and(parent_fits) {
         return Err(ShredError::Parent(slot));
     }
-    view.leaf_index()
-        .map(|_| ())
-        .ok_or(ShredError::Place(Kind::Data))
+    view.leaf_index().map(|_| ()).ok_or(ShredError::Place(Kind::Data))
 }
 
 fn check_code(view: View<'_>) -> Result<(), ShredError> {
@@ -190,11 +179,7 @@ fn check_code(view: View<'_>) -> Result<(), ShredError> {
     let whole = fits(last(view.fec_set_index().get(), view.num_data()))
         && fits(first_code.and_then(|first| last(first, view.num_code())))
         && view.position() < view.num_code();
-    if whole {
-        Ok(())
-    } else {
-        Err(ShredError::Place(Kind::Code))
-    }
+    if whole { Ok(()) } else { Err(ShredError::Place(Kind::Code)) }
 }
 
 impl Shred<Parsed> {
@@ -203,10 +188,7 @@ impl Shred<Parsed> {
     /// # Errors
     /// [`ShredError::Proof`] if the proof is too short for the shred's place.
     pub fn merkle_root(&self) -> Result<Hash, ShredError> {
-        self.state
-            .root
-            .get_or_init(|| merkle::root_of(self.view()))
-            .ok_or(ShredError::Proof)
+        self.state.root.get_or_init(|| merkle::root_of(self.view())).ok_or(ShredError::Proof)
     }
 
     /// Checks the leader's signature with `check(signer, message, signature)`; [`signature_holds`] is the check to
@@ -223,10 +205,7 @@ impl Shred<Parsed> {
         if check(leader, root.as_ref(), &self.signature()) {
             Ok(self.sign_off(root))
         } else {
-            Err(ShredError::Signature {
-                leader: *leader,
-                slot: self.slot(),
-            })
+            Err(ShredError::Signature { leader: *leader, slot: self.slot() })
         }
     }
 
@@ -239,11 +218,7 @@ impl Shred<Parsed> {
             && self.fec_set_index() == verified.fec_set_index
             && self.signature() == verified.signature
             && self.merkle_root() == Ok(verified.root);
-        if same {
-            Ok(self.sign_off(verified.root))
-        } else {
-            Err(self)
-        }
+        if same { Ok(self.sign_off(verified.root)) } else { Err(self) }
     }
 
     /// Takes it as signed because it comes from this node's own ledger, where only signed shreds are put. Never use
@@ -257,13 +232,7 @@ impl Shred<Parsed> {
     }
 
     fn sign_off(self, root: Hash) -> Shred<Signed> {
-        Shred {
-            payload: self.payload,
-            state: Signed {
-                variant: self.state.variant,
-                root,
-            },
-        }
+        Shred { payload: self.payload, state: Signed { variant: self.state.variant, root } }
     }
 }
 
@@ -298,10 +267,7 @@ impl Shred<Signed> {
             Err(shared) => BytesMut::from(&shared[..]),
         };
         payload[self.state.variant.retransmitter_range()].copy_from_slice(signature.as_ref());
-        Ok(Self {
-            payload: payload.freeze(),
-            state: self.state,
-        })
+        Ok(Self { payload: payload.freeze(), state: self.state })
     }
 
     /// Signs as the node that passes it on (reference 3.14); a variant without that field stays as it is.
@@ -311,8 +277,7 @@ impl Shred<Signed> {
             return self;
         }
         let signature = signer.sign(SignRole::ShredRoot, self.state.root.as_ref());
-        self.set_retransmitter_signature(&signature)
-            .expect("it has the field")
+        self.set_retransmitter_signature(&signature).expect("it has the field")
     }
 }
 
@@ -332,27 +297,13 @@ mod tests {
     fn take(datagram: &[u8]) -> Result<Shred<Signed>, ShredError> {
         if let Ok(view) = View::read(datagram) {
             let gates = Gates::since_genesis(crate::Epoch::new(1));
-            let context = FilterContext {
-                root: Slot::ZERO,
-                max_slot: Slot::new(100),
-                shred_version: view.version(),
-                gates,
-            };
+            let context =
+                FilterContext { root: Slot::ZERO, max_slot: Slot::new(100), shred_version: view.version(), gates };
             let _ = filter(view, &context);
         }
         let shred = Shred::raw(Bytes::copy_from_slice(datagram)).parse()?;
-        let _ = (
-            shred.data(),
-            shred.proof(),
-            shred.erasure_shard(),
-            shred.parent(),
-            shred.id(),
-        );
-        let _ = (
-            shred.leaf_index(),
-            shred.retransmitter_signature(),
-            shred.data_bytes(),
-        );
+        let _ = (shred.data(), shred.proof(), shred.erasure_shard(), shred.parent(), shred.id());
+        let _ = (shred.leaf_index(), shred.retransmitter_signature(), shred.data_bytes());
         shred.verify(&leader(1).identity(), signature_holds)
     }
 
@@ -362,15 +313,10 @@ mod tests {
         let root = shreds[40].verified_root();
         for shred in &shreds {
             let parsed = Shred::raw(shred.payload().clone()).parse().expect("parses");
-            assert_eq!(
-                parsed.trust(&root).expect("same root").merkle_root(),
-                root.root()
-            );
+            assert_eq!(parsed.trust(&root).expect("same root").merkle_root(), root.root());
         }
         let other = seal::sign(unsigned(false, 8), &leader(1)).expect("a whole set");
-        let parsed = Shred::raw(other[0].payload().clone())
-            .parse()
-            .expect("parses");
+        let parsed = Shred::raw(other[0].payload().clone()).parse().expect("parses");
         assert!(parsed.trust(&root).is_err());
     }
 
@@ -379,9 +325,7 @@ mod tests {
         let shred = set(false).swap_remove(0);
         let parsed = Shred::raw(shred.into_payload()).parse().expect("parses");
         let other = leader(2).identity();
-        let error = parsed
-            .verify(&other, signature_holds)
-            .expect_err("another leader");
+        let error = parsed.verify(&other, signature_holds).expect_err("another leader");
         assert_eq!(DropReason::from(error), DropReason::BadSignature);
     }
 
@@ -402,11 +346,7 @@ mod tests {
         assert_eq!(shred.retransmitter_signature(), Some(Signature::default()));
         let signature = resigned.retransmitter_signature().expect("resigned");
         let root = shred.merkle_root();
-        assert!(signature_holds(
-            &leader(5).identity(),
-            root.as_ref(),
-            &signature
-        ));
+        assert!(signature_holds(&leader(5).identity(), root.as_ref(), &signature));
         assert!(!resigned.differs_from(&shred));
         assert!(take(resigned.payload()).is_ok());
     }
@@ -414,16 +354,8 @@ mod tests {
     #[test]
     fn reasons_have_distinct_names_and_their_place() {
         let names = DropReason::ALL.iter().map(|reason| reason.name());
-        assert_eq!(
-            names.collect::<std::collections::BTreeSet<_>>().len(),
-            DropReason::COUNT
-        );
-        assert!(
-            DropReason::ALL
-                .iter()
-                .enumerate()
-                .all(|(place, reason)| reason.index() == place)
-        );
+        assert_eq!(names.collect::<std::collections::BTreeSet<_>>().len(), DropReason::COUNT);
+        assert!(DropReason::ALL.iter().enumerate().all(|(place, reason)| reason.index() == place));
     }
 
     proptest! {

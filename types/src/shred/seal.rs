@@ -35,9 +35,7 @@ pub enum SealError {
     #[error("shred {0} of the set does not fit its place; give the set up, its leader is at fault")]
     Misplaced(usize),
     /// The tree over all shreds has another root than the signed one.
-    #[error(
-        "the set hashes to {found}, but {signed} was signed; give the set up, its leader is at fault"
-    )]
+    #[error("the set hashes to {found}, but {signed} was signed; give the set up, its leader is at fault")]
     Root {
         /// What the leader signed.
         signed: Hash,
@@ -61,21 +59,14 @@ pub fn sign(shreds: Vec<BytesMut>, signer: &dyn Sign) -> Result<Vec<Shred<Signed
 ///
 /// # Errors
 /// If the whole does not hash to the root that the leader signed, or a fresh shred is malformed.
-pub fn adopt(
-    parts: Vec<Part<'_>>,
-    verified: &VerifiedRoot,
-) -> Result<Vec<Shred<Signed>>, SealError> {
+pub fn adopt(parts: Vec<Part<'_>>, verified: &VerifiedRoot) -> Result<Vec<Shred<Signed>>, SealError> {
     let tree = tree_over(&parts)?;
     if tree.root() != verified.root() {
-        return Err(SealError::Root {
-            signed: verified.root(),
-            found: tree.root(),
-        });
+        return Err(SealError::Root { signed: verified.root(), found: tree.root() });
     }
     let shreds = fill(parts, &tree, &verified.signature())?;
-    let elsewhere = |shred: &Shred<Signed>| {
-        shred.slot() != verified.slot() || shred.fec_set_index() != verified.fec_set_index()
-    };
+    let elsewhere =
+        |shred: &Shred<Signed>| shred.slot() != verified.slot() || shred.fec_set_index() != verified.fec_set_index();
     match shreds.iter().find(|shred| elsewhere(shred)) {
         Some(shred) => Err(SealError::Misplaced(shred.leaf_index())),
         None => Ok(shreds),
@@ -92,8 +83,7 @@ fn tree_over(parts: &[Part<'_>]) -> Result<Tree, SealError> {
             Part::Known(shred) => shred.view(),
             Part::Fresh(bytes) => View::read(bytes).map_err(|_| SealError::Misplaced(place))?,
         };
-        let fits = view.leaf_index() == Some(place)
-            && view.variant().proof_entries() == usize::from(PROOF_ENTRIES);
+        let fits = view.leaf_index() == Some(place) && view.variant().proof_entries() == usize::from(PROOF_ENTRIES);
         if !fits {
             return Err(SealError::Misplaced(place));
         }
@@ -102,11 +92,7 @@ fn tree_over(parts: &[Part<'_>]) -> Result<Tree, SealError> {
     Ok(Tree::new(leaves))
 }
 
-fn fill(
-    parts: Vec<Part<'_>>,
-    tree: &Tree,
-    signature: &Signature,
-) -> Result<Vec<Shred<Signed>>, SealError> {
+fn fill(parts: Vec<Part<'_>>, tree: &Tree, signature: &Signature) -> Result<Vec<Shred<Signed>>, SealError> {
     let mut sealed = Vec::with_capacity(parts.len());
     for (place, part) in parts.into_iter().enumerate() {
         let Part::Fresh(mut bytes) = part else {
@@ -116,9 +102,7 @@ fn fill(
         let proof = view.variant().proof_range();
         bytes[..SIGNATURE_SIZE].copy_from_slice(signature.as_ref());
         tree.write_proof(place, &mut bytes[proof]);
-        let shred = Shred::raw(bytes.freeze())
-            .parse()
-            .map_err(|_| SealError::Misplaced(place))?;
+        let shred = Shred::raw(bytes.freeze()).parse().map_err(|_| SealError::Misplaced(place))?;
         sealed.push(shred.sign_off(tree.root()));
     }
     Ok(sealed)
@@ -159,18 +143,8 @@ pub(super) mod tests {
             common.write(&mut bytes);
             let end = (variant.headers() + variant.capacity()) as u16;
             match kind {
-                Kind::Data => DataHeader {
-                    parent_offset: 2,
-                    flags: 5,
-                    end,
-                }
-                .write(&mut bytes),
-                Kind::Code => CodeHeader {
-                    num_data: 32,
-                    num_code: 32,
-                    position: position as u16,
-                }
-                .write(&mut bytes),
+                Kind::Data => DataHeader { parent_offset: 2, flags: 5, end }.write(&mut bytes),
+                Kind::Code => CodeHeader { num_data: 32, num_code: 32, position: position as u16 }.write(&mut bytes),
             }
             bytes
         };
@@ -181,20 +155,14 @@ pub(super) mod tests {
     fn a_set_that_misses_a_shred_is_not_signed() {
         let mut shreds = unsigned(false, 1);
         shreds.pop();
-        assert_eq!(
-            sign(shreds, &leader(1)).err(),
-            Some(SealError::Incomplete(63))
-        );
+        assert_eq!(sign(shreds, &leader(1)).err(), Some(SealError::Incomplete(63)));
     }
 
     #[test]
     fn a_shred_at_anothers_place_is_not_signed() {
         let mut shreds = unsigned(false, 1);
         shreds.swap(4, 5);
-        assert_eq!(
-            sign(shreds, &leader(1)).err(),
-            Some(SealError::Misplaced(4))
-        );
+        assert_eq!(sign(shreds, &leader(1)).err(), Some(SealError::Misplaced(4)));
     }
 
     #[test]
@@ -203,21 +171,14 @@ pub(super) mod tests {
         let root = ours[0].verified_root();
         let parts = |fill| {
             let fresh = unsigned(true, fill).into_iter().map(Part::Fresh);
-            fresh
-                .zip(&ours)
-                .map(|(fresh, known)| match known.leaf_index() {
-                    0..10 => Part::Known(known),
-                    _ => fresh,
-                })
+            fresh.zip(&ours).map(|(fresh, known)| match known.leaf_index() {
+                0..10 => Part::Known(known),
+                _ => fresh,
+            })
         };
         let adopted = adopt(parts(1).collect(), &root).expect("the same set");
         assert_eq!(adopted.len(), 54);
-        assert!(
-            adopted
-                .iter()
-                .zip(&ours[10..])
-                .all(|(a, b)| a.payload() == b.payload())
-        );
+        assert!(adopted.iter().zip(&ours[10..]).all(|(a, b)| a.payload() == b.payload()));
         let refused = adopt(parts(2).collect(), &root).err();
         assert!(matches!(refused, Some(SealError::Root { signed, .. }) if signed == root.root()));
     }

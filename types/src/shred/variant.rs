@@ -85,11 +85,7 @@ impl Variant {
     /// The variant of a shred in a set of 32 and 32.
     #[must_use]
     pub const fn standard(kind: Kind, resigned: bool) -> Self {
-        Self {
-            kind,
-            proof: PROOF_ENTRIES,
-            resigned,
-        }
+        Self { kind, proof: PROOF_ENTRIES, resigned }
     }
 
     /// Reads a variant byte. `None`: a variant that is no longer, or not yet, in use.
@@ -102,11 +98,7 @@ impl Variant {
             0xb0 => (Kind::Data, true),
             _ => return None,
         };
-        Some(Self {
-            kind,
-            proof: byte & 0x0f,
-            resigned,
-        })
+        Some(Self { kind, proof: byte & 0x0f, resigned })
     }
 
     /// The variant byte.
@@ -233,10 +225,7 @@ mod tests {
             assert_eq!(variant.root_range(), root..proof);
             assert_eq!(variant.proof_range(), proof..end);
             assert_eq!(variant.retransmitter_range(), end..variant.size());
-            assert_eq!(
-                variant.shard_range().len(),
-                variant.other_kind().shard_range().len()
-            );
+            assert_eq!(variant.shard_range().len(), variant.other_kind().shard_range().len());
         }
     }
 

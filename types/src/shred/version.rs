@@ -16,8 +16,6 @@ pub fn shred_version(genesis_hash: &Hash, hard_forks: &[(u64, u64)]) -> u16 {
         hasher.update(count.to_le_bytes());
         Hash::new_from_array(hasher.finalize().into())
     });
-    let folded = hash.as_ref().chunks_exact(2).fold(0, |folded, pair| {
-        folded ^ u16::from_be_bytes([pair[0], pair[1]])
-    });
+    let folded = hash.as_ref().chunks_exact(2).fold(0, |folded, pair| folded ^ u16::from_be_bytes([pair[0], pair[1]]));
     folded.saturating_add(1)
 }

@@ -183,11 +183,7 @@ impl<'a> View<'a> {
     /// Slot, index and kind.
     #[must_use]
     pub fn id(self) -> ShredId {
-        ShredId {
-            slot: self.slot(),
-            index: self.index(),
-            kind: self.kind(),
-        }
+        ShredId { slot: self.slot(), index: self.index(), kind: self.kind() }
     }
 
     /// How many slots the parent lies back. `None`: a code shred, or further back than slot 0.
@@ -206,29 +202,25 @@ impl<'a> View<'a> {
     /// Where the data ends, counted from the start of the shred; 0 for a code shred.
     #[must_use]
     pub fn data_end(self) -> usize {
-        self.of_kind(Kind::Data)
-            .map_or(0, |data| data.u16_at(SIZE).into())
+        self.of_kind(Kind::Data).map_or(0, |data| data.u16_at(SIZE).into())
     }
 
     /// Data shreds of its set, as a code shred tells; 0 for a data shred.
     #[must_use]
     pub fn num_data(self) -> u16 {
-        self.of_kind(Kind::Code)
-            .map_or(0, |code| code.u16_at(NUM_DATA))
+        self.of_kind(Kind::Code).map_or(0, |code| code.u16_at(NUM_DATA))
     }
 
     /// Code shreds of its set, as a code shred tells; 0 for a data shred.
     #[must_use]
     pub fn num_code(self) -> u16 {
-        self.of_kind(Kind::Code)
-            .map_or(0, |code| code.u16_at(NUM_CODE))
+        self.of_kind(Kind::Code).map_or(0, |code| code.u16_at(NUM_CODE))
     }
 
     /// Its number among the code shreds of its set; 0 for a data shred.
     #[must_use]
     pub fn position(self) -> u16 {
-        self.of_kind(Kind::Code)
-            .map_or(0, |code| code.u16_at(POSITION))
+        self.of_kind(Kind::Code).map_or(0, |code| code.u16_at(POSITION))
     }
 
     /// Its place among the leaves of its set's Merkle tree. `None`: a data shred before its set.

@@ -14,10 +14,7 @@ struct Reader<'a>(&'a [u8]);
 
 impl Reader<'_> {
     fn array<const N: usize>(&mut self) -> Result<[u8; N], VoteError> {
-        let (head, tail) = self
-            .0
-            .split_first_chunk::<N>()
-            .ok_or(VoteError::Truncated)?;
+        let (head, tail) = self.0.split_first_chunk::<N>().ok_or(VoteError::Truncated)?;
         self.0 = tail;
         Ok(*head)
     }
@@ -34,10 +31,7 @@ impl Reader<'_> {
         self.array().map(Hash::new_from_array)
     }
 
-    fn option<T>(
-        &mut self,
-        read: impl FnOnce(&mut Self) -> Result<T, VoteError>,
-    ) -> Result<Option<T>, VoteError> {
+    fn option<T>(&mut self, read: impl FnOnce(&mut Self) -> Result<T, VoteError>) -> Result<Option<T>, VoteError> {
         match self.byte()? {
             0 => Ok(None),
             1 => read(self).map(Some),
@@ -56,11 +50,7 @@ impl Reader<'_> {
             }
             value |= group << shift;
             if byte & 0x80 == 0 {
-                return if byte == 0 && shift > 0 {
-                    Err(VoteError::NotCanonical)
-                } else {
-                    Ok(value)
-                };
+                return if byte == 0 && shift > 0 { Err(VoteError::NotCanonical) } else { Ok(value) };
             }
         }
         Err(VoteError::NotCanonical)
@@ -85,9 +75,7 @@ impl Reader<'_> {
         let mut slots = Vec::new();
         let mut slot = root.unwrap_or(0);
         for _ in 0..count {
-            slot = slot
-                .checked_add(self.varint(64)?)
-                .ok_or(VoteError::OutOfRange)?;
+            slot = slot.checked_add(self.varint(64)?).ok_or(VoteError::OutOfRange)?;
             slots.push((slot, u32::from(self.byte()?)));
         }
         Ok(slots)
@@ -139,9 +127,7 @@ fn tag_of(kind: VoteKind, switches: bool) -> u32 {
 
 fn decode_vote(r: &mut Reader<'_>) -> Result<VoteInstruction, VoteError> {
     let count = r.count(8)?;
-    let slots = (0..count)
-        .map(|_| r.u64().map(|slot| (slot, 0)))
-        .collect::<Result<_, _>>()?;
+    let slots = (0..count).map(|_| r.u64().map(|slot| (slot, 0))).collect::<Result<_, _>>()?;
     Ok(VoteInstruction {
         kind: VoteKind::Vote,
         slots,
@@ -155,9 +141,7 @@ fn decode_vote(r: &mut Reader<'_>) -> Result<VoteInstruction, VoteError> {
 
 fn decode_update(r: &mut Reader<'_>) -> Result<VoteInstruction, VoteError> {
     let count = r.count(12)?;
-    let slots = (0..count)
-        .map(|_| Ok((r.u64()?, u32::from_le_bytes(r.array()?))))
-        .collect::<Result<_, _>>()?;
+    let slots = (0..count).map(|_| Ok((r.u64()?, u32::from_le_bytes(r.array()?)))).collect::<Result<_, _>>()?;
     Ok(VoteInstruction {
         kind: VoteKind::UpdateVoteState,
         slots,
@@ -178,19 +162,13 @@ fn decode_compact(r: &mut Reader<'_>, kind: VoteKind) -> Result<VoteInstruction,
         root,
         hash: r.hash()?,
         timestamp: r.timestamp()?,
-        block_id: if kind == VoteKind::TowerSync {
-            r.hash()?
-        } else {
-            Hash::default()
-        },
+        block_id: if kind == VoteKind::TowerSync { r.hash()? } else { Hash::default() },
         switch_proof: None,
     })
 }
 
 pub(super) fn encode(said: &VoteInstruction) -> Result<Vec<u8>, VoteError> {
-    let mut out = tag_of(said.kind, said.switch_proof.is_some())
-        .to_le_bytes()
-        .to_vec();
+    let mut out = tag_of(said.kind, said.switch_proof.is_some()).to_le_bytes().to_vec();
     match said.kind {
         VoteKind::Vote => {
             put_count(&mut out, said.slots.len());
@@ -257,11 +235,7 @@ mod tests {
     fn any_vote() -> impl Strategy<Value = VoteInstruction> {
         let slots = proptest::collection::vec((0..1_u64 << 58, 0..=255_u32), 0..=31);
         let head = (0..4_usize, slots, proptest::option::of(0..1_u64 << 40));
-        let tail = (
-            any::<[u8; 32]>(),
-            any::<Option<i64>>(),
-            any::<Option<[u8; 32]>>(),
-        );
+        let tail = (any::<[u8; 32]>(), any::<Option<i64>>(), any::<Option<[u8; 32]>>());
         (head, tail).prop_map(|((kind, gaps, root), (hash, timestamp, proof))| {
             use VoteKind::*;
             let kind = [Vote, UpdateVoteState, CompactUpdateVoteState, TowerSync][kind];
@@ -278,11 +252,7 @@ mod tests {
                 root,
                 hash,
                 timestamp,
-                block_id: if kind == TowerSync {
-                    hash
-                } else {
-                    Hash::default()
-                },
+                block_id: if kind == TowerSync { hash } else { Hash::default() },
                 switch_proof: proof.map(Hash::new_from_array),
             }
         })
@@ -334,17 +304,11 @@ mod tests {
 
     #[test]
     fn data_beyond_a_packet_is_not_read() {
-        assert_eq!(
-            VoteInstruction::decode(&[14; 1_233]),
-            Err(VoteError::TooLong(1_233))
-        );
+        assert_eq!(VoteInstruction::decode(&[14; 1_233]), Err(VoteError::TooLong(1_233)));
     }
 
     #[test]
     fn other_instructions_of_the_vote_program_are_not_votes() {
-        assert_eq!(
-            VoteInstruction::decode(&[1, 0, 0, 0]),
-            Err(VoteError::NotAVote(1))
-        );
+        assert_eq!(VoteInstruction::decode(&[1, 0, 0, 0]), Err(VoteError::NotAVote(1)));
     }
 }

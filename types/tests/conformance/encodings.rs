@@ -19,10 +19,7 @@ fn compact_counts_decode_as_in_the_reference() {
 #[test]
 fn other_forms_of_compact_counts_are_refused_as_in_the_reference() {
     let file = vectors::load("misc.json");
-    for case in file["encodings"]["compact_u16_decode"]
-        .as_array()
-        .expect("list")
-    {
+    for case in file["encodings"]["compact_u16_decode"].as_array().expect("list") {
         let decoded = decode_compact_u16(&vectors::base64(&case["bytes"])).ok();
         let decoded = decoded.map(|(value, length)| (u64::from(value), length as u64));
         let agave = &case["agave"];

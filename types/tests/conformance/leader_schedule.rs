@@ -20,23 +20,15 @@ fn stakes(accounts: &Value) -> EpochStakes {
     let by_vote_account = accounts.map(|account| {
         let node = pubkey(&account["node"]);
         let stake = number(&account["stake"]);
-        let vote = VoteStake {
-            node,
-            authorized_voter: node,
-            stake,
-        };
+        let vote = VoteStake { node, authorized_voter: node, stake };
         (pubkey(&account["vote_account"]), vote)
     });
-    EpochStakes {
-        by_vote_account: by_vote_account.collect(),
-    }
+    EpochStakes { by_vote_account: by_vote_account.collect() }
 }
 
 fn picked(indexes: &Value, keys: &[Pubkey]) -> Vec<Pubkey> {
     let indexes = indexes.as_array().expect("list").iter();
-    indexes
-        .map(|index| keys[usize::try_from(number(index)).expect("small")])
-        .collect()
+    indexes.map(|index| keys[usize::try_from(number(index)).expect("small")]).collect()
 }
 
 #[test]
@@ -44,31 +36,16 @@ fn schedules_are_drawn_as_the_reference_draws_them() {
     let file = vectors::load("leader_schedule.json");
     for case in file["cases"].as_array().expect("list") {
         let stakes = stakes(&case["vote_accounts"]);
-        let nodes: Vec<Pubkey> = case["nodes"]
-            .as_array()
-            .expect("list")
-            .iter()
-            .map(pubkey)
-            .collect();
+        let nodes: Vec<Pubkey> = case["nodes"].as_array().expect("list").iter().map(pubkey).collect();
         for expected in case["epochs"].as_array().expect("list") {
             let epoch = Epoch::new(number(&expected["epoch"]));
             let keyed = picked(&expected["vote_keyed_leaders"], &nodes);
             let slots = keyed.len() as u64;
             let schedule = LeaderSchedule::new(epoch, slots, &stakes);
-            assert_eq!(
-                schedule.iter().collect::<Vec<_>>(),
-                keyed,
-                "{} {epoch}",
-                case["name"]
-            );
+            assert_eq!(schedule.iter().collect::<Vec<_>>(), keyed, "{} {epoch}", case["name"]);
             let keyed = picked(&expected["identity_keyed_leaders"], &nodes);
             let schedule = LeaderSchedule::identity_keyed(epoch, slots, &stakes);
-            assert_eq!(
-                schedule.iter().collect::<Vec<_>>(),
-                keyed,
-                "{} {epoch}",
-                case["name"]
-            );
+            assert_eq!(schedule.iter().collect::<Vec<_>>(), keyed, "{} {epoch}", case["name"]);
         }
     }
 }
@@ -85,9 +62,7 @@ fn a_development_cluster_has_the_leaders_of_the_reference() {
         let slots = number(&expected["slots_in_epoch"]);
         let mut leaders = Leaders::new(EpochSchedule::custom(slots, slots, false));
         leaders.insert(Arc::new(LeaderSchedule::new(epoch, slots, &stakes)));
-        let first = leaders
-            .epoch_schedule()
-            .get_first_slot_in_epoch(epoch.get());
+        let first = leaders.epoch_schedule().get_first_slot_in_epoch(epoch.get());
         for (slot, leader) in (first..).zip(picked(&expected["leaders"], &nodes)) {
             assert_eq!(leaders.leader(Slot::new(slot)), Some(leader), "slot {slot}");
         }
@@ -117,12 +92,7 @@ fn slots_fall_into_epochs_as_in_the_reference() {
                 schedule.get_leader_schedule_epoch(slot),
                 schedule.get_slots_in_epoch(epoch),
             ];
-            let names = [
-                "first_slot_of_epoch",
-                "last_slot_of_epoch",
-                "leader_schedule_epoch",
-                "slots_in_epoch",
-            ];
+            let names = ["first_slot_of_epoch", "last_slot_of_epoch", "leader_schedule_epoch", "slots_in_epoch"];
             assert_eq!(found, names.map(|name| number(&probe[name])), "slot {slot}");
         }
     }

@@ -6,10 +6,8 @@ use std::path::PathBuf;
 
 /// The directory of the vectors: `SUNDOG_VECTORS`, or the copy in this repository.
 pub fn directory() -> PathBuf {
-    std::env::var_os("SUNDOG_VECTORS").map_or_else(
-        || PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/vectors")),
-        PathBuf::from,
-    )
+    std::env::var_os("SUNDOG_VECTORS")
+        .map_or_else(|| PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/vectors")), PathBuf::from)
 }
 
 /// One family of vectors, whole.
@@ -24,15 +22,11 @@ pub fn load(file: &str) -> Value {
 #[track_caller]
 pub fn base64(value: &Value) -> Vec<u8> {
     let text = value.as_str().expect("base64 text");
-    ::base64::engine::general_purpose::STANDARD
-        .decode(text)
-        .expect("base64")
+    ::base64::engine::general_purpose::STANDARD.decode(text).expect("base64")
 }
 
 /// Bytes written in base58: keys, hashes, signatures.
 #[track_caller]
 pub fn base58(value: &Value) -> Vec<u8> {
-    bs58::decode(value.as_str().expect("base58 text"))
-        .into_vec()
-        .expect("base58")
+    bs58::decode(value.as_str().expect("base58 text")).into_vec().expect("base58")
 }

@@ -3,15 +3,11 @@
 use super::vectors::{base58, base64, load};
 use serde_json::Value;
 use solana_keypair::Keypair;
-use solana_message::{
-    MessageHeader, VersionedMessage, compiled_instruction::CompiledInstruction, legacy,
-};
+use solana_message::{MessageHeader, VersionedMessage, compiled_instruction::CompiledInstruction, legacy};
 use solana_transaction::versioned::VersionedTransaction;
 use sundog_types::{
     Hash, Pubkey,
-    vote::{
-        VoteInstruction, VoteKind, VoteOnWire, is_simple_vote, parse_vote, tower_sync_transaction,
-    },
+    vote::{VoteInstruction, VoteKind, VoteOnWire, is_simple_vote, parse_vote, tower_sync_transaction},
 };
 
 fn hash(value: &Value) -> Hash {
@@ -46,12 +42,7 @@ fn described(value: &Value) -> VoteInstruction {
     assert_eq!(switches, name.ends_with("Switch"));
     let number = |v: &Value| v.as_u64().expect("a number");
     let slots = match kind {
-        VoteKind::Vote => value["slots"]
-            .as_array()
-            .expect("slots")
-            .iter()
-            .map(|s| (number(s), 0))
-            .collect(),
+        VoteKind::Vote => value["slots"].as_array().expect("slots").iter().map(|s| (number(s), 0)).collect(),
         _ => value["lockouts"]
             .as_array()
             .expect("lockouts")
@@ -65,13 +56,8 @@ fn described(value: &Value) -> VoteInstruction {
         root: value["root"].as_u64(),
         hash: hash(&value["hash"]),
         timestamp: value["timestamp"].as_i64(),
-        block_id: if value["block_id"].is_null() {
-            Hash::default()
-        } else {
-            hash(&value["block_id"])
-        },
-        switch_proof: (!value["switch_proof_hash"].is_null())
-            .then(|| hash(&value["switch_proof_hash"])),
+        block_id: if value["block_id"].is_null() { Hash::default() } else { hash(&value["block_id"]) },
+        switch_proof: (!value["switch_proof_hash"].is_null()).then(|| hash(&value["switch_proof_hash"])),
     }
 }
 
@@ -79,28 +65,12 @@ fn described(value: &Value) -> VoteInstruction {
 fn wrapped(vector: &Value) -> VersionedTransaction {
     let accounts = vector["accounts"].as_array().expect("accounts");
     let signer = |account: &&Value| account["is_signer"].as_bool().expect("a flag");
-    let mut account_keys: Vec<Pubkey> = accounts
-        .iter()
-        .filter(signer)
-        .map(|a| key(&a["pubkey"]))
-        .collect();
+    let mut account_keys: Vec<Pubkey> = accounts.iter().filter(signer).map(|a| key(&a["pubkey"])).collect();
     let signers = account_keys.len();
-    account_keys.extend(
-        accounts
-            .iter()
-            .filter(|a| !signer(a))
-            .map(|a| key(&a["pubkey"])),
-    );
+    account_keys.extend(accounts.iter().filter(|a| !signer(a)).map(|a| key(&a["pubkey"])));
     account_keys.push(key(&vector["program_id"]));
-    let place = |wanted: Pubkey| {
-        u8::try_from(
-            account_keys
-                .iter()
-                .position(|&k| k == wanted)
-                .expect("listed"),
-        )
-        .expect("u8")
-    };
+    let place =
+        |wanted: Pubkey| u8::try_from(account_keys.iter().position(|&k| k == wanted).expect("listed")).expect("u8");
     let instruction = CompiledInstruction {
         program_id_index: place(key(&vector["program_id"])),
         accounts: accounts.iter().map(|a| place(key(&a["pubkey"]))).collect(),
@@ -123,9 +93,7 @@ fn wrapped(vector: &Value) -> VersionedTransaction {
 #[test]
 fn every_voting_instruction_reads_and_writes_as_in_the_reference() {
     let all = load("tower.json");
-    let vectors = all["instructions"]["instructions"]
-        .as_array()
-        .expect("instructions");
+    let vectors = all["instructions"]["instructions"].as_array().expect("instructions");
     let voter = key(&all["instructions"]["authorized_voter"]["pubkey"]);
     for vector in vectors {
         let name = &vector["name"];
@@ -141,11 +109,7 @@ fn every_voting_instruction_reads_and_writes_as_in_the_reference() {
         assert_eq!(last_slot, vector["last_voted_slot"].as_u64(), "{name}");
         if let Some(parsed) = parsed {
             let account = key(&vector["accounts"][0]["pubkey"]);
-            assert_eq!(
-                (parsed.voter, parsed.vote_account),
-                (voter, account),
-                "{name}"
-            );
+            assert_eq!((parsed.voter, parsed.vote_account), (voter, account), "{name}");
         }
     }
     assert_eq!(vectors.len(), 32);
@@ -169,35 +133,22 @@ fn doubtful_instructions_are_judged_as_in_the_reference() {
 #[test]
 fn vote_transactions_are_the_same_bytes() {
     let all = load("tower.json");
-    let vectors = all["instructions"]["transactions"]
-        .as_array()
-        .expect("transactions");
+    let vectors = all["instructions"]["transactions"].as_array().expect("transactions");
     let mut cast = 0;
     for vector in vectors {
         let name = &vector["name"];
         let bytes = base64(&vector["bytes"]);
-        let transaction: VersionedTransaction =
-            bincode::deserialize(&bytes).expect("a transaction");
+        let transaction: VersionedTransaction = bincode::deserialize(&bytes).expect("a transaction");
         assert!(is_simple_vote(&transaction), "{name}");
         let parsed = parse_vote(&transaction).expect("a vote");
         let slots: Vec<u64> = parsed.voted.slots.iter().map(|&(slot, _)| slot).collect();
         let expected: Vec<u64> = serde_json::from_value(vector["slots"].clone()).expect("slots");
         assert_eq!(slots, expected, "{name}");
         assert_eq!(parsed.vote_account, key(&vector["vote_account"]), "{name}");
-        assert_eq!(
-            parsed.voter,
-            key(&vector["authorized_voter"]["pubkey"]),
-            "{name}"
-        );
+        assert_eq!(parsed.voter, key(&vector["authorized_voter"]["pubkey"]), "{name}");
         assert_eq!(parsed.voted.hash, hash(&vector["vote_hash"]), "{name}");
-        assert_eq!(
-            parsed.switch_proof.is_none(),
-            vector["switch_proof_hash"].is_null(),
-            "{name}"
-        );
-        let zero_proof = parsed
-            .switch_proof
-            .is_none_or(|proof| proof == Hash::default());
+        assert_eq!(parsed.switch_proof.is_none(), vector["switch_proof_hash"].is_null(), "{name}");
+        let zero_proof = parsed.switch_proof.is_none_or(|proof| proof == Hash::default());
         if parsed.kind == VoteKind::TowerSync && zero_proof {
             cast += 1;
             let again = rebuilt(vector, &parsed.voted);
@@ -208,9 +159,6 @@ fn vote_transactions_are_the_same_bytes() {
 }
 
 fn rebuilt(vector: &Value, vote: &VoteOnWire) -> VersionedTransaction {
-    let (node, voter) = (
-        keypair(&vector["node"]),
-        keypair(&vector["authorized_voter"]),
-    );
+    let (node, voter) = (keypair(&vector["node"]), keypair(&vector["authorized_voter"]));
     tower_sync_transaction(vote, hash(&vector["blockhash"]), &node, &voter)
 }

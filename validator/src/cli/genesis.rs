@@ -139,7 +139,12 @@ pub fn run(args: &GenesisArgs) -> anyhow::Result<()> {
     if args.json {
         say_json(&facts);
     } else {
-        say(format_args!("{}  genesis hash {}  shred version {}", facts.file.display(), facts.genesis_hash, facts.shred_version));
+        say(format_args!(
+            "{}  genesis hash {}  shred version {}",
+            facts.file.display(),
+            facts.genesis_hash,
+            facts.shred_version
+        ));
     }
     Ok(())
 }

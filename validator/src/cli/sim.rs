@@ -39,7 +39,13 @@ pub fn run(args: &SimArgs) -> anyhow::Result<()> {
     crate::io::log_to_stderr("warn");
     let stakes = [1_000, 600, 400].into_iter().chain(std::iter::repeat(100)).take(args.nodes.into()).collect();
     let network = Network { loss_ppm: args.loss * 10_000, ..Network::default() };
-    let config = WorldConfig { seed: args.seed, stakes, network, slots_per_epoch: args.slots_per_epoch, ..WorldConfig::default() };
+    let config = WorldConfig {
+        seed: args.seed,
+        stakes,
+        network,
+        slots_per_epoch: args.slots_per_epoch,
+        ..WorldConfig::default()
+    };
     // Rooting a slot takes 32 votes after it; four times that and a minute is generous on a bad network.
     let limit = config.slot * u32::try_from((args.slots + 64) * 4)? + Duration::from_secs(60);
     let mut world = World::new(config);

@@ -267,9 +267,15 @@ impl BankView for Seen {
         let simulation = self.0.simulate(transaction.clone(), None);
         let (meta, loaded) = match &simulation.outcome {
             Ok(committed) => (status_meta(committed), committed.loaded_bytes),
-            Err(error) => {
-                (StatusMeta { status: Err(error.clone()), logs: Some(Vec::new()), compute_units: Some(0), ..StatusMeta::default() }, 0)
-            }
+            Err(error) => (
+                StatusMeta {
+                    status: Err(error.clone()),
+                    logs: Some(Vec::new()),
+                    compute_units: Some(0),
+                    ..StatusMeta::default()
+                },
+                0,
+            ),
         };
         Simulation { meta, loaded_accounts_data_size: loaded, accounts: simulation.accounts }
     }

@@ -24,7 +24,9 @@ pub enum FileError {
     #[error("{0} exists already; remove it first, or give another name")]
     Exists(PathBuf),
     /// It is no keypair.
-    #[error("{0} is no keypair in Solana's JSON format (64 numbers, the last 32 the public key); make one with `sundog keygen`")]
+    #[error(
+        "{0} is no keypair in Solana's JSON format (64 numbers, the last 32 the public key); make one with `sundog keygen`"
+    )]
     Keypair(PathBuf),
     /// It is no genesis.
     #[error("{path} is no genesis: {message}; make one with `sundog genesis`")]

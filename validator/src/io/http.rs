@@ -21,7 +21,10 @@ use std::{
     },
     time::Duration,
 };
-use sundog_rpc::{Chain, ChainEvent, Rpc, SubscriptionEffect, SubscriptionInput, Subscriptions, rest, subscriptions::SubscriptionLimits};
+use sundog_rpc::{
+    Chain, ChainEvent, Rpc, SubscriptionEffect, SubscriptionInput, Subscriptions, rest,
+    subscriptions::SubscriptionLimits,
+};
 use sundog_types::{Machine as _, Now};
 use tokio::sync::mpsc;
 
@@ -75,7 +78,8 @@ fn preflight() -> Response {
 }
 
 async fn call(shared: Shared, headers: HeaderMap, body: Body) -> Response {
-    let declared = headers.get(header::CONTENT_LENGTH).and_then(|v| v.to_str().ok()).and_then(|v| v.parse::<usize>().ok());
+    let declared =
+        headers.get(header::CONTENT_LENGTH).and_then(|v| v.to_str().ok()).and_then(|v| v.parse::<usize>().ok());
     if declared.is_some_and(|len| len > BODY_BYTES_MAX) {
         return StatusCode::PAYLOAD_TOO_LARGE.into_response();
     }
@@ -187,13 +191,17 @@ fn notify(mut subscriptions: Subscriptions, inputs: &Receiver<SubscriptionInput>
     }
 }
 
-async fn upgrade(State(sockets): State<Arc<Sockets>>, upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>) -> Response {
+async fn upgrade(
+    State(sockets): State<Arc<Sockets>>,
+    upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
+) -> Response {
     match upgrade {
         Ok(upgrade) => upgrade
             .max_message_size(BODY_BYTES_MAX)
             .max_frame_size(BODY_BYTES_MAX)
             .on_upgrade(move |socket| converse(socket, sockets)),
-        Err(_) => (StatusCode::UPGRADE_REQUIRED, "this port speaks WebSocket; JSON-RPC over HTTP is one port below").into_response(),
+        Err(_) => (StatusCode::UPGRADE_REQUIRED, "this port speaks WebSocket; JSON-RPC over HTTP is one port below")
+            .into_response(),
     }
 }
 

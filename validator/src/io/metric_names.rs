@@ -39,7 +39,10 @@ fn turbine(view: &View, take: &mut Take<'_>) -> fmt::Result {
         ("retransmit", m.sent_retransmit),
         ("retransmit_recovered", m.sent_retransmit_recovered),
     ];
-    take(("turbine_sent", "Shreds sent by Turbine: as leader to the tree's root, or passed on to children"), by("kind", sent))?;
+    take(
+        ("turbine_sent", "Shreds sent by Turbine: as leader to the tree's root, or passed on to children"),
+        by("kind", sent),
+    )?;
     take(("turbine_repaired", "Shreds that repair brought"), one(m.repaired))?;
     take(("turbine_recovered", "Shreds that erasure coding brought back"), one(m.recovered))?;
     take(("turbine_repair_requests", "Repair requests sent"), one(m.repair_requests))?;
@@ -77,7 +80,13 @@ fn node(view: &View, take: &mut Take<'_>) -> fmt::Result {
     take(("transactions", "Transactions executed, votes included"), one(c.transactions))?;
     take(("votes", "Votes cast"), one(c.votes))?;
     take(("dead_blocks", "Blocks found dead"), one(c.dead))?;
-    take(("block_propagation_ms_sum", "Time from the first shred of a block until it is executed, milliseconds, added up"), one(c.propagation_ms))?;
+    take(
+        (
+            "block_propagation_ms_sum",
+            "Time from the first shred of a block until it is executed, milliseconds, added up",
+        ),
+        one(c.propagation_ms),
+    )?;
     take(("block_propagation_count", "Blocks in that sum"), one(c.propagated))?;
     take(("abstained", "Votes not cast, by reason"), by("reason", c.abstained.iter().map(|(why, n)| (*why, *n))))
 }

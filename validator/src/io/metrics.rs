@@ -113,13 +113,15 @@ impl Sources {
             ("unsent", self.traffic.unsent.load(Ordering::Relaxed)),
         ];
         let refused = refused.map(|(what, count)| (labelled("what", what), count));
-        family.counters(("transport_refused", "Connections, handshakes, streams refused, and messages not sent"), refused)
+        family
+            .counters(("transport_refused", "Connections, handshakes, streams refused, and messages not sent"), refused)
     }
 }
 
 fn encode_chain(view: &View, family: &mut Family<'_, '_>) -> fmt::Result {
     family.gauge(("slot_processed", "Slot of the block that this node builds on"), view.processed.slot().get())?;
-    family.gauge(("slot_confirmed", "Newest slot confirmed by two thirds of the stake"), view.confirmed.slot().get())?;
+    family
+        .gauge(("slot_confirmed", "Newest slot confirmed by two thirds of the stake"), view.confirmed.slot().get())?;
     family.gauge(("slot_rooted", "The tower's root"), view.root.get())?;
     family.gauge(("slot_finalized", "Newest slot rooted by two thirds of the stake"), view.finalized.slot().get())?;
     family.gauge(("slot_clock", "Slot that the clock is in"), view.clock_slot.get())?;

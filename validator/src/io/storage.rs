@@ -38,7 +38,8 @@ pub fn start(
     lanes: Lanes,
 ) -> std::io::Result<(Sender<Order>, std::thread::JoinHandle<()>)> {
     let (sender, orders) = bounded(WRITES_MAX);
-    let thread = std::thread::Builder::new().name("storage".into()).spawn(move || run(&store, &tower, &lanes, &orders))?;
+    let thread =
+        std::thread::Builder::new().name("storage".into()).spawn(move || run(&store, &tower, &lanes, &orders))?;
     Ok((sender, thread))
 }
 

@@ -36,9 +36,7 @@ const BLOCK_BYTES: u32 = 4 << 10;
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// Another process has it open.
-    #[error(
-        "the ledger directory {0} is in use by another process; stop that one, or name another directory"
-    )]
+    #[error("the ledger directory {0} is in use by another process; stop that one, or name another directory")]
     InUse(PathBuf),
     /// It cannot be read or written, or is no ledger directory.
     #[error(
@@ -67,10 +65,7 @@ impl FjallStore {
     pub fn open(path: &Path) -> Result<Self, OpenError> {
         Self::try_open(path).map_err(|cause| match cause {
             fjall::Error::Locked => OpenError::InUse(path.to_owned()),
-            cause => OpenError::Failed {
-                path: path.to_owned(),
-                cause,
-            },
+            cause => OpenError::Failed { path: path.to_owned(), cause },
         })
     }
 
@@ -83,10 +78,7 @@ impl FjallStore {
             .open()?;
         let open = |space: &Space| database.keyspace(space.name(), || options(*space));
         let keyspaces = Space::ALL.iter().map(open).collect::<fjall::Result<_>>()?;
-        Ok(Self {
-            database,
-            keyspaces,
-        })
+        Ok(Self { database, keyspaces })
     }
 
     /// Bytes on disk, journals included; 0 if that cannot be told. The journal being written counts with its 64 MiB
@@ -107,9 +99,7 @@ impl FjallStore {
         let mut changes = self.database.batch().durability(Some(mode));
         for write in &batch.writes {
             match write {
-                Write::Put(space, key, value) => {
-                    changes.insert(self.keyspace(*space), &key[..], &value[..])
-                }
+                Write::Put(space, key, value) => changes.insert(self.keyspace(*space), &key[..], &value[..]),
                 Write::Delete(space, key) => changes.remove(self.keyspace(*space), &key[..]),
             }
         }
@@ -130,9 +120,7 @@ fn options(space: Space) -> KeyspaceCreateOptions {
     let (memtable, block) = match space {
         Space::DataShreds | Space::CodeShreds => (LARGE_MEMTABLE_BYTES, SHRED_BLOCK_BYTES),
         Space::Transactions | Space::Accounts => (LARGE_MEMTABLE_BYTES, BLOCK_BYTES),
-        Space::Slots | Space::Signatures | Space::Addresses | Space::Singles => {
-            (SMALL_MEMTABLE_BYTES, BLOCK_BYTES)
-        }
+        Space::Slots | Space::Signatures | Space::Addresses | Space::Singles => (SMALL_MEMTABLE_BYTES, BLOCK_BYTES),
     };
     KeyspaceCreateOptions::default()
         .max_memtable_size(memtable)
@@ -155,21 +143,11 @@ impl Store for FjallStore {
         Ok(value.map(|value| Bytes::copy_from_slice(&value)))
     }
 
-    fn range(
-        &self,
-        space: Space,
-        from: &[u8],
-        to: &[u8],
-        limit: usize,
-    ) -> Result<Vec<(Bytes, Bytes)>, StoreError> {
+    fn range(&self, space: Space, from: &[u8], to: &[u8], limit: usize) -> Result<Vec<(Bytes, Bytes)>, StoreError> {
         if from >= to {
             return Ok(Vec::new());
         }
-        self.keyspace(space)
-            .range(from..to)
-            .take(limit)
-            .map(read)
-            .collect()
+        self.keyspace(space).range(from..to).take(limit).map(read).collect()
     }
 
     fn range_back(
@@ -182,20 +160,11 @@ impl Store for FjallStore {
         if from >= to {
             return Ok(Vec::new());
         }
-        self.keyspace(space)
-            .range(from..to)
-            .rev()
-            .take(limit)
-            .map(read)
-            .collect()
+        self.keyspace(space).range(from..to).rev().take(limit).map(read).collect()
     }
 
     fn commit(&self, batch: &Batch, durable: bool) -> Result<(), StoreError> {
-        let mode = if durable {
-            PersistMode::SyncAll
-        } else {
-            PersistMode::Buffer
-        };
+        let mode = if durable { PersistMode::SyncAll } else { PersistMode::Buffer };
         self.try_commit(batch, mode).map_err(failed)
     }
 }
@@ -212,10 +181,7 @@ mod tests {
 
     fn everything(store: &dyn Store) -> Vec<(Space, Vec<(Bytes, Bytes)>)> {
         let all = |space| store.range(space, &[], &[0xff; 100], usize::MAX).unwrap();
-        Space::ALL
-            .into_iter()
-            .map(|space| (space, all(space)))
-            .collect()
+        Space::ALL.into_iter().map(|space| (space, all(space))).collect()
     }
 
     #[test]
@@ -234,10 +200,7 @@ mod tests {
         let store = open(directory.path());
         assert_eq!(everything(&store), before);
         for space in Space::ALL {
-            assert_eq!(
-                store.get(space, &[1, 2]).unwrap().as_deref(),
-                Some(space.name().as_bytes())
-            );
+            assert_eq!(store.get(space, &[1, 2]).unwrap().as_deref(), Some(space.name().as_bytes()));
             assert_eq!(store.get(space, &[1, 3]).unwrap().as_deref(), Some(&[][..]));
             assert_eq!(store.get(space, &[9]).unwrap(), None);
         }
@@ -261,19 +224,13 @@ mod tests {
     fn a_directory_in_use_is_refused_by_name() {
         let directory = tempfile::tempdir().unwrap();
         let _first = open(directory.path());
-        assert!(matches!(
-            FjallStore::open(directory.path()),
-            Err(OpenError::InUse(_))
-        ));
+        assert!(matches!(FjallStore::open(directory.path()), Err(OpenError::InUse(_))));
     }
 
     #[test]
     fn a_file_in_place_of_a_directory_is_refused() {
         let file = tempfile::NamedTempFile::new().unwrap();
-        assert!(matches!(
-            FjallStore::open(file.path()),
-            Err(OpenError::Failed { .. })
-        ));
+        assert!(matches!(FjallStore::open(file.path()), Err(OpenError::Failed { .. })));
     }
 
     #[test]
@@ -292,9 +249,7 @@ mod tests {
             // A quarter does not compress: header, signature, root, proof.
             let seed = slot.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ u64::from(index);
             let noise = (0u64..300).map(|at| (seed.wrapping_mul(at * 2 + 1) >> 37) as u8);
-            noise
-                .chain(std::iter::repeat_n(0, 903))
-                .collect::<Vec<u8>>()
+            noise.chain(std::iter::repeat_n(0, 903)).collect::<Vec<u8>>()
         };
         let key = |slot: u64, index: u8| [&slot.to_be_bytes()[..], &[0, 0, 0, index]].concat();
         let slots = |range: std::ops::Range<u64>, keep: bool| {
@@ -315,18 +270,8 @@ mod tests {
         space.rotate_memtable_and_wait().unwrap();
         space.major_compact().unwrap();
         let raw = 100 * 32 * 1_203;
-        assert!(
-            space.disk_space() < raw / 2,
-            "{} of {raw}",
-            space.disk_space()
-        );
-        assert_eq!(
-            store
-                .range(Space::DataShreds, &[], &[0xff; 12], usize::MAX)
-                .unwrap()
-                .len(),
-            100 * 32
-        );
+        assert!(space.disk_space() < raw / 2, "{} of {raw}", space.disk_space());
+        assert_eq!(store.range(Space::DataShreds, &[], &[0xff; 12], usize::MAX).unwrap().len(), 100 * 32);
     }
 
     proptest! {

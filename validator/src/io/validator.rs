@@ -5,8 +5,7 @@ use super::{
     clock::Clock,
     driver::{self, World},
     feed::Feed,
-    files,
-    http,
+    files, http,
     lanes::{Lane, Lanes},
     metrics,
     quic::{self, Acceptor, Dialer, Protocol},
@@ -134,7 +133,9 @@ fn tcp(ip: IpAddr, port: u16, key: &str) -> anyhow::Result<TcpListener> {
 /// If anything that it needs cannot be had, or it must end for its own safety.
 pub fn run(settings: &Settings, stop_with_stdin: bool) -> anyhow::Result<()> {
     if !sundog_turbine::codec_supported() {
-        bail!("this processor has no AVX2, which the erasure code is built for; set RUST_REED_SOLOMON_ERASURE_ARCH=x86-64 and build again");
+        bail!(
+            "this processor has no AVX2, which the erasure code is built for; set RUST_REED_SOLOMON_ERASURE_ARCH=x86-64 and build again"
+        );
     }
     super::log_to_stderr("info,quinn=warn,fjall=warn,lsm_tree=warn,solana=warn");
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
@@ -213,7 +214,8 @@ async fn wait_for_end(
 ) -> anyhow::Result<()> {
     let stdin = async {
         if stop_with_stdin {
-            let _ = tokio::task::spawn_blocking(|| std::io::copy(&mut std::io::stdin().lock(), &mut std::io::sink())).await;
+            let _ =
+                tokio::task::spawn_blocking(|| std::io::copy(&mut std::io::stdin().lock(), &mut std::io::sink())).await;
         } else {
             std::future::pending::<()>().await;
         }
@@ -273,13 +275,19 @@ impl Shell {
         let credentials = Credentials::new(&self.identity)?;
         let turbine = quic::endpoint(Protocol::Turbine, &credentials, sockets.tvu_quic)?;
         let tpu = quic::endpoint(Protocol::Tpu, &credentials, sockets.tpu_quic)?;
-        let udp = self.listen(&lanes, &traffic, [sockets.gossip, sockets.repair, sockets.serve_repair, sockets.tpu_vote, sockets.tvu])?;
+        let udp = self.listen(
+            &lanes,
+            &traffic,
+            [sockets.gossip, sockets.repair, sockets.serve_repair, sockets.tpu_vote, sockets.tvu],
+        )?;
         let source_of = source_of(Arc::clone(&view));
         for (protocol, endpoint) in [(Protocol::Turbine, &turbine), (Protocol::Tpu, &tpu)] {
             let acceptor = Acceptor::new(protocol, lanes.clone(), Arc::clone(&traffic), Arc::clone(&source_of));
             tokio::spawn(acceptor.run(endpoint.clone()));
         }
-        let workers = rayon::ThreadPoolBuilder::new().num_threads(settings.workers.unwrap_or(0)).thread_name(|i| format!("work-{i}"));
+        let workers = rayon::ThreadPoolBuilder::new()
+            .num_threads(settings.workers.unwrap_or(0))
+            .thread_name(|i| format!("work-{i}"));
         let world = World {
             lanes: lanes.clone(),
             clock: self.clock,
@@ -295,13 +303,19 @@ impl Shell {
         };
         let ledger = Ledger::new(Arc::<FjallStore>::clone(&self.store) as Arc<dyn Store>);
         feed_stored(&ledger, &lanes)?;
-        let node_thread = std::thread::Builder::new().name("node".into()).spawn(move || driver::run(node, &ends, &world, effects))?;
-        let chain: Arc<dyn sundog_rpc::Chain> =
-            Arc::new(NodeChain::new((&self.genesis, self.identity.pubkey()), Arc::clone(&view), ledger, (self.faucet, lanes.clone())));
+        let node_thread =
+            std::thread::Builder::new().name("node".into()).spawn(move || driver::run(node, &ends, &world, effects))?;
+        let chain: Arc<dyn sundog_rpc::Chain> = Arc::new(NodeChain::new(
+            (&self.genesis, self.identity.pubkey()),
+            Arc::clone(&view),
+            ledger,
+            (self.faucet, lanes.clone()),
+        ));
         let rpc = Arc::new(sundog_rpc::Rpc::new());
         let websockets = settings.websockets_max.unwrap_or(1_024);
         let sources = metrics::Sources { view, traffic, lanes: lanes.clone() };
-        let (rpc_listener, websocket, metrics_listener) = (listener(sockets.rpc)?, listener(sockets.websocket)?, listener(sockets.metrics)?);
+        let (rpc_listener, websocket, metrics_listener) =
+            (listener(sockets.rpc)?, listener(sockets.websocket)?, listener(sockets.metrics)?);
         guard(&fail, "JSON-RPC", http::serve(rpc_listener, rpc, Arc::clone(&chain)));
         guard(&fail, "WebSocket", http::serve_websocket(websocket, chain, feed.clone(), websockets));
         guard(&fail, "metrics", metrics::serve(metrics_listener, sources));

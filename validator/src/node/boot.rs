@@ -64,10 +64,14 @@ pub enum BootError {
     #[error(transparent)]
     Store(#[from] StoreError),
     /// The rooted bank cannot be read.
-    #[error("the ledger's rooted bank cannot be used: {0}; restore the ledger directory, or remove it and let the node sync anew")]
+    #[error(
+        "the ledger's rooted bank cannot be used: {0}; restore the ledger directory, or remove it and let the node sync anew"
+    )]
     Bank(String),
     /// The tower cannot be used: voting without it could break promises.
-    #[error("the tower file cannot be used: {0}; restore it, or remove it only if this node's last votes are older than the cluster's root")]
+    #[error(
+        "the tower file cannot be used: {0}; restore it, or remove it only if this node's last votes are older than the cluster's root"
+    )]
     Tower(#[from] SavedError),
     /// The gossip settings contradict each other.
     #[error(transparent)]

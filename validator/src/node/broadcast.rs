@@ -1,7 +1,10 @@
 //! From entries to shreds: batches of a leader's entries are closed, shredded off the critical path,
 //! and sent, in order, one slot after the other.
 
-use super::{Effect, Node, job::{Job, ShredJob}};
+use super::{
+    Effect, Node,
+    job::{Job, ShredJob},
+};
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 use sundog_turbine::{FecSet, Shredder};
 use sundog_types::{Effects, Hash, Now, Slot, entry::Entry};
@@ -85,7 +88,13 @@ impl Broadcast {
 
     fn close(&mut self, open: Open, last_in_slot: bool) {
         let reference_tick = u8::try_from(open.ticks.min(63)).expect("at most 63");
-        self.queue.push_back(Batch { slot: open.slot, parent: open.parent, entries: open.entries, reference_tick, last_in_slot });
+        self.queue.push_back(Batch {
+            slot: open.slot,
+            parent: open.parent,
+            entries: open.entries,
+            reference_tick,
+            last_in_slot,
+        });
     }
 
     /// When the open batch must be closed.
@@ -136,7 +145,8 @@ impl Node {
             .last_root(parent)
             .or_else(|| self.forks.get(parent).and_then(|frozen| frozen.block_id))
             .unwrap_or_default();
-        Shredder::new(slot, parent, self.config.shred_version, chained).expect("a slot is led on an earlier one, not far back")
+        Shredder::new(slot, parent, self.config.shred_version, chained)
+            .expect("a slot is led on an earlier one, not far back")
     }
 
     /// Takes back the shredder with the sets it made.

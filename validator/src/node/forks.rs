@@ -56,7 +56,8 @@ impl Forks {
     /// then replayed from the ledger when the root has moved.
     pub fn insert(&mut self, frozen: Frozen) -> bool {
         let slot = frozen.bank.slot();
-        if slot <= self.root || self.frozen.len() >= FROZEN_MAX || !self.frozen.contains_key(&frozen.bank.parent_slot()) {
+        if slot <= self.root || self.frozen.len() >= FROZEN_MAX || !self.frozen.contains_key(&frozen.bank.parent_slot())
+        {
             return false;
         }
         self.frozen.insert(slot, frozen);

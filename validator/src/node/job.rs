@@ -1,6 +1,6 @@
 //! Heavy pure work that the node hands out: the shell runs it on a pool, the simulator inline.
 
-use super::replay::{Replayed, Replay};
+use super::replay::{Replay, Replayed};
 use bytes::Bytes;
 use solana_transaction::versioned::VersionedTransaction;
 use std::{net::SocketAddr, sync::Arc};
@@ -8,7 +8,11 @@ use sundog_gossip::Checked;
 use sundog_gulfstream::VerifiedTransaction;
 use sundog_runtime::{Bank, Executed};
 use sundog_turbine::{FecSet, Shredder, VerifyItem};
-use sundog_types::{entry::{self, Entry}, sign::Sign, store::Batch};
+use sundog_types::{
+    entry::{self, Entry},
+    sign::Sign,
+    store::Batch,
+};
 
 /// A piece of work. It owns all it needs.
 pub enum Job {
@@ -154,7 +158,9 @@ impl Job {
     pub fn run(self) -> Done {
         match self {
             Self::CheckGossip { packets } => check_gossip(packets),
-            Self::VerifyShreds { id, items } => Done::Shreds { id, valid: items.iter().map(VerifyItem::check).collect() },
+            Self::VerifyShreds { id, items } => {
+                Done::Shreds { id, valid: items.iter().map(VerifyItem::check).collect() }
+            }
             Self::CheckVote { transaction } => {
                 let signed = transaction.verify_with_results().iter().all(|valid| *valid);
                 Done::Vote(Some(transaction).filter(|_| signed))

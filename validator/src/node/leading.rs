@@ -188,7 +188,8 @@ impl Node {
         let Some(reset) = self.leading.reset else { return };
         let me = self.identity;
         let not_before = self.leading.begun.max(self.leading.led_before).map_or(from, |led| from.max(led.next()));
-        let not_before = if now.since(reset.at) > self.config.slot { not_before.max(self.clock_slot(now)) } else { not_before };
+        let not_before =
+            if now.since(reset.at) > self.config.slot { not_before.max(self.clock_slot(now)) } else { not_before };
         let first = self.leaders.next_slot_of(&me, reset.slot.next(), LOOKAHEAD_SLOTS);
         let slot = self.leaders.next_slot_of(&me, not_before, LOOKAHEAD_SLOTS);
         let (Some(first), Some(slot)) = (first, slot) else { return };
@@ -226,7 +227,9 @@ impl Node {
         let Some(frozen) = self.forks.get(reset.slot) else { return };
         let hash = frozen.bank.last_blockhash();
         let mut last = planned.slot;
-        while self.leaders.leader(last.next()) == Some(self.identity) && last.get() < planned.slot.get() + WINDOW_SLOTS * 2 {
+        while self.leaders.leader(last.next()) == Some(self.identity)
+            && last.get() < planned.slot.get() + WINDOW_SLOTS * 2
+        {
             last = last.next();
         }
         self.mark_led(last, out);
@@ -336,7 +339,12 @@ impl Node {
     /// Executes the next batch of transactions, if the bank is at hand.
     pub(super) fn produce(&mut self, now: Now, out: &mut Effects<Effect>) {
         let Some(block) = &mut self.leading.block else { return };
-        if block.over || block.hold || block.recording.is_some() || block.bank.is_none() || block.transactions >= BLOCK_TRANSACTIONS {
+        if block.over
+            || block.hold
+            || block.recording.is_some()
+            || block.bank.is_none()
+            || block.transactions >= BLOCK_TRANSACTIONS
+        {
             return;
         }
         let transactions = self.gulfstream.take(BATCH_TRANSACTIONS, BATCH_BYTES);

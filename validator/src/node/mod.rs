@@ -26,8 +26,8 @@ pub use boot::{Boot, BootError, FEATURE_SET, VERSION, stored};
 pub use forks::{FROZEN_MAX, Forks, Frozen};
 pub use job::{Done, Job, ShredJob};
 pub use ports::{Effect, Event, Input, Socket};
-pub use replay::{ChainSoFar, DeadBlock, PENDING_MAX, Replay, Replayed, Start, Tally};
 pub use record::{record, status_meta, told};
+pub use replay::{ChainSoFar, DeadBlock, PENDING_MAX, Replay, Replayed, Start, Tally};
 pub use view::{Counters, Sample, View};
 
 use solana_keypair::Keypair;
@@ -43,13 +43,7 @@ use sundog_rpc::subscriptions::ExecutedTransaction;
 use sundog_runtime::Bank;
 use sundog_tower::Consensus;
 use sundog_turbine::Turbine;
-use sundog_types::{
-    Effects, Machine, Now, Pubkey, Slot,
-    machine::earliest,
-    peer::Peer,
-    schedule::Leaders,
-    sign::Sign,
-};
+use sundog_types::{Effects, Machine, Now, Pubkey, Slot, machine::earliest, peer::Peer, schedule::Leaders, sign::Sign};
 
 /// How often the view's counters are renewed when nothing else renews it.
 const VIEW_EVERY: Duration = Duration::from_millis(500);
@@ -226,9 +220,10 @@ impl Node {
     /// Whether this node may begin its slots: it knows enough of the cluster, and is not behind it.
     fn ready_to_lead(&self, now: Now) -> bool {
         let heard = self.saw_supermajority || now.since(self.started) >= self.config.lead_after;
-        let behind = self.leading.reset().is_some_and(|reset| {
-            self.highest_seen.get() > reset.slot.get().saturating_add(leading::BEHIND_SLOTS)
-        });
+        let behind = self
+            .leading
+            .reset()
+            .is_some_and(|reset| self.highest_seen.get() > reset.slot.get().saturating_add(leading::BEHIND_SLOTS));
         heard && !behind
     }
 }

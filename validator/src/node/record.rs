@@ -1,8 +1,10 @@
 //! An executed transaction as the ledger keeps it, and as subscribers are told of it.
 
-use sundog_ledger::{InnerInstruction, InnerInstructions, LoadedAddresses, StatusMeta, TokenBalance, TransactionRecord};
-use sundog_rpc::subscriptions::ExecutedTransaction;
 use solana_message::inner_instruction::InnerInstruction as Called;
+use sundog_ledger::{
+    InnerInstruction, InnerInstructions, LoadedAddresses, StatusMeta, TokenBalance, TransactionRecord,
+};
+use sundog_rpc::subscriptions::ExecutedTransaction;
 use sundog_runtime::Committed;
 use sundog_types::vote;
 

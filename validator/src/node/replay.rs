@@ -311,8 +311,13 @@ impl Node {
 
     /// Goes on with the blocks that waited for `parent`.
     pub(super) fn replay_children(&mut self, parent: Slot, out: &mut Effects<Effect>) {
-        let children: Vec<Slot> =
-            self.replays.slots.range(parent.next()..).filter(|(_, p)| p.parent == parent).map(|(slot, _)| *slot).collect();
+        let children: Vec<Slot> = self
+            .replays
+            .slots
+            .range(parent.next()..)
+            .filter(|(_, p)| p.parent == parent)
+            .map(|(slot, _)| *slot)
+            .collect();
         for child in children {
             self.replay_advance(child, out);
         }

@@ -6,12 +6,7 @@ use sundog_ledger::SlotMeta;
 use sundog_rpc::subscriptions::{ExecutedTransaction, FrozenBlock};
 use sundog_runtime::{Bank, Committed};
 use sundog_turbine::EpochInfo;
-use sundog_types::{
-    Effects, Epoch, Now, Slot,
-    schedule::LeaderSchedule,
-    shred::Gates,
-    store::Batch,
-};
+use sundog_types::{Effects, Epoch, Now, Slot, schedule::LeaderSchedule, shred::Gates, store::Batch};
 
 /// Keys removed from the ledger at each root at most: several blocks' worth, so that purging keeps up.
 const PURGE_MAX: usize = 4_096;
@@ -38,13 +33,7 @@ impl Roots {
 
     pub(super) fn new(root: &Bank) -> Self {
         let slot = root.slot();
-        Self {
-            tower: slot,
-            finalized: slot,
-            confirmed: slot,
-            moving: None,
-            entered: None,
-        }
+        Self { tower: slot, finalized: slot, confirmed: slot, moving: None, entered: None }
     }
 }
 
@@ -217,7 +206,11 @@ impl Node {
             self.leaders.insert(Arc::clone(&leaders));
             let first_slot = Slot::new(schedule.get_first_slot_in_epoch(epoch.get()));
             let gates = Gates::since_genesis(epoch);
-            self.turbine(now, sundog_turbine::Input::Epoch(EpochInfo { epoch, first_slot, slots, leaders, stakes, gates }), out);
+            self.turbine(
+                now,
+                sundog_turbine::Input::Epoch(EpochInfo { epoch, first_slot, slots, leaders, stakes, gates }),
+                out,
+            );
             self.roots.entered = Some(epoch);
             epoch = epoch.next();
         }

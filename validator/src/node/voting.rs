@@ -51,12 +51,12 @@ impl Node {
     pub(super) fn vote_seen(&mut self, now: Now, parsed: &ParsedVote, out: &mut Effects<Effect>) {
         let slot = Slot::new(parsed.last_slot);
         let known = self.forks.get(self.forks.root()).map(|root| root.bank.current_epoch_stakes());
-        let authorized = known.and_then(|stakes| stakes.by_vote_account.get(&parsed.vote_account).map(|v| v.authorized_voter));
+        let authorized =
+            known.and_then(|stakes| stakes.by_vote_account.get(&parsed.vote_account).map(|v| v.authorized_voter));
         if authorized != Some(parsed.voter) {
             return;
         }
-        let input =
-            sundog_tower::Input::VoteSeen { vote_account: parsed.vote_account, slot, hash: parsed.voted.hash };
+        let input = sundog_tower::Input::VoteSeen { vote_account: parsed.vote_account, slot, hash: parsed.voted.hash };
         self.consensus(now, input, out);
         self.highest_seen = self.highest_seen.max(slot);
         let newest = self.newest_votes.entry(parsed.vote_account).or_default();

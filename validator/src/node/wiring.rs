@@ -186,7 +186,9 @@ impl Node {
                 E::Confirmed { slot, .. } => self.confirmed(now, slot, out),
                 E::Finalized { slot } => self.finalized(now, slot, out),
                 E::OtherVersion { slot, hash } => {
-                    let why = format!("the cluster voted for another version, {hash}, than this node has; it is fetched afresh");
+                    let why = format!(
+                        "the cluster voted for another version, {hash}, than this node has; it is fetched afresh"
+                    );
                     out.push(Effect::Event(Event::Duplicate { slot, why }));
                     self.turbine(now, sundog_turbine::Input::Forget(slot), out);
                 }
@@ -206,7 +208,11 @@ impl Node {
             self.vote_seen(now, &parsed, out);
         }
         if let Ok(bytes) = bincode::serialize(transaction) {
-            self.gulf(now, sundog_gulfstream::Input::Packets { source: Source::Vote, packets: vec![bytes.into()] }, out);
+            self.gulf(
+                now,
+                sundog_gulfstream::Input::Packets { source: Source::Vote, packets: vec![bytes.into()] },
+                out,
+            );
         }
     }
 }

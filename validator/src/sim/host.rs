@@ -92,26 +92,24 @@ pub(super) fn genesis(config: &WorldConfig, hosts: &[Host]) -> GenesisConfig {
 
 /// The machines of a world, not started yet.
 pub(super) fn hosts(config: &WorldConfig, rng: &mut ChaCha8Rng) -> Vec<Host> {
-    let host = |_: &u64| {
-        Host {
-            node: None,
-            recorder: None,
-            store: Arc::new(MemoryStore::new()),
-            tower: None,
-            identity: Arc::new(Keypair::new_from_array(rng.r#gen())),
-            vote: Arc::new(Keypair::new_from_array(rng.r#gen())),
-            view: None,
-            blocks: BTreeMap::new(),
-            parents: BTreeMap::new(),
-            dead: BTreeMap::new(),
-            rooted: Vec::new(),
-            finalized: Slot::ZERO,
-            started: BTreeMap::new(),
-            fault: None,
-            lie: None,
-            wake: None,
-            life: 0,
-        }
+    let host = |_: &u64| Host {
+        node: None,
+        recorder: None,
+        store: Arc::new(MemoryStore::new()),
+        tower: None,
+        identity: Arc::new(Keypair::new_from_array(rng.r#gen())),
+        vote: Arc::new(Keypair::new_from_array(rng.r#gen())),
+        view: None,
+        blocks: BTreeMap::new(),
+        parents: BTreeMap::new(),
+        dead: BTreeMap::new(),
+        rooted: Vec::new(),
+        finalized: Slot::ZERO,
+        started: BTreeMap::new(),
+        fault: None,
+        lie: None,
+        wake: None,
+        life: 0,
     };
     config.stakes.iter().map(host).collect()
 }
@@ -164,7 +162,8 @@ impl Host {
     /// Does what is due.
     pub(super) fn wake_up(&mut self, now: Now, out: &mut Effects<Effect>) {
         let mut ticks = Vec::new();
-        if let Some(recorder) = self.recorder.as_mut().filter(|r| r.poll_timeout().is_some_and(|due| now.reached(due))) {
+        if let Some(recorder) = self.recorder.as_mut().filter(|r| r.poll_timeout().is_some_and(|due| now.reached(due)))
+        {
             recorder.handle_timeout(now, &mut ticks);
         }
         let Some(node) = &mut self.node else { return };

@@ -87,8 +87,13 @@ fn conflict(world: &World) -> Option<String> {
         let root = host.rooted.last().copied().unwrap_or_default();
         let chain = host.rooted_chain(root);
         for (slot, (other, _)) in rooted.range(..=root) {
-            if !chain.is_empty() && chain.first().is_some_and(|first| first <= slot) && chain.binary_search(slot).is_err() {
-                return Some(format!("slot {slot}: node {other} rooted it, and it is not on the chain of node {number}"));
+            if !chain.is_empty()
+                && chain.first().is_some_and(|first| first <= slot)
+                && chain.binary_search(slot).is_err()
+            {
+                return Some(format!(
+                    "slot {slot}: node {other} rooted it, and it is not on the chain of node {number}"
+                ));
             }
         }
     }

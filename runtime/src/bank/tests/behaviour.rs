@@ -9,11 +9,7 @@ const TOKEN: Pubkey = Pubkey::from_str_const("TokenkegQfeZyiNwAJbNbGKPFXCWuBvf9S
 const SOL: u64 = 1_000_000_000;
 
 fn pay(bank: &Bank, from: &Pubkey, to: &Pubkey, lamports: u64) -> VersionedTransaction {
-    unsigned(
-        &[system::transfer(from, to, lamports)],
-        from,
-        bank.last_blockhash(),
-    )
+    unsigned(&[system::transfer(from, to, lamports)], from, bank.last_blockhash())
 }
 
 /// A chain of two blocks, so that blockhashes are not free any more.
@@ -29,43 +25,18 @@ fn a_bpf_program_of_genesis_runs_and_makes_a_mint() {
     let mut data = vec![20, 9];
     data.extend_from_slice(FAUCET.as_ref());
     data.push(0);
-    let initialise = Instruction {
-        program_id: TOKEN,
-        accounts: vec![AccountMeta::new(mint, false)],
-        data,
-    };
+    let initialise = Instruction { program_id: TOKEN, accounts: vec![AccountMeta::new(mint, false)], data };
     let transaction = unsigned(&[create, initialise], &FAUCET, bank.last_blockhash());
     let done = run(&mut bank, transaction).expect("it gets into the block");
     assert_eq!(done.status, Ok(()), "{:?}", done.logs);
     let account = bank.account(&mint).expect("there is a mint");
-    assert_eq!(
-        (
-            *account.owner(),
-            account.data().len(),
-            account.data()[44],
-            account.data()[45]
-        ),
-        (TOKEN, 82, 9, 1)
-    );
-    assert!(
-        done.units > 150 && done.logs.iter().any(|line| line.contains("consumed")),
-        "{:?}",
-        done.logs
-    );
+    assert_eq!((*account.owner(), account.data().len(), account.data()[44], account.data()[45]), (TOKEN, 82, 9, 1));
+    assert!(done.units > 150 && done.logs.iter().any(|line| line.contains("consumed")), "{:?}", done.logs);
     // The next bank finds the compiled program.
     let mut bank = next(&finish(bank));
-    let again = Instruction {
-        program_id: TOKEN,
-        accounts: vec![AccountMeta::new(mint, false)],
-        data: vec![20, 9],
-    };
+    let again = Instruction { program_id: TOKEN, accounts: vec![AccountMeta::new(mint, false)], data: vec![20, 9] };
     let transaction = unsigned(&[again], &FAUCET, bank.last_blockhash());
-    assert!(
-        run(&mut bank, transaction)
-            .expect("it gets into the block")
-            .status
-            .is_err()
-    );
+    assert!(run(&mut bank, transaction).expect("it gets into the block").status.is_err());
 }
 
 #[test]
@@ -83,10 +54,7 @@ fn the_stake_program_is_there_and_delegates() {
     }
     let initialise = Instruction {
         program_id: stake::ID,
-        accounts: vec![
-            AccountMeta::new(account, false),
-            AccountMeta::new_readonly(sysvar::rent::ID, false),
-        ],
+        accounts: vec![AccountMeta::new(account, false), AccountMeta::new_readonly(sysvar::rent::ID, false)],
         data,
     };
     let delegate = Instruction {
@@ -101,29 +69,17 @@ fn the_stake_program_is_there_and_delegates() {
         ],
         data: vec![2, 0, 0, 0],
     };
-    let transaction = unsigned(
-        &[create, initialise, delegate],
-        &FAUCET,
-        bank.last_blockhash(),
-    );
+    let transaction = unsigned(&[create, initialise, delegate], &FAUCET, bank.last_blockhash());
     let done = run(&mut bank, transaction).expect("it gets into the block");
     assert_eq!(done.status, Ok(()), "{:?}", done.logs);
-    let delegation = bank
-        .stakes
-        .delegations()
-        .get(&account)
-        .expect("it is followed");
+    let delegation = bank.stakes.delegations().get(&account).expect("it is followed");
     assert_eq!((delegation.voter, delegation.stake), (address(3), 5 * SOL));
 }
 
 /// Payments of which many touch the same accounts.
 fn tangle(bank: &Bank) -> Vec<VersionedTransaction> {
     let one = |number: u64| {
-        let from = if number.is_multiple_of(7) {
-            FAUCET
-        } else {
-            address(100 + (number % 13) as u8)
-        };
+        let from = if number.is_multiple_of(7) { FAUCET } else { address(100 + (number % 13) as u8) };
         let to = address(100 + ((number * 5) % 17) as u8);
         pay(bank, &from, &to, 2 * SOL + number)
     };
@@ -134,10 +90,7 @@ fn tangle(bank: &Bank) -> Vec<VersionedTransaction> {
 fn the_number_of_threads_changes_nothing() {
     let parent = second();
     let outcome = |threads: usize, batch: usize| {
-        let pool = rayon::ThreadPoolBuilder::new()
-            .num_threads(threads)
-            .build()
-            .unwrap();
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
         pool.install(|| {
             let mut bank = next(&parent);
             let transactions = tangle(&bank);
@@ -151,17 +104,10 @@ fn the_number_of_threads_changes_nothing() {
         })
     };
     let alone = outcome(1, 1);
-    assert!(
-        alone.1.iter().filter(|status| status.is_none()).count() > 40,
-        "some must get through"
-    );
+    assert!(alone.1.iter().filter(|status| status.is_none()).count() > 40, "some must get through");
     assert!(alone.1.iter().any(Option::is_some), "some must be rejected");
     for (threads, batch) in [(1, 300), (4, 300), (4, 64), (3, 17)] {
-        assert_eq!(
-            outcome(threads, batch),
-            alone,
-            "{threads} threads, batches of {batch}"
-        );
+        assert_eq!(outcome(threads, batch), alone, "{threads} threads, batches of {batch}");
     }
 }
 
@@ -170,10 +116,7 @@ fn a_transaction_that_comes_twice_in_a_batch_is_refused_the_second_time() {
     let bank = next(&second());
     let transaction = pay(&bank, &FAUCET, &address(9), SOL);
     let executed = bank.execute(&[transaction.clone(), transaction]);
-    assert_eq!(
-        executed.first_rejected(),
-        Some((1, TransactionError::AlreadyProcessed))
-    );
+    assert_eq!(executed.first_rejected(), Some((1, TransactionError::AlreadyProcessed)));
     assert_eq!(executed.processed().len(), 1);
 }
 
@@ -184,19 +127,12 @@ fn executing_changes_nothing_and_simulating_tells_what_would_be() {
     let transaction = pay(&bank, &FAUCET, &address(9), SOL);
     let before = bank.balance(&FAUCET);
     drop(bank.execute(std::slice::from_ref(&transaction)));
-    assert_eq!(
-        (bank.balance(&FAUCET), bank.balance(&address(9))),
-        (before, 0)
-    );
+    assert_eq!((bank.balance(&FAUCET), bank.balance(&address(9))), (before, 0));
     let simulation = parent.simulate(transaction, None);
     let done = simulation.outcome.expect("it would land");
     assert_eq!(done.status, Ok(()));
     assert_eq!(done.balances.after[1], SOL);
-    let to = simulation
-        .accounts
-        .iter()
-        .find(|(key, _)| *key == address(9))
-        .expect("it is among its accounts");
+    let to = simulation.accounts.iter().find(|(key, _)| *key == address(9)).expect("it is among its accounts");
     assert_eq!(to.1.lamports(), SOL);
 }
 
@@ -215,37 +151,18 @@ fn a_durable_nonce_stands_in_for_a_blockhash_once() {
     let nonce = address(70);
     let mut bank = next(&second());
     let mut instructions = system::create_nonce_account(&FAUCET, &nonce, &FAUCET, 10 * SOL);
-    let transaction = unsigned(
-        &std::mem::take(&mut instructions),
-        &FAUCET,
-        bank.last_blockhash(),
-    );
-    assert_eq!(
-        run(&mut bank, transaction)
-            .expect("it gets into the block")
-            .status,
-        Ok(())
-    );
-    let stored = |bank: &Bank| {
-        Hash::new_from_array(
-            bank.account(&nonce).unwrap().data()[40..72]
-                .try_into()
-                .unwrap(),
-        )
-    };
+    let transaction = unsigned(&std::mem::take(&mut instructions), &FAUCET, bank.last_blockhash());
+    assert_eq!(run(&mut bank, transaction).expect("it gets into the block").status, Ok(()));
+    let stored = |bank: &Bank| Hash::new_from_array(bank.account(&nonce).unwrap().data()[40..72].try_into().unwrap());
     let value = stored(&bank);
     let transaction = unsigned(
-        &[
-            system::advance_nonce_account(&nonce, &FAUCET),
-            system::transfer(&FAUCET, &address(9), SOL),
-        ],
+        &[system::advance_nonce_account(&nonce, &FAUCET), system::transfer(&FAUCET, &address(9), SOL)],
         &FAUCET,
         value,
     );
     // In the block that made it, it cannot be advanced yet.
     assert_eq!(
-        bank.execute(std::slice::from_ref(&transaction))
-            .first_rejected(),
+        bank.execute(std::slice::from_ref(&transaction)).first_rejected(),
         Some((0, TransactionError::BlockhashNotFound))
     );
     let mut bank = next(&finish(bank));
@@ -254,10 +171,7 @@ fn a_durable_nonce_stands_in_for_a_blockhash_once() {
     assert_eq!((done.status, done.fee), (Ok(()), 5_000));
     assert_ne!(stored(&bank), value);
     let bank = next(&finish(bank));
-    assert_eq!(
-        bank.execute(&[transaction]).first_rejected(),
-        Some((0, TransactionError::BlockhashNotFound))
-    );
+    assert_eq!(bank.execute(&[transaction]).first_rejected(), Some((0, TransactionError::BlockhashNotFound)));
 }
 
 #[test]
@@ -267,27 +181,17 @@ fn a_transaction_lands_in_two_forks_but_not_twice_in_one() {
     let mut there = Bank::child(&parent, Slot::new(9), NODE);
     let transaction = pay(&here, &FAUCET, &address(9), SOL);
     for bank in [&mut here, &mut there] {
-        assert_eq!(
-            run(bank, transaction.clone())
-                .expect("it gets into the block")
-                .status,
-            Ok(())
-        );
+        assert_eq!(run(bank, transaction.clone()).expect("it gets into the block").status, Ok(()));
     }
     let here = finish(here);
     let status = here.signature_status(&transaction.signatures[0]);
     assert_eq!(status, Some((2, Ok(()))));
     let child = next(&here);
     assert_eq!(
-        child
-            .execute(std::slice::from_ref(&transaction))
-            .first_rejected(),
+        child.execute(std::slice::from_ref(&transaction)).first_rejected(),
         Some((0, TransactionError::AlreadyProcessed))
     );
-    assert_eq!(
-        child.signature_status(&transaction.signatures[0]),
-        Some((2, Ok(())))
-    );
+    assert_eq!(child.signature_status(&transaction.signatures[0]), Some((2, Ok(()))));
 }
 
 #[test]
@@ -330,15 +234,10 @@ fn addresses_come_from_a_lookup_table() {
             address_table_lookups: vec![lookup],
         })
     };
-    let transaction = |index| VersionedTransaction {
-        signatures: vec![Signature::from([index + 1; 64])],
-        message: message(index),
-    };
+    let transaction =
+        |index| VersionedTransaction { signatures: vec![Signature::from([index + 1; 64])], message: message(index) };
     let (good, bad) = (transaction(0), transaction(1));
-    assert_eq!(
-        bank.execute(&[bad]).first_rejected(),
-        Some((0, TransactionError::InvalidAddressLookupTableIndex))
-    );
+    assert_eq!(bank.execute(&[bad]).first_rejected(), Some((0, TransactionError::InvalidAddressLookupTableIndex)));
     let done = run(&mut bank, good).expect("it gets into the block");
     assert_eq!(done.status, Ok(()));
     assert_eq!(done.loaded_addresses.writable, vec![address(9)]);
@@ -348,40 +247,17 @@ fn addresses_come_from_a_lookup_table() {
 #[test]
 fn the_ed25519_precompile_checks_and_the_others_refuse() {
     let mut bank = next(&second());
-    let instruction = |program_id| Instruction {
-        program_id,
-        accounts: Vec::new(),
-        data: vec![0, 0],
-    };
-    let good = unsigned(
-        &[instruction(ed25519_program::ID)],
-        &FAUCET,
-        bank.last_blockhash(),
-    );
-    assert_eq!(
-        run(&mut bank, good).expect("it gets into the block").status,
-        Ok(())
-    );
-    let other = unsigned(
-        &[instruction(solana_sdk_ids::secp256k1_program::ID)],
-        &FAUCET,
-        bank.last_blockhash(),
-    );
-    assert!(
-        run(&mut bank, other)
-            .expect("it gets into the block")
-            .status
-            .is_err()
-    );
+    let instruction = |program_id| Instruction { program_id, accounts: Vec::new(), data: vec![0, 0] };
+    let good = unsigned(&[instruction(ed25519_program::ID)], &FAUCET, bank.last_blockhash());
+    assert_eq!(run(&mut bank, good).expect("it gets into the block").status, Ok(()));
+    let other = unsigned(&[instruction(solana_sdk_ids::secp256k1_program::ID)], &FAUCET, bank.last_blockhash());
+    assert!(run(&mut bank, other).expect("it gets into the block").status.is_err());
 }
 
 #[test]
 fn a_squashed_bank_and_its_children_read_from_the_store() {
     let store = Arc::new(Memory::default());
-    let accounts = Arc::new(RootedAccounts::with_capacity(
-        Arc::clone(&store) as Arc<dyn Store>,
-        4_096,
-    ));
+    let accounts = Arc::new(RootedAccounts::with_capacity(Arc::clone(&store) as Arc<dyn Store>, 4_096));
     let mut bank = Bank::genesis_block(&localnet(8_192).build().unwrap(), accounts).unwrap();
     let mut hashes = Vec::new();
     for number in 0..40u8 {
@@ -394,24 +270,13 @@ fn a_squashed_bank_and_its_children_read_from_the_store() {
             bank.squash();
             assert!(bank.parent().is_none() && bank.is_rooted());
         }
-        assert!(
-            bank.rooted_accounts().cached_bytes() < 200_000,
-            "the cache is bounded"
-        );
+        assert!(bank.rooted_accounts().cached_bytes() < 200_000, "the cache is bounded");
         hashes.push(child.hash());
         bank = child;
     }
     assert!((0..40).all(|number| bank.balance(&address(100 + number)) == SOL));
-    assert_eq!(
-        bank.program_accounts(&TOKEN, 10).len(),
-        1,
-        "the mint of wrapped SOL"
-    );
-    let total: u64 = bank
-        .scan(usize::MAX, &|_, _| true)
-        .iter()
-        .map(|(_, account)| account.lamports())
-        .sum();
+    assert_eq!(bank.program_accounts(&TOKEN, 10).len(), 1, "the mint of wrapped SOL");
+    let total: u64 = bank.scan(usize::MAX, &|_, _| true).iter().map(|(_, account)| account.lamports()).sum();
     assert_eq!(total, bank.capitalization());
 }
 

@@ -5,17 +5,8 @@ use super::*;
 fn state(bank: &Bank, vote_account: &Pubkey) -> Value {
     let account = bank.account(vote_account).unwrap();
     let state = VoteStateV4::deserialize(account.data(), vote_account).unwrap();
-    let votes: Vec<_> = state
-        .votes
-        .iter()
-        .map(|vote| {
-            (
-                vote.lockout.slot(),
-                vote.lockout.confirmation_count(),
-                vote.latency,
-            )
-        })
-        .collect();
+    let votes: Vec<_> =
+        state.votes.iter().map(|vote| (vote.lockout.slot(), vote.lockout.confirmation_count(), vote.latency)).collect();
     serde_json::json!({
         "votes": votes,
         "root": state.root_slot,
@@ -37,10 +28,7 @@ fn result(status: &Result<(), solana_transaction_error::TransactionError>) -> St
 }
 
 fn expected(result: &str) -> String {
-    result.split_once(" (").map_or_else(
-        || result.to_owned(),
-        |(_, code)| code.trim_end_matches(')').to_owned(),
-    )
+    result.split_once(" (").map_or_else(|| result.to_owned(), |(_, code)| code.trim_end_matches(')').to_owned())
 }
 
 /// Puts blocks, oldest first, into the SlotHashes sysvar.
@@ -61,12 +49,7 @@ fn every_attempt_ends_as_the_reference_says() {
         .as_array()
         .unwrap()
         .iter()
-        .map(|block| {
-            (
-                block[0].as_u64().unwrap(),
-                Hash::new_from_array(base58(&block[1])),
-            )
-        })
+        .map(|block| (block[0].as_u64().unwrap(), Hash::new_from_array(base58(&block[1]))))
         .collect();
     let mut genesis = localnet(8_192);
     let mut first = validator(node, vote_account);
@@ -83,39 +66,17 @@ fn every_attempt_ends_as_the_reference_says() {
         bank.store(vote_account, account.clone());
         bank.svm.read_sysvars(&bank);
         let at = format!("attempt {number}, {}", attempt["what"]);
-        assert_eq!(
-            state(&bank, &vote_account),
-            attempt["before"],
-            "before, {at}"
-        );
-        let signer = if attempt["signer"] == "stranger" {
-            address(77)
-        } else {
-            voter
-        };
+        assert_eq!(state(&bank, &vote_account), attempt["before"], "before, {at}");
+        let signer = if attempt["signer"] == "stranger" { address(77) } else { voter };
         let instruction = Instruction {
             program_id: vote::ID,
-            accounts: vec![
-                AccountMeta::new(vote_account, false),
-                AccountMeta::new_readonly(signer, true),
-            ],
-            data: BASE64_STANDARD
-                .decode(attempt["data"].as_str().unwrap())
-                .unwrap(),
+            accounts: vec![AccountMeta::new(vote_account, false), AccountMeta::new_readonly(signer, true)],
+            data: BASE64_STANDARD.decode(attempt["data"].as_str().unwrap()).unwrap(),
         };
         let blockhash = bank.last_blockhash();
-        let done = run(&mut bank, unsigned(&[instruction], &FAUCET, blockhash))
-            .expect("it gets into the block");
-        assert_eq!(
-            result(&done.status),
-            expected(attempt["result"].as_str().unwrap()),
-            "{at}"
-        );
-        let after = if attempt["after"].is_null() {
-            &attempt["before"]
-        } else {
-            &attempt["after"]
-        };
+        let done = run(&mut bank, unsigned(&[instruction], &FAUCET, blockhash)).expect("it gets into the block");
+        assert_eq!(result(&done.status), expected(attempt["result"].as_str().unwrap()), "{at}");
+        let after = if attempt["after"].is_null() { &attempt["before"] } else { &attempt["after"] };
         assert_eq!(state(&bank, &vote_account), *after, "after, {at}");
         account = bank.account(&vote_account).unwrap();
     }

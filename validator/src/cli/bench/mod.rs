@@ -80,12 +80,7 @@ pub(super) fn measure(
     rates.sort_by(f64::total_cmp);
     let per_second = rates[2];
     let megabytes = per_second / count as f64 * bytes as f64 / 1e6;
-    Figure {
-        name: name.to_owned(),
-        per_second,
-        unit,
-        megabytes_per_second: (bytes > 0).then_some(megabytes),
-    }
+    Figure { name: name.to_owned(), per_second, unit, megabytes_per_second: (bytes > 0).then_some(megabytes) }
 }
 
 /// Keeps the compiler from leaving out work whose result nobody reads.

@@ -88,8 +88,12 @@ pub fn run(args: &TpsArgs, json: bool) -> anyhow::Result<()> {
     } else {
         say(format_args!(
             "sent {}  confirmed {}  {:.1} confirmed/s  latency p50 {} ms  p90 {} ms  p99 {} ms",
-            report.sent, report.confirmed, report.confirmed_per_second,
-            report.latency_ms_p50, report.latency_ms_p90, report.latency_ms_p99
+            report.sent,
+            report.confirmed,
+            report.confirmed_per_second,
+            report.latency_ms_p50,
+            report.latency_ms_p90,
+            report.latency_ms_p99
         ));
     }
     Ok(())
@@ -207,7 +211,8 @@ impl Run<'_> {
     /// Asks which of the transfers sent some time ago are confirmed.
     fn settle(&mut self, all: bool) -> anyhow::Result<()> {
         let age = if all { Duration::ZERO } else { Duration::from_millis(300) };
-        let mut asked: Vec<String> = self.sent.iter().filter(|(_, at)| at.elapsed() >= age).map(|(s, _)| s.clone()).collect();
+        let mut asked: Vec<String> =
+            self.sent.iter().filter(|(_, at)| at.elapsed() >= age).map(|(s, _)| s.clone()).collect();
         asked.sort_by_key(|s| self.sent.get(s).copied());
         asked.truncate(STATUSES_MAX);
         if asked.is_empty() {
@@ -229,7 +234,12 @@ impl Run<'_> {
 
     fn report(mut self, args: &TpsArgs, started: Instant, sent: u64) -> Report {
         self.latencies.sort_unstable();
-        let percentile = |p: usize| self.latencies.get((self.latencies.len() * p / 100).min(self.latencies.len().saturating_sub(1))).copied().unwrap_or(0);
+        let percentile = |p: usize| {
+            self.latencies
+                .get((self.latencies.len() * p / 100).min(self.latencies.len().saturating_sub(1)))
+                .copied()
+                .unwrap_or(0)
+        };
         let took = self.last.map_or(args.seconds as f64, |last| (last - started).as_secs_f64());
         Report {
             rate_asked: args.rate,
@@ -275,12 +285,14 @@ fn fund(client: &Client, faucet: &Keypair, args: &TpsArgs) -> anyhow::Result<Vec
     for payer in &payers {
         let bytes = bincode::serialize(&transfer(faucet, &payer.pubkey(), each, blockhash))?;
         let encoded = base64::Engine::encode(&base64::engine::general_purpose::STANDARD, bytes);
-        client.call("sendTransaction", &json!([encoded, {"encoding": "base64", "preflightCommitment": "confirmed"}]))?;
+        client
+            .call("sendTransaction", &json!([encoded, {"encoding": "base64", "preflightCommitment": "confirmed"}]))?;
     }
     let deadline = Instant::now() + Duration::from_secs(60);
     for payer in &payers {
         loop {
-            let balance = client.call("getBalance", &json!([payer.pubkey().to_string(), {"commitment": "confirmed"}]))?;
+            let balance =
+                client.call("getBalance", &json!([payer.pubkey().to_string(), {"commitment": "confirmed"}]))?;
             if balance.get("value").and_then(Value::as_u64).is_some_and(|lamports| lamports >= each) {
                 break;
             }

@@ -116,8 +116,11 @@ fn serve(stream: &TcpStream, token: &str, asked: &Sender<Asked>) {
 /// # Errors
 /// If no such process answers, or it refuses.
 pub fn ask(layout: &Layout, request: &Request) -> anyhow::Result<String> {
-    let absent = || format!("no localnet runs in {}; start one with `sundog localnet`, or name its --dir", layout.dir().display());
-    let door: Door = serde_json::from_slice(&std::fs::read(layout.control()).with_context(absent)?).with_context(absent)?;
+    let absent = || {
+        format!("no localnet runs in {}; start one with `sundog localnet`, or name its --dir", layout.dir().display())
+    };
+    let door: Door =
+        serde_json::from_slice(&std::fs::read(layout.control()).with_context(absent)?).with_context(absent)?;
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, door.port));
     let mut stream = TcpStream::connect_timeout(&address, Duration::from_secs(5)).with_context(absent)?;
     stream.set_read_timeout(Some(WAIT))?;

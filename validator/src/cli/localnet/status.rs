@@ -51,7 +51,10 @@ impl Watch {
                 let seconds = self.started.elapsed().as_secs_f64();
                 spinner.suspend(|| {
                     for node in &cluster.nodes {
-                        say(format_args!("{}  stake {:>5}  {}  rpc {}", node.name, node.stake, node.identity, node.rpc));
+                        say(format_args!(
+                            "{}  stake {:>5}  {}  rpc {}",
+                            node.name, node.stake, node.identity, node.rpc
+                        ));
                     }
                     say(format_args!("localnet ready after {seconds:.1} s"));
                 });
@@ -69,7 +72,8 @@ impl Watch {
     }
 
     fn print_slots(&mut self, cluster: &Cluster, spinner: &ProgressBar) {
-        let Some((client, slot)) = self.clients.iter().find_map(|(_, c)| Some((c.clone(), c.slot("processed").ok()?))) else {
+        let Some((client, slot)) = self.clients.iter().find_map(|(_, c)| Some((c.clone(), c.slot("processed").ok()?)))
+        else {
             return;
         };
         if self.printed == 0 {
@@ -83,7 +87,11 @@ impl Watch {
         let finalized = client.slot("finalized").unwrap_or_default();
         let confirmed = client.slot("confirmed").unwrap_or_default();
         for (slot, leader) in (from..=slot).zip(leaders.as_array().into_iter().flatten()) {
-            let name = cluster.nodes.iter().find(|n| Some(n.identity.as_str()) == leader.as_str()).map_or("?", |n| n.name.as_str());
+            let name = cluster
+                .nodes
+                .iter()
+                .find(|n| Some(n.identity.as_str()) == leader.as_str())
+                .map_or("?", |n| n.name.as_str());
             let line = format!("slot {slot:>6}  leader {name}  confirmed {confirmed:>6}  finalized {finalized:>6}");
             spinner.suspend(|| say(&line));
         }
@@ -133,7 +141,10 @@ pub fn run(layout: &Layout, json: bool, measure: u64) -> anyhow::Result<()> {
     let read = || -> Vec<Reading> {
         let nodes = cluster.nodes.iter();
         nodes
-            .map(|n| Reading { cpu_seconds: n.pid.and_then(cpu_seconds), disk: disk_bytes(&layout.dir().join(&n.ledger)) })
+            .map(|n| Reading {
+                cpu_seconds: n.pid.and_then(cpu_seconds),
+                disk: disk_bytes(&layout.dir().join(&n.ledger)),
+            })
             .collect()
     };
     let before = read();
@@ -159,7 +170,10 @@ pub fn run(layout: &Layout, json: bool, measure: u64) -> anyhow::Result<()> {
             processed: slot("processed"),
             confirmed: slot("confirmed"),
             finalized: slot("finalized"),
-            peers: client.call("getClusterNodes", &json!([])).ok().and_then(|v| v.as_array().map(|a| a.len().saturating_sub(1))),
+            peers: client
+                .call("getClusterNodes", &json!([]))
+                .ok()
+                .and_then(|v| v.as_array().map(|a| a.len().saturating_sub(1))),
             health,
             memory_mib: node.pid.and_then(memory_bytes).map(mib),
             cpu_percent: before.cpu_seconds.zip(after.cpu_seconds).map(|(b, a)| (a - b) / seconds * 100.0),
@@ -177,8 +191,17 @@ pub fn run(layout: &Layout, json: bool, measure: u64) -> anyhow::Result<()> {
         let float = |value: Option<f64>| value.map_or_else(|| "-".to_owned(), |v| format!("{v:.1}"));
         say(format_args!(
             "{:<8} {:>5}  {:<10} {:>9} {:>9} {:>9}  {:>5}  {:>10}  {:>5}  {:>8.1}  {:>7.1}",
-            n.name, n.stake, n.health, number(n.processed), number(n.confirmed), number(n.finalized),
-            number(n.peers.map(|p| p as u64)), float(n.memory_mib), float(n.cpu_percent), n.disk_mib, n.disk_mib_per_minute
+            n.name,
+            n.stake,
+            n.health,
+            number(n.processed),
+            number(n.confirmed),
+            number(n.finalized),
+            number(n.peers.map(|p| p as u64)),
+            float(n.memory_mib),
+            float(n.cpu_percent),
+            n.disk_mib,
+            n.disk_mib_per_minute
         ));
     }
     Ok(())

@@ -45,10 +45,15 @@ impl Plan {
     fn of(args: &LocalnetArgs, kept: Option<&Self>) -> anyhow::Result<Self> {
         let stakes = match (&args.stakes, args.validators) {
             (Some(stakes), Some(count)) if stakes.len() != usize::from(count) => {
-                bail!("--validators {count} and --stakes with {} values contradict each other; give one of them", stakes.len());
+                bail!(
+                    "--validators {count} and --stakes with {} values contradict each other; give one of them",
+                    stakes.len()
+                );
             }
             (Some(stakes), _) if stakes.is_empty() || stakes.contains(&0) => {
-                bail!("--stakes: every validator needs at least 1 SOL; `sundog localnet add` adds a node without stake");
+                bail!(
+                    "--stakes: every validator needs at least 1 SOL; `sundog localnet add` adds a node without stake"
+                );
             }
             (Some(stakes), _) => stakes.clone(),
             (None, Some(count)) => (0..usize::from(count)).map(|i| STAKES[i.min(STAKES.len() - 1)]).collect(),
@@ -69,7 +74,10 @@ impl Plan {
 /// If the directory, a port or a process cannot be had, or a node dies by itself.
 pub fn run(args: &LocalnetArgs, layout: &Layout) -> anyhow::Result<()> {
     if control::ask(layout, &Request::Kill { node: usize::MAX }).is_err_and(|e| e.to_string().contains("no node")) {
-        bail!("a localnet runs in {} already; stop it with `sundog localnet down`, or give another --dir", layout.dir().display());
+        bail!(
+            "a localnet runs in {} already; stop it with `sundog localnet down`, or give another --dir",
+            layout.dir().display()
+        );
     }
     let started = Instant::now();
     let spinner = spinner("building genesis");
@@ -81,7 +89,12 @@ pub fn run(args: &LocalnetArgs, layout: &Layout) -> anyhow::Result<()> {
     let plan = Plan::of(args, kept.as_ref())?;
     match kept {
         Some(kept) if kept != plan => {
-            bail!("{} belongs to another genesis (stakes {:?}, {} ms slots); give --reset to start anew, or another --dir", layout.dir().display(), kept.stakes, kept.slot_ms);
+            bail!(
+                "{} belongs to another genesis (stakes {:?}, {} ms slots); give --reset to start anew, or another --dir",
+                layout.dir().display(),
+                kept.stakes,
+                kept.slot_ms
+            );
         }
         Some(_) => {}
         None => make_genesis(layout, &plan)?,
@@ -111,7 +124,8 @@ fn reset(layout: &Layout) -> anyhow::Result<()> {
     }
     let mut node = 0;
     while layout.node(node).is_dir() {
-        std::fs::remove_dir_all(layout.node(node)).with_context(|| format!("{} cannot be removed", layout.node(node).display()))?;
+        std::fs::remove_dir_all(layout.node(node))
+            .with_context(|| format!("{} cannot be removed", layout.node(node).display()))?;
         node += 1;
     }
     Ok(())
@@ -198,7 +212,11 @@ impl<'a> Localnet<'a> {
         let file = |name: &str| self.layout.of_node(node, name);
         let bound = file("addresses.json");
         let _ = std::fs::remove_file(&bound);
-        let log = File::options().create(true).append(true).open(file("validator.log")).context("the log cannot be opened")?;
+        let log = File::options()
+            .create(true)
+            .append(true)
+            .open(file("validator.log"))
+            .context("the log cannot be opened")?;
         let mut command = Command::new(std::env::current_exe().context("the program's own file")?);
         command.args(["validator", "--stop-with-stdin", "--identity"]).arg(file("identity.json"));
         command.arg("--ledger").arg(file("ledger")).arg("--genesis").arg(self.layout.genesis());
@@ -221,13 +239,19 @@ impl<'a> Localnet<'a> {
         self.running[node] = Running { child: Some(child), told: false };
         let deadline = Instant::now() + BIND_WAIT;
         loop {
-            if let Some(addresses) = std::fs::read(&bound).ok().and_then(|text| serde_json::from_slice::<Bound>(&text).ok()) {
+            if let Some(addresses) =
+                std::fs::read(&bound).ok().and_then(|text| serde_json::from_slice::<Bound>(&text).ok())
+            {
                 self.cluster.nodes[node].bound(&addresses);
                 return Ok(());
             }
             self.check(node)?;
             if Instant::now() > deadline {
-                bail!("node {node} did not bind its sockets within {} s; see {}", BIND_WAIT.as_secs(), file("validator.log").display());
+                bail!(
+                    "node {node} did not bind its sockets within {} s; see {}",
+                    BIND_WAIT.as_secs(),
+                    file("validator.log").display()
+                );
             }
             std::thread::sleep(Duration::from_millis(5));
         }
@@ -235,9 +259,21 @@ impl<'a> Localnet<'a> {
 
     /// Ports by the localnet's convention: node i serves JSON-RPC on 8899 + 10 i. A node that had ports keeps them.
     fn ports(&self, node: usize) -> anyhow::Result<Vec<(&'static str, u16)>> {
-        let flags = ["--gossip-port", "--tvu-port", "--repair-port", "--tpu-quic-port", "--serve-repair-port", "--tvu-quic-port", "--tpu-vote-port"];
+        let flags = [
+            "--gossip-port",
+            "--tvu-port",
+            "--repair-port",
+            "--tpu-quic-port",
+            "--serve-repair-port",
+            "--tvu-quic-port",
+            "--tpu-vote-port",
+        ];
         let offset = u16::try_from(node).ok().and_then(|n| n.checked_mul(PORTS_PER_NODE)).context("too many nodes")?;
-        let rpc = if self.rpc_port == 0 { 0 } else { self.rpc_port.checked_add(offset).context("the RPC ports exceed 65535; give a lower --rpc-port")? };
+        let rpc = if self.rpc_port == 0 {
+            0
+        } else {
+            self.rpc_port.checked_add(offset).context("the RPC ports exceed 65535; give a lower --rpc-port")?
+        };
         let base = if self.rpc_port == 8_899 { Some(8_000 + offset) } else { None };
         let mut ports: Vec<_> = (0_u16..).zip(flags).map(|(i, flag)| (flag, base.map_or(0, |base| base + i))).collect();
         ports.push(("--rpc-port", rpc));
@@ -245,7 +281,12 @@ impl<'a> Localnet<'a> {
         ports.push(("--metrics-port", if rpc == 0 { 0 } else { rpc + 3 }));
         let had = &self.cluster.nodes[node];
         let port_of = |text: &str| text.trim_end_matches("/metrics").rsplit(':').next().and_then(|p| p.parse().ok());
-        for (flag, text) in [("--gossip-port", &had.gossip), ("--rpc-port", &had.rpc), ("--websocket-port", &had.websocket), ("--metrics-port", &had.metrics)] {
+        for (flag, text) in [
+            ("--gossip-port", &had.gossip),
+            ("--rpc-port", &had.rpc),
+            ("--websocket-port", &had.websocket),
+            ("--metrics-port", &had.metrics),
+        ] {
             if let (Some(port), Some(entry)) = (port_of(text), ports.iter_mut().find(|(f, _)| *f == flag)) {
                 entry.1 = port;
             }

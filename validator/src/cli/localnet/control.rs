@@ -6,12 +6,14 @@ use serde::{Deserialize, Serialize};
 use std::{
     io::{BufRead as _, BufReader, Read as _, Write as _},
     net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
-    sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel},
+    sync::mpsc::{Receiver, SyncSender, sync_channel},
     time::Duration,
 };
 
 /// A request line is short; a longer one is not ours.
 const LINE_BYTES_MAX: u64 = 4_096;
+/// Requests that wait for the localnet; who asks beyond them waits for a place.
+const REQUESTS_MAX: usize = 16;
 /// How long either side waits for a line.
 const WAIT: Duration = Duration::from_secs(60);
 
@@ -81,7 +83,7 @@ pub fn listen(layout: &Layout) -> anyhow::Result<Receiver<Asked>> {
     let token = solana_keypair::Keypair::new().to_base58_string();
     let door = Door { port: listener.local_addr()?.port(), token: token.clone(), pid: std::process::id() };
     crate::io::files::write_json(&layout.control(), &door)?;
-    let (asked, requests) = channel();
+    let (asked, requests) = sync_channel(REQUESTS_MAX);
     std::thread::Builder::new().name("control".into()).spawn(move || {
         for stream in listener.incoming().flatten() {
             let (asked, token) = (asked.clone(), token.clone());
@@ -91,7 +93,7 @@ pub fn listen(layout: &Layout) -> anyhow::Result<Receiver<Asked>> {
     Ok(requests)
 }
 
-fn serve(stream: &TcpStream, token: &str, asked: &Sender<Asked>) {
+fn serve(stream: &TcpStream, token: &str, asked: &SyncSender<Asked>) {
     let _ = stream.set_read_timeout(Some(WAIT));
     let mut line = String::new();
     if BufReader::new(stream).take(LINE_BYTES_MAX).read_line(&mut line).is_err() {

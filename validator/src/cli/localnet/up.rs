@@ -439,7 +439,7 @@ fn wait(child: &mut Child) -> std::io::Result<()> {
 
 /// Hears of Ctrl-C and of the request to terminate.
 fn interrupt() -> Receiver<()> {
-    let (sender, receiver) = std::sync::mpsc::channel();
+    let (sender, receiver) = std::sync::mpsc::sync_channel(1);
     let _ = std::thread::Builder::new().name("signals".into()).spawn(move || {
         if crate::io::signals::wait().is_ok() {
             say("stopping");

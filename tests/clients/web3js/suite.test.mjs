@@ -39,15 +39,25 @@ async function confirm(connection, signature, latest, commitment) {
   assert.equal(value.err, null);
 }
 
+/** Waits until `ask` answers `wanted`. */
+async function becomes(what, wanted, ask) {
+  await until(what, FINALIZED_MS, async () => {
+    const found = await ask();
+    if (found === wanted) return true;
+    throw new Error(`${found}, not ${wanted}`);
+  });
+}
+
 /** Waits until every node answers `wanted` for `ask`. */
 async function everywhere(what, wanted, ask) {
   for (const [index, connection] of connections.entries()) {
-    await until(`${what} on node ${index}`, FINALIZED_MS, async () => {
-      const found = await ask(connection);
-      if (found === wanted) return true;
-      throw new Error(`${found}, not ${wanted}`);
-    });
+    await becomes(`${what} on node ${index}`, wanted, () => ask(connection));
   }
+}
+
+/** Waits until a node knows what the payer owns by now. */
+async function owns(index, connection, commitment) {
+  await becomes(`what the payer owns on node ${index}`, expected, () => connection.getBalance(payer.publicKey, commitment));
 }
 
 /** The refusal that `connection` answers to `transaction`. */
@@ -62,6 +72,8 @@ async function refusal(connection, wire) {
 }
 
 before(async () => {
+  // The library builds transactions on finalized blockhashes, and those of genesis and block 0 cost no fee.
+  await until('a finalized block', FINALIZED_MS, async () => ((await first.getSlot('finalized')) > 0 ? true : undefined));
   early = await until('a blockhash', FINALIZED_MS, () => first.getLatestBlockhash('confirmed'));
 });
 
@@ -93,9 +105,7 @@ describe('web3.js', () => {
   test('a transfer through each node is confirmed and then finalized', async () => {
     const finalized = [];
     for (const [index, connection] of connections.entries()) {
-      await until(`the payer on node ${index}`, FINALIZED_MS, async () =>
-        (await connection.getBalance(payer.publicKey, 'confirmed')) === expected ? true : undefined,
-      );
+      await owns(index, connection, 'confirmed');
       const to = Keypair.generate().publicKey;
       const transaction = transfer(payer, to, LAMPORTS_PER_SOL);
       const sent = sendAndConfirmTransaction(connection, transaction, [payer], { commitment: 'confirmed' });

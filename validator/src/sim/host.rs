@@ -7,11 +7,21 @@ use rand::Rng as _;
 use rand_chacha::ChaCha8Rng;
 use solana_keypair::Keypair;
 use solana_signer::Signer as _;
-use std::{collections::BTreeMap, net::SocketAddr, sync::Arc};
+use solana_transaction::versioned::VersionedTransaction;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::SocketAddr,
+    sync::Arc,
+};
 use sundog_ledger::{Ledger, MemoryStore};
 use sundog_poh::{Recorder, RecorderConfig, RecorderInput};
 use sundog_runtime::genesis::{GenesisConfig, GenesisValidator, LocalnetGenesis};
-use sundog_types::{Effects, Hash, Machine as _, Now, Slot, entry::Entry, machine::earliest};
+use sundog_types::{
+    Effects, Hash, Machine as _, Now, Slot,
+    entry::Entry,
+    machine::earliest,
+    vote::{self, VoteOnWire},
+};
 
 /// Hashes in a tick of a simulated chain: enough that records fit between ticks, few enough to be quick.
 const HASHES_PER_TICK: u64 = 8;
@@ -47,6 +57,8 @@ pub struct Host {
     pub view: Option<Arc<View>>,
     /// The bank hash of every block it froze.
     pub blocks: BTreeMap<Slot, Hash>,
+    /// The slots of which it froze two different blocks, in this life or an earlier one: never.
+    pub refrozen: BTreeSet<Slot>,
     /// The parent of every block it froze.
     pub parents: BTreeMap<Slot, Slot>,
     /// The slots it found dead.
@@ -55,6 +67,10 @@ pub struct Host {
     pub rooted: Vec<Slot>,
     /// The highest slot it knows to be finalized.
     pub finalized: Slot,
+    /// The slots it voted for, over all its lives, in the order of voting.
+    pub voted: Vec<Slot>,
+    /// Its votes as they left for the next leaders, over all its lives.
+    pub votes: Vec<VoteOnWire>,
     /// The leaders of the slots it saw begin.
     pub started: BTreeMap<Slot, sundog_types::Pubkey>,
     /// How it lies in its own slots from the given one on, once.
@@ -101,10 +117,13 @@ pub(super) fn hosts(config: &WorldConfig, rng: &mut ChaCha8Rng) -> Vec<Host> {
         vote: Arc::new(Keypair::new_from_array(rng.r#gen())),
         view: None,
         blocks: BTreeMap::new(),
+        refrozen: BTreeSet::new(),
         parents: BTreeMap::new(),
         dead: BTreeMap::new(),
         rooted: Vec::new(),
         finalized: Slot::ZERO,
+        voted: Vec::new(),
+        votes: Vec::new(),
         started: BTreeMap::new(),
         fault: None,
         lie: None,
@@ -203,15 +222,27 @@ impl Host {
                 self.started.insert(*slot, *leader);
             }
             Event::BlockComplete { slot, parent, bank_hash, .. } => {
-                self.blocks.insert(*slot, *bank_hash);
+                if self.blocks.insert(*slot, *bank_hash).is_some_and(|before| before != *bank_hash) {
+                    self.refrozen.insert(*slot);
+                }
                 self.parents.insert(*slot, *parent);
             }
             Event::Dead { slot, why } => {
                 self.dead.insert(*slot, why.clone());
             }
+            Event::Voted { slot, .. } => self.voted.push(*slot),
             Event::Rooted { slot } => self.rooted.push(*slot),
             Event::Finalized { slot } => self.finalized = self.finalized.max(*slot),
             _ => {}
+        }
+    }
+
+    /// Notes what leaves by the vote socket, if it is a vote of this host.
+    pub(super) fn note_vote(&mut self, bytes: &[u8]) {
+        let transaction = bincode::deserialize::<VersionedTransaction>(bytes).ok();
+        let parsed = transaction.as_ref().and_then(vote::parse_vote);
+        if let Some(own) = parsed.filter(|parsed| parsed.vote_account == self.vote.pubkey()) {
+            self.votes.push(own.voted);
         }
     }
 

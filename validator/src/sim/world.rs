@@ -8,10 +8,17 @@ use rand_chacha::ChaCha8Rng;
 use sha2::{Digest as _, Sha256};
 use solana_keypair::Keypair;
 use solana_signer::Signer as _;
-use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::SocketAddr,
+    sync::Arc,
+    time::Duration,
+};
 use sundog_gulfstream::Source;
 use sundog_runtime::genesis::GenesisConfig;
-use sundog_types::{Effects, Hash, Machine as _, Now, Pubkey, Slot, store::Store as _};
+use sundog_types::{
+    Effects, FecSetIndex, Hash, Machine as _, Now, Pubkey, Signature, Slot, shred::View, store::Store as _,
+};
 
 /// Virtual time begins at this Unix time, so that every run has the same calendar.
 pub const UNIX_START_MS: u64 = 1_800_000_000_000;
@@ -70,6 +77,10 @@ pub struct World {
     rng: ChaCha8Rng,
     witness: Sha256,
     delivered: u64,
+    /// What leaders signed, as it left for the tree: one signature stands for one FEC set.
+    signed: BTreeMap<(Slot, FecSetIndex), Signature>,
+    /// The slots of which a leader signed two versions.
+    signed_twice: BTreeSet<Slot>,
 }
 
 impl World {
@@ -89,6 +100,8 @@ impl World {
             rng,
             witness: Sha256::new(),
             delivered: 0,
+            signed: BTreeMap::new(),
+            signed_twice: BTreeSet::new(),
         };
         for host in 0..world.hosts.len() {
             world.start(host);
@@ -227,6 +240,7 @@ impl World {
         match effect {
             Effect::SendUdp { socket, to, bytes } => self.send_udp(host, socket, to, bytes),
             Effect::SendShred { to, shred, .. } => {
+                self.note_signed(&shred);
                 let Some(to) = self.host_of(&to) else { return };
                 let Some(delay) = self.config.network.draw(&mut self.rng) else { return };
                 let peer = Some(self.hosts[host].identity.pubkey());
@@ -274,7 +288,18 @@ impl World {
         self.push(delay, Happening::Deliver { host, life, input });
     }
 
+    fn note_signed(&mut self, shred: &[u8]) {
+        let Ok(shred) = View::read(shred) else { return };
+        let signature = *self.signed.entry((shred.slot(), shred.fec_set_index())).or_insert(shred.signature());
+        if signature != shred.signature() {
+            self.signed_twice.insert(shred.slot());
+        }
+    }
+
     fn send_udp(&mut self, host: usize, socket: Socket, to: SocketAddr, bytes: Bytes) {
+        if socket == Socket::TpuVote {
+            self.hosts[host].note_vote(&bytes);
+        }
         let Some((to, port)) = Port::resolve(to).filter(|(to, _)| *to < self.hosts.len()) else { return };
         let Some(delay) = self.config.network.draw(&mut self.rng) else { return };
         let from = match socket {
@@ -326,6 +351,12 @@ impl World {
     #[must_use]
     pub const fn config(&self) -> &WorldConfig {
         &self.config
+    }
+
+    /// The slots of which two versions left for the tree, signed by their leader: never.
+    #[must_use]
+    pub const fn signed_twice(&self) -> &BTreeSet<Slot> {
+        &self.signed_twice
     }
 
     /// The highest slot that every running staked node has rooted.

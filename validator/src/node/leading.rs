@@ -18,16 +18,19 @@ use sundog_types::{Effects, Hash, Now, Slot, TickHeight, entry::Entry};
 
 /// How far ahead the schedule is searched for the next own slot.
 const LOOKAHEAD_SLOTS: u64 = 2_048;
-/// Ticks kept that belong to no block yet: a whole epoch of missing slots is not made up for.
-const TICKS_MAX: usize = 64 * 1_024;
+/// Missing slots that a block makes up for at most: their ticks are entries of the block (48 bytes each, 64 a slot),
+/// and must leave room for a full block's transactions among the slot's 32,768 data shreds.
+const MISSING_SLOTS_MAX: u64 = 3_072;
+/// Ticks kept that belong to no block yet: those of the missing slots and of the windows after them.
+const TICKS_MAX: usize = 64 * (MISSING_SLOTS_MAX + 4 * WINDOW_SLOTS) as usize;
 /// Transactions executed at a time: small enough that a batch is recorded within a tick or two.
 const BATCH_TRANSACTIONS: usize = 64;
 /// Bytes of transactions executed at a time: they fill one FEC set.
 const BATCH_BYTES: usize = 28_000;
 /// Transactions in a block at most: at 1,232 bytes each they fill two thirds of the slot's 32,768 data shreds.
 const BLOCK_TRANSACTIONS: u64 = 16_384;
-/// A block names its parent by a distance of 16 bits (reference 3.2).
-const PARENT_DISTANCE_MAX: u64 = 65_535;
+// A block names its parent by a distance of 16 bits (reference 3.2).
+const _: () = assert!(MISSING_SLOTS_MAX < 65_535);
 /// Slots that the previous leader is given to finish its window (reference 2.8).
 const GRACE_SLOTS: u64 = 2;
 /// Slots of one leader's window.
@@ -165,11 +168,7 @@ impl Node {
             self.leading.reset = Some(Reset { slot, at: now, mine });
             self.sleep_recorder(out);
         }
-        let next = slot.next();
-        self.plan(now, next);
-        if self.leading.planned.map(|p| p.slot) > self.leading.ticking {
-            self.sleep_recorder(out);
-        }
+        self.plan(now, slot.next(), out);
         self.tell_upcoming(now, out);
         self.lead_timeout(now, out);
     }
@@ -182,24 +181,30 @@ impl Node {
         }
     }
 
-    /// Plans the first own slot at or after `from` on the present reset.
-    fn plan(&mut self, now: Now, from: Slot) {
-        self.leading.planned = None;
-        let Some(reset) = self.leading.reset else { return };
+    /// Plans the first own slot at or after `from` on the present reset. A recorder that would stop before its end
+    /// sleeps until it is started anew, with that slot's last tick for its end.
+    fn plan(&mut self, now: Now, from: Slot, out: &mut Effects<Effect>) {
+        self.leading.planned = self.next_own(now, from);
+        if self.leading.planned.map(|p| p.slot) > self.leading.ticking {
+            self.sleep_recorder(out);
+        }
+    }
+
+    fn next_own(&self, now: Now, from: Slot) -> Option<Planned> {
+        let reset = self.leading.reset?;
         let me = self.identity;
         let not_before = self.leading.begun.max(self.leading.led_before).map_or(from, |led| from.max(led.next()));
         let not_before =
             if now.since(reset.at) > self.config.slot { not_before.max(self.clock_slot(now)) } else { not_before };
-        let first = self.leaders.next_slot_of(&me, reset.slot.next(), LOOKAHEAD_SLOTS);
-        let slot = self.leaders.next_slot_of(&me, not_before, LOOKAHEAD_SLOTS);
-        let (Some(first), Some(slot)) = (first, slot) else { return };
+        let first = self.leaders.next_slot_of(&me, reset.slot.next(), LOOKAHEAD_SLOTS)?;
+        let slot = self.leaders.next_slot_of(&me, not_before, LOOKAHEAD_SLOTS)?;
         let missing = slot.since(reset.slot).map_or(0, |d| d.get().saturating_sub(1));
-        let missing = u32::try_from(missing).unwrap_or(u32::MAX);
+        let missing = u32::try_from(missing).ok().filter(|missing| u64::from(*missing) <= MISSING_SLOTS_MAX)?;
         let start = reset.at.after(self.config.slot.saturating_mul(missing));
         // One slot, and a tenth of the missing ones: the recorder makes late ticks twenty times as fast as they fall due.
         let early = self.config.slot + self.config.slot / 10 * missing.min(1_000);
         let wake_after = start.since(reset.at).saturating_sub(early);
-        self.leading.planned = Some(Planned { slot, start, wake: reset.at.after(wake_after), first });
+        Some(Planned { slot, start, wake: reset.at.after(wake_after), first })
     }
 
     /// Starts the recorder, or begins a slot, if it is time.
@@ -217,14 +222,17 @@ impl Node {
         if self.may_begin(now, planned) {
             self.begin(now, planned, out);
         } else {
-            let after = planned.slot.next();
-            self.plan(now.max(planned.start), after);
+            self.plan(now.max(planned.start), planned.slot.next(), out);
         }
     }
 
     fn start_recorder(&mut self, planned: Planned, out: &mut Effects<Effect>) {
         let Some(reset) = self.leading.reset else { return };
-        let Some(frozen) = self.forks.get(reset.slot) else { return };
+        let Some(frozen) = self.forks.get(reset.slot) else {
+            // Another fork was rooted: the reset to it plans anew.
+            self.leading.planned = None;
+            return;
+        };
         let hash = frozen.bank.last_blockhash();
         let mut last = planned.slot;
         while self.leaders.leader(last.next()) == Some(self.identity)
@@ -260,20 +268,17 @@ impl Node {
         if !self.ready_to_lead(now) || self.leading.begun.is_some_and(|begun| planned.slot <= begun) {
             return false;
         }
-        if planned.slot.since(reset.slot).is_none_or(|d| d.get() > PARENT_DISTANCE_MAX) {
-            return false;
-        }
         let gap = planned.first.since(reset.slot).map_or(0, sundog_types::Delta::get);
         let grace = !reset.mine && gap > 1 && gap <= WINDOW_SLOTS;
         !grace || planned.slot.get() >= planned.first.get() + GRACE_SLOTS
     }
 
     fn begin(&mut self, now: Now, planned: Planned, out: &mut Effects<Effect>) {
+        self.leading.planned = None;
         let Some(reset) = self.leading.reset else { return };
         let Some(parent) = self.forks.get(reset.slot) else { return };
         let slot = planned.slot;
         let bank = Box::new(Bank::child(&parent.bank, slot, self.identity));
-        self.leading.planned = None;
         self.leading.begun = Some(slot);
         self.leading.block = Some(Block {
             slot,
@@ -434,8 +439,7 @@ impl Node {
         } else if self.leading.reset.is_some_and(|r| r.slot < slot) && self.leading.planned.is_none() {
             // The own block is not built on: its ticks are used up, and the next block needs others.
             self.sleep_recorder(out);
-            let next = slot.next();
-            self.plan(now, next);
+            self.plan(now, slot.next(), out);
         }
         self.lead_timeout(now, out);
     }

@@ -80,6 +80,10 @@ fn node(view: &View, take: &mut Take<'_>) -> fmt::Result {
     take(("transactions", "Transactions executed, votes included"), one(c.transactions))?;
     take(("votes", "Votes cast"), one(c.votes))?;
     take(("dead_blocks", "Blocks found dead"), one(c.dead))?;
+    let dropped = [("gossip_unchecked", c.unchecked), ("vote_unsigned", c.unsigned_votes), ("rejected", c.rejected)];
+    let help = "What the node dropped: gossip that the pool had no time to check, votes without valid signatures, \
+                transactions that its own block could not take";
+    take(("node_dropped", help), by("reason", dropped))?;
     take(
         (
             "block_propagation_ms_sum",

@@ -48,6 +48,10 @@ use sundog_types::{Effects, Machine, Now, Pubkey, Slot, machine::earliest, peer:
 /// How often the view's counters are renewed when nothing else renews it.
 const VIEW_EVERY: Duration = Duration::from_millis(500);
 
+/// Datagrams and votes of gossip that the pool checks at a time, a fraction of a second's work; what comes beyond is
+/// dropped and counted, and gossip brings it again.
+const CHECKS_MAX: usize = 1_024;
+
 /// What a node needs to know that does not change while it runs.
 #[derive(Clone, Debug)]
 pub struct NodeConfig {
@@ -139,6 +143,8 @@ pub struct Node {
     told: BTreeMap<Slot, Vec<ExecutedTransaction>>,
     awaited: BTreeMap<u64, Awaited>,
     next_id: u64,
+    /// Checks of gossip under way.
+    checking: usize,
     roots: roots::Roots,
     view: view::Publisher,
     started: Now,
@@ -176,6 +182,7 @@ impl Node {
             told: BTreeMap::new(),
             awaited: BTreeMap::new(),
             next_id: 0,
+            checking: 0,
             roots: roots::Roots::new(&parts.root),
             view: view::Publisher::new(now),
             started: now,
@@ -213,6 +220,16 @@ impl Node {
         self.next_id
     }
 
+    /// Has something that gossip brought checked, unless the pool is that far behind.
+    fn check(&mut self, job: Job, out: &mut Effects<Effect>) {
+        if self.checking >= CHECKS_MAX {
+            self.counters.unchecked += 1;
+            return;
+        }
+        self.checking += 1;
+        out.push(Effect::Run(job));
+    }
+
     fn is_own(&self, slot: Slot) -> bool {
         self.leading.made(slot, self.leaders.leader(slot) == Some(self.identity))
     }
@@ -220,10 +237,8 @@ impl Node {
     /// Whether this node may begin its slots: it knows enough of the cluster, and is not behind it.
     fn ready_to_lead(&self, now: Now) -> bool {
         let heard = self.saw_supermajority || now.since(self.started) >= self.config.lead_after;
-        let behind = self
-            .leading
-            .reset()
-            .is_some_and(|reset| self.highest_seen.get() > reset.slot.get().saturating_add(leading::BEHIND_SLOTS));
+        let voted = self.voted_beyond(1).unwrap_or_default();
+        let behind = self.leading.reset().is_some_and(|reset| voted > reset.slot.saturating_add(leading::BEHIND_SLOTS));
         heard && !behind
     }
 }
@@ -234,9 +249,7 @@ impl Machine for Node {
 
     fn handle(&mut self, now: Now, input: Input, out: &mut Effects<Effect>) {
         match input {
-            Input::Gossip { from, bytes } => {
-                out.push(Effect::Run(Job::CheckGossip { packets: vec![(from, bytes)] }));
-            }
+            Input::Gossip { from, bytes } => self.check(Job::CheckGossip { packets: vec![(from, bytes)] }, out),
             Input::Shred { peer, bytes } => self.turbine(now, sundog_turbine::Input::Shred { bytes, peer }, out),
             Input::RepairResponse { from, bytes } => {
                 self.turbine(now, sundog_turbine::Input::RepairResponse { from, bytes }, out);

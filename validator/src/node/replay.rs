@@ -331,7 +331,7 @@ impl Node {
 
     /// Notes that a slot is dead, tells the tower, and keeps it in the ledger.
     pub(super) fn mark_dead(&mut self, now: Now, slot: Slot, why: String, out: &mut Effects<Effect>) {
-        self.dead.insert(slot);
+        self.counters.dead += u64::from(self.dead.insert(slot));
         out.push(Effect::Event(Event::Dead { slot, why }));
         self.remember_dead(slot, out);
         self.consensus(now, sundog_tower::Input::Dead(slot), out);

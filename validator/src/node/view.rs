@@ -86,6 +86,8 @@ pub struct Counters {
     pub dead: u64,
     /// Votes from gossip whose signatures did not hold.
     pub unsigned_votes: u64,
+    /// Datagrams and votes of gossip that were not even checked, because the pool was behind.
+    pub unchecked: u64,
     /// Transactions that the leader could not put into its block: too old, already there, or unable to pay.
     pub rejected: u64,
     /// Votes not cast, by reason.

@@ -68,6 +68,12 @@ impl Node {
 
     /// The highest slot that two thirds of the stake have voted for or beyond, whether or not this node has it.
     pub(super) fn cluster_voted(&self) -> Option<Slot> {
+        self.voted_beyond(2)
+    }
+
+    /// The highest slot that more than so many thirds of the stake have voted for or beyond. With one third, no lie of
+    /// the fewer than a third who may lie moves it.
+    pub(super) fn voted_beyond(&self, thirds: u128) -> Option<Slot> {
         let stakes = self.forks.get(self.forks.root())?.bank.current_epoch_stakes();
         let mut votes: Vec<(Slot, u64)> =
             self.newest_votes.iter().map(|(account, slot)| (*slot, stakes.of_vote_account(account))).collect();
@@ -76,7 +82,7 @@ impl Node {
         let mut voted = 0_u128;
         votes.into_iter().find_map(|(slot, stake)| {
             voted += u128::from(stake);
-            (voted * 3 > total * 2).then_some(slot)
+            (voted * 3 > total * thirds).then_some(slot)
         })
     }
 

@@ -7,6 +7,9 @@ use sundog_types::{Effects, Machine, Now, Slot, vote};
 
 impl Node {
     pub(super) fn done(&mut self, now: Now, done: Done, out: &mut Effects<Effect>) {
+        if matches!(done, Done::Gossip { .. } | Done::Vote(_)) {
+            self.checking -= 1;
+        }
         match done {
             Done::Gossip { packets, dropped } => {
                 for why in dropped {
@@ -64,7 +67,7 @@ impl Node {
                 }
                 sundog_gossip::Effect::Peers(peers) => self.meet_peers(now, peers, out),
                 sundog_gossip::Effect::Vote { transaction, .. } => {
-                    out.push(Effect::Run(Job::CheckVote { transaction: Box::new(transaction) }));
+                    self.check(Job::CheckVote { transaction: Box::new(transaction) }, out);
                 }
                 sundog_gossip::Effect::AnotherInstance { .. } => {
                     out.push(Effect::Stop { why: "another instance runs with this identity; give each node its own keypair, or stop the other one".into() });

@@ -13,8 +13,11 @@ use std::{
 /// What an input is, by how much the cluster depends on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Lane {
-    /// Answers to the node's own effects, Proof of History, votes. Never dropped.
+    /// Answers to the node's own effects and Proof of History. Never dropped, and nothing from the network: who sends
+    /// it waits for room.
     Consensus,
+    /// Votes that came straight.
+    Votes,
     /// Shreds and repair.
     Shreds,
     /// Gossip.
@@ -24,7 +27,7 @@ pub enum Lane {
 }
 
 /// All lanes, the most important first.
-pub const LANES: [Lane; 4] = [Lane::Consensus, Lane::Shreds, Lane::Gossip, Lane::Transactions];
+pub const LANES: [Lane; 5] = [Lane::Consensus, Lane::Votes, Lane::Shreds, Lane::Gossip, Lane::Transactions];
 
 impl Lane {
     /// Its name in metrics.
@@ -32,6 +35,7 @@ impl Lane {
     pub const fn name(self) -> &'static str {
         match self {
             Self::Consensus => "consensus",
+            Self::Votes => "votes",
             Self::Shreds => "shreds",
             Self::Gossip => "gossip",
             Self::Transactions => "transactions",
@@ -43,8 +47,7 @@ impl Lane {
         match self {
             Self::Consensus => 65_536,
             Self::Shreds => 16_384,
-            Self::Gossip => 4_096,
-            Self::Transactions => 4_096,
+            Self::Votes | Self::Gossip | Self::Transactions => 4_096,
         }
     }
 
@@ -53,6 +56,7 @@ impl Lane {
         match self {
             Self::Consensus => 256,
             Self::Shreds => 256,
+            Self::Votes => 64,
             Self::Gossip | Self::Transactions => 32,
         }
     }
@@ -62,7 +66,7 @@ impl Lane {
 #[derive(Clone)]
 pub struct Lanes {
     senders: Vec<Sender<Input>>,
-    dropped: Arc<[AtomicU64; 4]>,
+    dropped: Arc<[AtomicU64; LANES.len()]>,
 }
 
 impl Lanes {
@@ -151,7 +155,9 @@ mod tests {
         }
         assert!(!lanes.offer(Lane::Transactions, transactions()));
         assert_eq!(lanes.dropped(Lane::Transactions), 1);
-        assert!(lanes.offer(Lane::Shreds, transactions()), "other lanes have their own room");
+        for lane in [Lane::Votes, Lane::Shreds, Lane::Gossip] {
+            assert!(lanes.offer(lane, transactions()), "other lanes have their own room");
+        }
     }
 
     #[test]

@@ -22,6 +22,7 @@ pub mod tower_file;
 pub mod traffic;
 pub mod udp;
 pub mod validator;
+pub mod watch;
 
 /// Writes the log to standard error; `RUST_LOG` beats the default filter.
 pub fn log_to_stderr(default: &str) {

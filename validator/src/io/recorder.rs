@@ -1,6 +1,6 @@
 //! The Proof of History thread: it hashes while the node leads, and sleeps otherwise.
 
-use super::{clock::Clock, lanes::Lanes};
+use super::{clock::Clock, lanes::Lanes, watch::Watch};
 use crate::node::Input;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use std::time::Duration;
@@ -17,9 +17,17 @@ const ASLEEP: Duration = Duration::from_secs(3_600);
 ///
 /// # Errors
 /// If the system has no thread to give.
-pub fn start(mut recorder: Recorder, clock: Clock, lanes: Lanes) -> std::io::Result<Sender<RecorderInput>> {
+pub fn start(
+    mut recorder: Recorder,
+    clock: Clock,
+    lanes: Lanes,
+    watch: Watch,
+) -> std::io::Result<Sender<RecorderInput>> {
     let (sender, commands) = bounded(COMMANDS_MAX);
-    std::thread::Builder::new().name("poh".into()).spawn(move || run(&mut recorder, clock, &lanes, &commands))?;
+    std::thread::Builder::new().name("poh".into()).spawn(move || {
+        run(&mut recorder, clock, &lanes, &commands);
+        drop(watch);
+    })?;
     Ok(sender)
 }
 

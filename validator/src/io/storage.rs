@@ -1,6 +1,6 @@
 //! The storage thread: writes in order, and says when they are durable.
 
-use super::{lanes::Lanes, store::FjallStore, tower_file::TowerFile};
+use super::{lanes::Lanes, store::FjallStore, tower_file::TowerFile, watch::Watch};
 use crate::node::Input;
 use crossbeam_channel::{Receiver, Sender, bounded};
 use std::sync::Arc;
@@ -28,7 +28,7 @@ pub enum Order {
     },
 }
 
-/// Starts the thread; it ends when the returned sender is dropped, after the last write.
+/// Starts the thread; it ends when the returned sender is dropped, after the last write, or when a write fails.
 ///
 /// # Errors
 /// If the system has no thread to give.
@@ -36,34 +36,36 @@ pub fn start(
     store: Arc<FjallStore>,
     tower: TowerFile,
     lanes: Lanes,
+    watch: Watch,
 ) -> std::io::Result<(Sender<Order>, std::thread::JoinHandle<()>)> {
     let (sender, orders) = bounded(WRITES_MAX);
-    let thread =
-        std::thread::Builder::new().name("storage".into()).spawn(move || run(&store, &tower, &lanes, &orders))?;
+    let thread = std::thread::Builder::new().name("storage".into()).spawn(move || {
+        if let Err(error) = run(&store, &tower, &lanes, &orders) {
+            tracing::error!(%error, "a write failed");
+            watch.fail(&format!(
+                "a write failed ({error}); see to the ledger directory's disk, and start the node again"
+            ));
+        }
+    })?;
     Ok((sender, thread))
 }
 
-fn run(store: &FjallStore, tower: &TowerFile, lanes: &Lanes, orders: &Receiver<Order>) {
+/// Nothing is written after a write that failed, and nothing is answered: what was not durable is never spoken.
+fn run(store: &FjallStore, tower: &TowerFile, lanes: &Lanes, orders: &Receiver<Order>) -> anyhow::Result<()> {
     for order in orders {
         let done = match order {
             Order::Ledger { batch, durable } => {
-                store.commit(&batch, durable.is_some()).map(|()| durable).map_err(|e| e.to_string())
+                store.commit(&batch, durable.is_some())?;
+                durable
             }
-            Order::Tower { id, bytes } => tower.save(&bytes).map(|()| Some(id)).map_err(|e| e.to_string()),
+            Order::Tower { id, bytes } => {
+                tower.save(&bytes)?;
+                Some(id)
+            }
         };
-        match done {
-            Ok(Some(id)) => {
-                let _ = lanes.answer(Input::Durable { id });
-            }
-            Ok(None) => {}
-            Err(error) => {
-                // Nothing that follows may be spoken as if it were durable: without an answer no vote and no
-                // shred leaves, and the operator learns why.
-                tracing::error!(%error, "a write failed; the node stops voting and leading until it is restarted");
-            }
+        if let Some(id) = done {
+            let _ = lanes.answer(Input::Durable { id });
         }
     }
-    if let Err(error) = store.commit(&Batch::default(), true) {
-        tracing::error!(%error, "the last writes could not be made durable");
-    }
+    Ok(store.commit(&Batch::default(), true)?)
 }

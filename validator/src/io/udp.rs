@@ -30,7 +30,7 @@ impl Arrival {
             Self::Node(Socket::Gossip) => (Lane::Gossip, Way::GossipUdpIn),
             Self::Node(Socket::Repair) => (Lane::Shreds, Way::RepairUdpIn),
             Self::Node(Socket::ServeRepair) => (Lane::Shreds, Way::ServeRepairUdpIn),
-            Self::Node(Socket::TpuVote) => (Lane::Consensus, Way::VoteUdpIn),
+            Self::Node(Socket::TpuVote) => (Lane::Votes, Way::VoteUdpIn),
             Self::Tvu => (Lane::Shreds, Way::TurbineUdpIn),
         }
     }

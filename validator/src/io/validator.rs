@@ -15,6 +15,7 @@ use super::{
     tower_file::TowerFile,
     traffic::Traffic,
     udp::{Arrival, Outgoing, receive},
+    watch::Watch,
 };
 use crate::{
     config::Settings,
@@ -271,7 +272,9 @@ impl Shell {
         let feed = Feed::new(self.identity.pubkey());
         let (stop, stopped) = tokio::sync::mpsc::channel(1);
         let (fail, failed) = tokio::sync::mpsc::channel(4);
-        let (storage, storage_thread) = storage::start(Arc::clone(&self.store), tower, lanes.clone())?;
+        let watch = |what| Watch::new(what, feed.clone(), fail.clone());
+        let (storage, storage_thread) =
+            storage::start(Arc::clone(&self.store), tower, lanes.clone(), watch("storage"))?;
         let credentials = Credentials::new(&self.identity)?;
         let turbine = quic::endpoint(Protocol::Turbine, &credentials, sockets.tvu_quic)?;
         let tpu = quic::endpoint(Protocol::Tpu, &credentials, sockets.tpu_quic)?;
@@ -292,7 +295,7 @@ impl Shell {
             lanes: lanes.clone(),
             clock: self.clock,
             pool: Arc::new(workers.build()?),
-            recorder: recorder::start(recorder, self.clock, lanes.clone())?,
+            recorder: recorder::start(recorder, self.clock, lanes.clone(), watch("Proof of History"))?,
             storage,
             udp,
             turbine: Dialer::new(Protocol::Turbine, turbine, Arc::clone(&traffic)),
@@ -303,8 +306,11 @@ impl Shell {
         };
         let ledger = Ledger::new(Arc::<FjallStore>::clone(&self.store) as Arc<dyn Store>);
         feed_stored(&ledger, &lanes)?;
-        let node_thread =
-            std::thread::Builder::new().name("node".into()).spawn(move || driver::run(node, &ends, &world, effects))?;
+        let node_watch = watch("node");
+        let node_thread = std::thread::Builder::new().name("node".into()).spawn(move || {
+            driver::run(node, &ends, &world, effects);
+            drop(node_watch);
+        })?;
         let chain: Arc<dyn sundog_rpc::Chain> = Arc::new(NodeChain::new(
             (&self.genesis, self.identity.pubkey()),
             Arc::clone(&view),

@@ -118,20 +118,23 @@ impl Chain for NodeChain {
 
     fn signature_status(&self, signature: &Signature, search_history: bool) -> Option<SignatureStatus> {
         let view = self.look();
-        let (slot, status) = match view.processed.signature_status(signature) {
-            Some((slot, status)) => (Slot::new(slot), status),
+        // The confirmed block need not be on the fork that is built on: each bank answers for its own fork.
+        let banks = [
+            (&view.finalized, Commitment::Finalized),
+            (&view.confirmed, Commitment::Confirmed),
+            (&view.processed, Commitment::Processed),
+        ];
+        let recent = banks.into_iter().find_map(|(bank, commitment)| {
+            let (slot, status) = bank.signature_status(signature)?;
+            Some((Slot::new(slot), status, commitment))
+        });
+        let (slot, status, commitment) = match recent {
+            Some(found) => found,
             None if search_history => {
                 let found = self.history.transaction(signature)?;
-                (found.slot, found.record.meta.status)
+                (found.slot, found.record.meta.status, self.history.standing(found.slot)?)
             }
             None => return None,
-        };
-        let commitment = if slot <= view.finalized.slot() {
-            Commitment::Finalized
-        } else if slot <= view.confirmed.slot() {
-            Commitment::Confirmed
-        } else {
-            Commitment::Processed
         };
         let confirmations = view.fork.iter().filter(|above| **above > slot).count() as u64;
         Some(SignatureStatus { slot, status, commitment, confirmations })

@@ -34,7 +34,9 @@ impl History for LedgerHistory {
             return readable(self.ledger.is_rooted(slot))?.then_some(Commitment::Finalized);
         }
         view.fork.binary_search(&slot).ok()?;
-        Some(if slot <= view.confirmed.slot() { Commitment::Confirmed } else { Commitment::Processed })
+        let confirmed = view.confirmed.slot();
+        let sure = slot <= confirmed && view.fork.binary_search(&confirmed).is_ok();
+        Some(if sure { Commitment::Confirmed } else { Commitment::Processed })
     }
 
     fn block(&self, slot: Slot) -> Option<Block> {

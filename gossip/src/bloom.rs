@@ -53,7 +53,7 @@ impl Bloom {
     /// The bit for `hash` under `key`.
     ///
     /// # Panics
-    /// On a filter without bits, which [`crate::check`] never lets through.
+    /// On a filter without bits, which [`crate::check()`] never lets through.
     #[must_use]
     pub fn position(&self, key: u64, hash: &Hash) -> u64 {
         fnv(key, hash) % self.bits.len()

@@ -15,7 +15,7 @@ use std::{
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// The file cannot be read.
-    #[error("configuration file {path}: {source}; give an existing TOML file with --config")]
+    #[error("configuration file {path} cannot be read; give an existing TOML file with --config")]
     Read {
         /// The file.
         path: PathBuf,

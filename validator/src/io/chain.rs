@@ -231,7 +231,7 @@ impl BankView for Seen {
     }
 
     fn last_valid_block_height(&self, blockhash: &Hash) -> Option<u64> {
-        self.0.last_valid_block_height(blockhash)
+        self.0.last_valid_block_height(blockhash).filter(|_| self.0.is_blockhash_valid(blockhash))
     }
 
     fn fee_for_message(&self, message: &VersionedMessage) -> Option<u64> {

@@ -13,7 +13,7 @@ use sundog_runtime::genesis::GenesisConfig;
 #[derive(Debug, thiserror::Error)]
 pub enum FileError {
     /// The system refuses.
-    #[error("{path}: {source}")]
+    #[error("{path} cannot be used; check that it exists and that this user may read and write it")]
     Io {
         /// The file.
         path: PathBuf,

@@ -10,9 +10,13 @@ use sundog_poh::TickPosition;
 use sundog_runtime::{Bank, Committed};
 use sundog_types::{Effects, Hash, Now, Slot, entry};
 
-/// Slots whose batches are kept until they can be executed. Turbine keeps the shreds; what does not fit here is
-/// asked of it again when there is room.
+/// Slots whose batches are kept until they can be executed, half an hour's. What does not fit is read from the ledger
+/// again when its parent is frozen.
 pub const PENDING_MAX: usize = 4_096;
+/// Bytes of the batches that wait for their parent: one full block, or all of an hour without traffic.
+pub const PENDING_BYTES_MAX: usize = 32 << 20;
+/// Slots whose batches were put off: as many as Turbine gathers above the root. Full: the farthest from the root goes.
+pub const PUT_OFF_MAX: usize = 16_384;
 
 /// How a block arrived, for the log line of its completion.
 #[derive(Clone, Copy, Debug, Default)]
@@ -193,14 +197,48 @@ struct Pending {
 #[derive(Default)]
 pub(super) struct Replays {
     slots: BTreeMap<Slot, Pending>,
-    /// Batches refused because too many slots were pending.
-    pub(super) refused: u64,
+    /// Bytes of all batches in `slots`.
+    bytes: usize,
+    /// Slots whose batches did not fit, by slot, with their parents. The ledger has their shreds.
+    put_off: BTreeMap<Slot, Slot>,
 }
 
 impl Replays {
     /// Forgets what is not above the root.
     pub(super) fn set_root(&mut self, root: Slot) {
         self.slots.retain(|slot, pending| *slot > root && pending.parent >= root);
+        self.bytes = self.slots.values().map(Pending::bytes).sum();
+        self.put_off.retain(|slot, parent| *slot > root && *parent >= root);
+    }
+
+    fn forget(&mut self, slot: Slot) -> Option<Pending> {
+        let pending = self.slots.remove(&slot)?;
+        self.bytes -= pending.bytes();
+        Some(pending)
+    }
+
+    /// Notes that a slot is to be read from the ledger when its parent is frozen.
+    pub(super) fn put_off(&mut self, slot: Slot, parent: Slot) {
+        self.put_off.insert(slot, parent);
+        if self.put_off.len() > PUT_OFF_MAX {
+            self.put_off.pop_last();
+        }
+    }
+
+    /// Puts off what waits farthest from the root until the rest fits.
+    fn make_room(&mut self) {
+        while self.slots.len() > PENDING_MAX || self.bytes > PENDING_BYTES_MAX {
+            let waits = |(_, pending): &(&Slot, &Pending)| matches!(pending.stage, Stage::Waiting);
+            let Some(farthest) = self.slots.iter().rev().find(waits).map(|(slot, _)| *slot) else { return };
+            let pending = self.forget(farthest).expect("it was just found");
+            self.put_off(farthest, pending.parent);
+        }
+    }
+}
+
+impl Pending {
+    fn bytes(&self) -> usize {
+        self.batches.iter().map(Bytes::len).sum()
     }
 }
 
@@ -213,11 +251,8 @@ impl Node {
         (batch, last): (Bytes, bool),
         out: &mut Effects<Effect>,
     ) {
-        if slot <= self.forks.root() || self.is_own(slot) || self.forks.get(slot).is_some() {
-            return;
-        }
-        if !self.replays.slots.contains_key(&slot) && self.replays.slots.len() >= PENDING_MAX {
-            self.replays.refused += 1;
+        let here = self.forks.get(slot).is_some() || self.replays.put_off.contains_key(&slot);
+        if here || self.dead.contains(&slot) || slot <= self.forks.root() || self.is_own(slot) {
             return;
         }
         let pending = self.replays.slots.entry(slot).or_insert_with(|| Pending {
@@ -229,9 +264,11 @@ impl Node {
             arrived: None,
             transactions: 0,
         });
+        self.replays.bytes += batch.len();
         pending.batches.push_back(batch);
         pending.ends |= last;
         self.replay_advance(slot, out);
+        self.replays.make_room();
     }
 
     /// Every shred of a block is here.
@@ -268,6 +305,7 @@ impl Node {
                 return;
             }
         };
+        self.replays.bytes -= pending.bytes();
         let batches = pending.batches.drain(..).collect();
         out.push(Effect::Run(Job::Replay(Box::new(Replay { slot, start, batches, last: pending.ends }))));
     }
@@ -302,7 +340,7 @@ impl Node {
             self.replay_dead(now, slot, &DeadBlock::LastSet, out);
             return;
         }
-        let pending = self.replays.slots.remove(&slot).expect("it is there");
+        let pending = self.replays.forget(slot).expect("it is there");
         let Stage::Frozen(bank) = pending.stage else { unreachable!("checked above") };
         let ms = u64::try_from(now.since(pending.first_seen).as_millis()).unwrap_or(u64::MAX);
         let frozen = Frozen { bank: (*bank).into(), mine: false, block_id, transactions: pending.transactions };
@@ -323,14 +361,26 @@ impl Node {
         }
     }
 
+    /// Takes up again what was put off and can be executed now: Turbine gathers it from the ledger's shreds.
+    pub(super) fn replay_put_off(&mut self, now: Now, out: &mut Effects<Effect>) {
+        let ready = |(_, parent): &(&Slot, &Slot)| self.forks.get(**parent).is_some();
+        let ready: Vec<Slot> = self.replays.put_off.iter().filter(ready).map(|(slot, _)| *slot).collect();
+        for slot in ready {
+            self.replays.put_off.remove(&slot);
+            let shreds = self.ledger.data_shreds(slot).inspect_err(|error| tracing::error!(%error, "a block is lost"));
+            self.turbine(now, sundog_turbine::Input::Forget(slot), out);
+            self.turbine(now, sundog_turbine::Input::Stored { shreds: shreds.unwrap_or_default() }, out);
+        }
+    }
+
     /// Gives a block up for good.
     pub(super) fn replay_dead(&mut self, now: Now, slot: Slot, why: &DeadBlock, out: &mut Effects<Effect>) {
-        self.replays.slots.remove(&slot);
         self.mark_dead(now, slot, why.to_string(), out);
     }
 
     /// Notes that a slot is dead, tells the tower, and keeps it in the ledger.
     pub(super) fn mark_dead(&mut self, now: Now, slot: Slot, why: String, out: &mut Effects<Effect>) {
+        self.replays.forget(slot);
         self.counters.dead += u64::from(self.dead.insert(slot));
         out.push(Effect::Event(Event::Dead { slot, why }));
         self.remember_dead(slot, out);

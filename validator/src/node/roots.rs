@@ -44,6 +44,12 @@ impl Node {
         let (slot, mine, block_id) = (bank.slot(), frozen.mine, frozen.block_id);
         let transactions = frozen.transactions;
         if !self.forks.insert(frozen) {
+            if slot > self.forks.root() && !mine {
+                // The tree is full: again when the root has moved.
+                self.replays.put_off(slot, bank.parent_slot());
+                self.told.remove(&slot);
+                self.counters.forget(slot);
+            }
             return;
         }
         self.remember_meta(slot, &meta_of(&bank, tally), out);
@@ -83,6 +89,7 @@ impl Node {
             out,
         );
         self.replay_children(slot, out);
+        self.replay_put_off(now, out);
         self.view.touch();
         self.publish(now, out);
     }
@@ -158,6 +165,7 @@ impl Node {
         let bank = Arc::clone(&self.forks.get(slot).expect("it was just made the root").bank);
         bank.squash();
         self.replays.set_root(slot);
+        self.replay_put_off(now, out);
         self.dead.retain(|dead| *dead > slot);
         self.told.retain(|told, _| *told > slot);
         self.counters.forget_below(slot);

@@ -134,6 +134,10 @@ impl Counters {
         first
     }
 
+    pub(super) fn forget(&mut self, slot: Slot) {
+        self.places.remove(&slot);
+    }
+
     pub(super) fn forget_below(&mut self, root: Slot) {
         self.places.retain(|slot, _| *slot > root);
     }

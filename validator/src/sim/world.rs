@@ -158,16 +158,21 @@ impl World {
 
     /// Runs until `done` says so, or `limit` of virtual time has passed from now. Whether it was done.
     pub fn run_until(&mut self, limit: Duration, mut done: impl FnMut(&Self) -> bool) -> bool {
-        let deadline = self.now.after(limit);
+        let deadline = self.now.after(limit).mono_us;
         while !done(self) {
-            let Some(((at_us, _), happening)) = self.queue.pop_first() else { return false };
-            if at_us > deadline.mono_us {
+            let due = self.queue.first_entry().filter(|next| next.key().0 <= deadline);
+            let Some(((at_us, _), happening)) = due.map(|next| next.remove_entry()) else {
+                self.pass_to(deadline);
                 return false;
-            }
-            self.now = Now { mono_us: at_us, unix_ms: UNIX_START_MS + at_us / 1_000 };
+            };
+            self.pass_to(at_us);
             self.happen(happening);
         }
         true
+    }
+
+    fn pass_to(&mut self, at_us: u64) {
+        self.now = Now { mono_us: at_us, unix_ms: UNIX_START_MS + at_us / 1_000 };
     }
 
     /// Hands transactions to a node as its RPC does.

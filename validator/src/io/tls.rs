@@ -58,6 +58,19 @@ impl Credentials {
         Ok(Self { certificate, key })
     }
 
+    /// A certificate as stock Solana clients carry it: its self-signature is 64 times 0xff, and does not hold.
+    ///
+    /// # Errors
+    /// If the key cannot be used.
+    pub fn with_invalid_signature(identity: &Keypair) -> Result<Self, TlsError> {
+        let Self { certificate, key } = Self::new(identity)?;
+        let mut der = certificate.to_vec();
+        // An Ed25519 signature is the last field of a certificate (RFC 5280, 4.1).
+        let signature = der.len() - 64;
+        der[signature..].fill(0xff);
+        Ok(Self { certificate: der.into(), key })
+    }
+
     fn parts(&self) -> (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>) {
         (vec![self.certificate.clone()], PrivateKeyDer::Pkcs8(self.key.clone_key()))
     }

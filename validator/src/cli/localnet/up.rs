@@ -160,6 +160,8 @@ struct Running {
     child: Option<Child>,
     /// It ended because it was told to.
     told: bool,
+    /// Where in its log this life of it begins.
+    log_from: u64,
 }
 
 struct Localnet<'a> {
@@ -203,7 +205,7 @@ impl<'a> Localnet<'a> {
             ledger: format!("{name}/ledger"),
             name,
         });
-        self.running.push(Running { child: None, told: false });
+        self.running.push(Running { child: None, told: false, log_from: 0 });
         Ok(())
     }
 
@@ -217,6 +219,7 @@ impl<'a> Localnet<'a> {
             .append(true)
             .open(file("validator.log"))
             .context("the log cannot be opened")?;
+        let log_from = log.metadata().map_or(0, |meta| meta.len());
         let mut command = Command::new(std::env::current_exe().context("the program's own file")?);
         command.args(["validator", "--stop-with-stdin", "--identity"]).arg(file("identity.json"));
         command.arg("--ledger").arg(file("ledger")).arg("--genesis").arg(self.layout.genesis());
@@ -236,7 +239,7 @@ impl<'a> Localnet<'a> {
         let child = command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(log).spawn();
         let child = child.context("the validator's process cannot be started")?;
         self.cluster.nodes[node].pid = Some(child.id());
-        self.running[node] = Running { child: Some(child), told: false };
+        self.running[node] = Running { child: Some(child), told: false, log_from };
         let deadline = Instant::now() + BIND_WAIT;
         loop {
             if let Some(addresses) =
@@ -308,8 +311,11 @@ impl<'a> Localnet<'a> {
             return Ok(());
         }
         let log = self.layout.of_node(node, "validator.log");
-        let text = std::fs::read_to_string(&log).unwrap_or_default();
-        let cause = text.lines().rev().find(|line| line.starts_with("error: ")).unwrap_or("error: no cause in its log");
+        let from = usize::try_from(running.log_from).unwrap_or(usize::MAX);
+        let text = std::fs::read(&log).unwrap_or_default();
+        let text = String::from_utf8_lossy(text.get(from..).unwrap_or_default());
+        let tells = |line: &&str| line.starts_with("error: ") || line.contains(" panicked at ");
+        let cause = text.lines().rev().find(tells).unwrap_or("no cause in its log; was it killed?");
         bail!("node {node} ended ({status}): {}; its log is {}", cause.trim_start_matches("error: "), log.display());
     }
 

@@ -27,7 +27,9 @@ fn a_slot_after_eight_missing_slots_begins_on_time_with_all_their_ticks() {
     let gaps: Vec<(Slot, Slot)> = blocks
         .iter()
         .map(|(slot, parent)| (*slot, *parent))
-        .filter(|(slot, parent)| slot.get() - parent.get() > 8 && began.contains_key(slot) && began.contains_key(parent))
+        .filter(|(slot, parent)| {
+            slot.get() - parent.get() > 8 && began.contains_key(slot) && began.contains_key(parent)
+        })
         .collect();
     assert!(!gaps.is_empty(), "the seed has a gap of eight slots of the dead leaders");
     for (slot, parent) in gaps {

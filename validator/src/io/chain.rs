@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{
     node::{Event, FEATURE_SET, Input, VERSION, View, status_meta},
-    payments::transfer,
+    payments::numbered_transfer,
 };
 use arc_swap::ArcSwapOption;
 use bytes::Bytes;
@@ -15,7 +15,10 @@ use solana_keypair::Keypair;
 use solana_message::VersionedMessage;
 use solana_signer::Signer as _;
 use solana_transaction::versioned::VersionedTransaction;
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicU32, Ordering},
+};
 use sundog_ledger::{Ledger, StatusMeta};
 use sundog_rpc::{
     BankView, Chain, ChainEvent, Commitment, History,
@@ -40,6 +43,8 @@ pub struct NodeChain {
     view: Arc<ArcSwapOption<View>>,
     history: LedgerHistory,
     faucet: Option<Keypair>,
+    /// Makes equal airdrops different transactions.
+    airdrops: AtomicU32,
     lanes: Lanes,
 }
 
@@ -62,7 +67,7 @@ impl NodeChain {
             shred_version: shred_version(&genesis_hash, &[]),
         };
         let history = LedgerHistory { ledger, view: Arc::clone(&view) };
-        Self { facts, view, history, faucet, lanes }
+        Self { facts, view, history, faucet, airdrops: AtomicU32::new(rand::random()), lanes }
     }
 
     fn look(&self) -> Arc<View> {
@@ -183,7 +188,8 @@ impl Chain for NodeChain {
             return Err(AirdropRefusal::Refused(format!("The faucet holds only {held} lamports; reset the localnet")));
         }
         let blockhash = blockhash.filter(|hash| bank.is_blockhash_valid(hash)).unwrap_or_else(|| bank.last_blockhash());
-        let transaction = transfer(faucet, to, lamports, blockhash);
+        let number = self.airdrops.fetch_add(1, Ordering::Relaxed);
+        let transaction = numbered_transfer(faucet, to, lamports, (blockhash, number));
         let signature = transaction.signatures[0];
         let bytes = bincode::serialize(&transaction).expect("a transaction serialises");
         let last_valid_block_height = bank.last_valid_block_height(&blockhash);

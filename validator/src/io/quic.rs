@@ -38,6 +38,9 @@ const WAITING_MAX: usize = 1_024;
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
 /// Outgoing connections kept.
 const OUTGOING_MAX: usize = 4_096;
+/// How soon a peer that was killed is noticed: its process answers nothing any more, and the next one knows nothing of
+/// the connection. Shreds sent until then come by repair.
+const TURBINE_IDLE: Duration = Duration::from_secs(4);
 /// How long a handshake may take (reference 9.3).
 const HANDSHAKE: Duration = Duration::from_secs(2);
 
@@ -58,14 +61,14 @@ impl Protocol {
         }
     }
 
-    fn transport(self) -> Arc<TransportConfig> {
+    fn transport(self, side: Side) -> Arc<TransportConfig> {
         let mut transport = TransportConfig::default();
         transport.initial_mtu(MTU).min_mtu(MTU).mtu_discovery_config(None);
         match self {
             Self::Turbine => {
                 transport
-                    .keep_alive_interval(Some(Duration::from_secs(4)))
-                    .max_idle_timeout(IdleTimeout::try_from(Duration::from_secs(10)).ok())
+                    .keep_alive_interval(Some(Duration::from_secs(1)))
+                    .max_idle_timeout(IdleTimeout::try_from(TURBINE_IDLE).ok())
                     .max_concurrent_uni_streams(VarInt::from_u32(0))
                     .max_concurrent_bidi_streams(VarInt::from_u32(0))
                     .datagram_receive_buffer_size(Some(4 << 20))
@@ -73,8 +76,8 @@ impl Protocol {
             }
             Self::Tpu => {
                 transport
-                    .keep_alive_interval(Some(Duration::from_secs(20)))
-                    .max_idle_timeout(IdleTimeout::try_from(Duration::from_secs(60)).ok())
+                    .keep_alive_interval((side == Side::Dials).then_some(Duration::from_secs(2)))
+                    .max_idle_timeout(IdleTimeout::try_from(side.tpu_idle()).ok())
                     .max_concurrent_uni_streams(VarInt::from_u32(STREAMS_MAX))
                     .max_concurrent_bidi_streams(VarInt::from_u32(0))
                     .stream_receive_window(VarInt::from_u32(TRANSACTION_BYTES_MAX as u32))
@@ -84,6 +87,23 @@ impl Protocol {
             }
         }
         Arc::new(transport)
+    }
+}
+
+/// Which side of a connection an endpoint is on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Side {
+    Accepts,
+    Dials,
+}
+
+impl Side {
+    /// Clients may be silent for a minute (reference 9.3); who forwards wants to know soon that a leader was restarted.
+    const fn tpu_idle(self) -> Duration {
+        match self {
+            Self::Accepts => Duration::from_secs(60),
+            Self::Dials => Duration::from_secs(6),
+        }
     }
 }
 
@@ -104,11 +124,11 @@ pub enum QuicError {
 /// If the certificate or the socket is refused.
 pub fn endpoint(protocol: Protocol, credentials: &Credentials, socket: UdpSocket) -> Result<Endpoint, QuicError> {
     let mut server = quinn::ServerConfig::with_crypto(credentials.server(protocol.alpn())?);
-    server.transport_config(protocol.transport()).max_incoming(INCOMING_MAX).migration(false);
+    server.transport_config(protocol.transport(Side::Accepts)).max_incoming(INCOMING_MAX).migration(false);
     let runtime = Arc::new(quinn::TokioRuntime);
     let mut endpoint = Endpoint::new(EndpointConfig::default(), Some(server), socket, runtime)?;
     let mut client = quinn::ClientConfig::new(credentials.client(protocol.alpn())?);
-    client.transport_config(protocol.transport());
+    client.transport_config(protocol.transport(Side::Dials));
     endpoint.set_default_client_config(client);
     Ok(endpoint)
 }

@@ -8,6 +8,9 @@ use sundog_types::{Hash, Slot};
 /// slots from its root, and each bank holds only what it changed.
 pub const FROZEN_MAX: usize = 8_192;
 
+/// Places in the tree that only blocks of others take, so that the chain that ends the wait for a root finds room.
+const FROZEN_RESERVE: usize = 1_024;
+
 /// A block that is whole, executed and frozen.
 #[derive(Clone)]
 pub struct Frozen {
@@ -33,6 +36,12 @@ impl Forks {
     pub fn new(root: Frozen) -> Self {
         let slot = root.bank.slot();
         Self { root: slot, frozen: BTreeMap::from([(slot, root)]) }
+    }
+
+    /// Whether there is hardly room for another block: then this node makes none, and waits for a root.
+    #[must_use]
+    pub fn is_nearly_full(&self) -> bool {
+        self.frozen.len() + FROZEN_RESERVE >= FROZEN_MAX
     }
 
     /// The root's slot.

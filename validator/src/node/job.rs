@@ -168,7 +168,7 @@ impl Job {
             Self::CheckTransactions { id, packets } => {
                 Done::Transactions { id, results: packets.iter().map(sundog_gulfstream::check_packet).collect() }
             }
-            Self::Replay(replay) => Done::Replayed(Box::new(replay.run())),
+            Self::Replay(replay) => Done::Replayed(Box::new(replay.run_or_die())),
             Self::Execute { bank, transactions } => execute(bank, transactions),
             Self::Freeze { mut bank } => {
                 bank.freeze();

@@ -265,7 +265,10 @@ impl Node {
 
     fn may_begin(&self, now: Now, planned: Planned) -> bool {
         let Some(reset) = self.leading.reset else { return false };
-        if !self.ready_to_lead(now) || self.leading.begun.is_some_and(|begun| planned.slot <= begun) {
+        if self.forks.is_nearly_full()
+            || !self.ready_to_lead(now)
+            || self.leading.begun.is_some_and(|begun| planned.slot <= begun)
+        {
             return false;
         }
         let gap = planned.first.since(reset.slot).map_or(0, sundog_types::Delta::get);

@@ -22,7 +22,7 @@ impl Node {
         if committed.is_empty() {
             return;
         }
-        self.landed(slot, &committed, out);
+        self.landed(slot, &committed);
         let first = self.counters.next_place(slot, committed.len());
         let records: Vec<TransactionRecord> = committed.into_iter().map(super::record).collect();
         let mut batch = Batch::default();

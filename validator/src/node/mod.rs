@@ -43,7 +43,9 @@ use sundog_rpc::subscriptions::ExecutedTransaction;
 use sundog_runtime::Bank;
 use sundog_tower::Consensus;
 use sundog_turbine::Turbine;
-use sundog_types::{Effects, Machine, Now, Pubkey, Slot, machine::earliest, peer::Peer, schedule::Leaders, sign::Sign};
+use sundog_types::{
+    Effects, Machine, Now, Pubkey, Signature, Slot, machine::earliest, peer::Peer, schedule::Leaders, sign::Sign,
+};
 
 /// How often the view's counters are renewed when nothing else renews it.
 const VIEW_EVERY: Duration = Duration::from_millis(500);
@@ -141,6 +143,8 @@ pub struct Node {
     transactions_in_block: BTreeMap<Slot, u64>,
     /// What subscribers will be told of blocks that are not frozen yet.
     told: BTreeMap<Slot, Vec<ExecutedTransaction>>,
+    /// Transactions in blocks that are not confirmed yet.
+    unsettled: BTreeMap<Slot, Vec<Signature>>,
     awaited: BTreeMap<u64, Awaited>,
     next_id: u64,
     /// Checks of gossip under way.
@@ -180,6 +184,7 @@ impl Node {
             newest_votes: BTreeMap::new(),
             transactions_in_block: BTreeMap::new(),
             told: BTreeMap::new(),
+            unsettled: BTreeMap::new(),
             awaited: BTreeMap::new(),
             next_id: 0,
             checking: 0,

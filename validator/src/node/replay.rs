@@ -43,6 +43,9 @@ pub enum DeadBlock {
     /// A transaction could not be part of a block.
     #[error("a transaction is not valid in this block: {0}")]
     Transaction(String),
+    /// Executing it ended in a bug of this program.
+    #[error("executing it panicked; the log says where; please report it with the ledger directory")]
+    Panicked,
     /// The last 32 data shreds are not one FEC set (reference 3.16).
     #[error("the last FEC set is incomplete")]
     LastSet,
@@ -100,6 +103,20 @@ pub struct Replayed {
 }
 
 impl Replay {
+    /// As [`Self::run`]; a panic below, which only a bug can cause, costs this block and not the process: a block that
+    /// provokes one would else end every node, and again after each restart.
+    #[must_use]
+    pub fn run_or_die(self) -> Replayed {
+        let slot = self.slot;
+        let run = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| self.run()));
+        run.unwrap_or_else(|_| Replayed {
+            slot,
+            outcome: Err(DeadBlock::Panicked),
+            committed: Vec::new(),
+            frozen: false,
+        })
+    }
+
     /// Verifies and executes the stretch.
     #[must_use]
     pub fn run(self) -> Replayed {

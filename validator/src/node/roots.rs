@@ -94,11 +94,20 @@ impl Node {
         self.publish(now, out);
     }
 
-    /// Transactions that are in a block now.
-    pub(super) fn landed(&mut self, slot: Slot, committed: &[Committed], out: &mut Effects<Effect>) {
+    /// Transactions that are in a block now. They have landed for good only once their block is confirmed: until
+    /// then they are sent again, because the fork may be left.
+    pub(super) fn landed(&mut self, slot: Slot, committed: &[Committed]) {
         self.told.entry(slot).or_default().extend(committed.iter().map(super::told));
-        let signatures = committed.iter().map(|c| c.signature).collect();
-        self.gulf(self.view.last(), sundog_gulfstream::Input::Landed(signatures), out);
+        self.unsettled.entry(slot).or_default().extend(committed.iter().map(|c| c.signature));
+    }
+
+    /// Tells Gulf Stream what has landed with the chain up to a confirmed block.
+    fn settle(&mut self, now: Now, confirmed: Slot, out: &mut Effects<Effect>) {
+        let chain = self.forks.chain_to(confirmed);
+        let signatures: Vec<_> = chain.iter().filter_map(|slot| self.unsettled.remove(slot)).flatten().collect();
+        if !signatures.is_empty() {
+            self.gulf(now, sundog_gulfstream::Input::Landed(signatures), out);
+        }
     }
 
     /// Two thirds of the stake voted for exactly this block.
@@ -106,6 +115,7 @@ impl Node {
         if slot > self.roots.confirmed {
             self.roots.confirmed = slot;
             out.push(Effect::Event(Event::Confirmed { slot }));
+            self.settle(now, slot, out);
             self.view.touch();
             self.publish(now, out);
         }
@@ -168,6 +178,7 @@ impl Node {
         self.replay_put_off(now, out);
         self.dead.retain(|dead| *dead > slot);
         self.told.retain(|told, _| *told > slot);
+        self.unsettled.retain(|unsettled, _| *unsettled > slot);
         self.counters.forget_below(slot);
         self.enter_epochs(now, &bank, out);
         self.turbine(now, sundog_turbine::Input::Root(slot), out);

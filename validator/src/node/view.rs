@@ -170,11 +170,6 @@ impl Publisher {
     pub(super) fn poll_timeout(&self) -> Option<Now> {
         Some(self.last.after(VIEW_EVERY))
     }
-
-    /// The moment of the last view.
-    pub(super) const fn last(&self) -> Now {
-        self.last
-    }
 }
 
 impl Node {

@@ -1,17 +1,20 @@
 //! Votes: casting the node's own, and counting those of others.
 
 use super::{Effect, Event, Node, Socket};
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 use sundog_gulfstream::Source;
 use sundog_runtime::Bank;
 use sundog_tower::VoterState;
 use sundog_types::{
-    Effects, Now, Slot,
+    Effects, Now, Pubkey, Slot,
     vote::{self, ParsedVote, VoteOnWire},
 };
 
 /// Leaders that get a vote straight: the present one and the one two slots ahead (reference 8.5).
 const VOTE_TO_SLOTS: [u64; 2] = [0, 2];
+
+/// Slots voted for that are asked for at once.
+const WANTED_MAX: usize = 64;
 
 impl Node {
     /// Signs a vote that the tower has promised durably, and spreads it.
@@ -62,8 +65,19 @@ impl Node {
         let newest = self.newest_votes.entry(parsed.vote_account).or_default();
         *newest = slot.max(*newest);
         if slot > self.forks.root() && self.forks.get(slot).is_none() && !self.dead.contains(&slot) {
-            self.turbine(now, sundog_turbine::Input::Wanted(vec![slot]), out);
+            let wanted = self.wanted();
+            self.turbine(now, sundog_turbine::Input::Wanted(wanted), out);
         }
+    }
+
+    /// The newest slots voted for that this node has not, the lowest first: what leads from here to there comes first.
+    fn wanted(&self) -> Vec<Slot> {
+        let stakes = self.forks.get(self.forks.root()).map(|root| root.bank.current_epoch_stakes());
+        let staked = |account: &Pubkey| stakes.as_ref().is_some_and(|s| s.of_vote_account(account) > 0);
+        let newest = self.newest_votes.iter().filter(|(account, _)| staked(account)).map(|(_, slot)| *slot);
+        let lacking =
+            |slot: &Slot| *slot > self.forks.root() && self.forks.get(*slot).is_none() && !self.dead.contains(slot);
+        newest.filter(lacking).collect::<BTreeSet<_>>().into_iter().take(WANTED_MAX).collect()
     }
 
     /// The highest slot that two thirds of the stake have voted for or beyond, whether or not this node has it.

@@ -97,6 +97,12 @@ pub fn run(args: &LocalnetArgs, layout: &Layout) -> anyhow::Result<()> {
             );
         }
         Some(_) => {}
+        None if layout.node(0).exists() => {
+            bail!(
+                "{} holds a localnet whose plan.json cannot be read; give --reset to start anew, or another --dir",
+                layout.dir().display()
+            );
+        }
         None => make_genesis(layout, &plan)?,
     }
     let _ = std::fs::remove_file(layout.cluster());

@@ -1,57 +1,41 @@
 //! What gossip counts.
 
-macro_rules! drop_reasons {
-    ($($(#[$doc:meta])* $name:ident = $text:literal,)*) => {
-        /// Why a datagram or a value was dropped. Every reason is a normal outcome and counted.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-        pub enum DropReason { $($(#[$doc])* $name,)* }
-
-        impl DropReason {
-            /// Every reason, in the order of [`Metrics::dropped`].
-            pub const ALL: &'static [Self] = &[$(Self::$name,)*];
-
-            /// The reason in snake case, for labels of metrics.
-            #[must_use]
-            pub const fn name(self) -> &'static str {
-                match self { $(Self::$name => $text,)* }
-            }
-        }
-    };
-}
-
-drop_reasons! {
-    /// The datagram does not decode.
-    Undecodable = "undecodable",
-    /// A number is out of bounds, or parts contradict each other.
-    OutOfBounds = "out_of_bounds",
-    /// Only values of retired kinds, or none.
-    NothingLeft = "nothing_left",
-    /// A signature does not hold.
-    BadSignature = "bad_signature",
-    /// The wallclock is too far from ours.
-    Wallclock = "wallclock",
-    /// The address has not answered a ping yet.
-    Unproven = "unproven",
-    /// The address is missing, unusable or private.
-    Address = "address",
-    /// The node is on another chain (shred version).
-    OtherChain = "other_chain",
-    /// The origin's contact info is not known.
-    UnknownOrigin = "unknown_origin",
-    /// It speaks in our own name.
-    OwnName = "own_name",
-    /// An older value than the one that is kept.
-    Stale = "stale",
-    /// The very value that is kept.
-    Duplicate = "duplicate",
-    /// The table is full of nodes with more stake.
-    TableFull = "table_full",
-    /// Only nodes with stake may say this in a large cluster.
-    Unstaked = "unstaked",
-    /// A prune that is not for us or too late, or a pong to no ping of ours.
-    Unexpected = "unexpected",
-    /// The output budget for answers to pulls is spent.
-    OverBudget = "over_budget",
+sundog_types::reasons! {
+    /// Why a datagram or a value was dropped. Every reason is a normal outcome and counted.
+    pub enum DropReason {
+        /// The datagram does not decode.
+        Undecodable = "undecodable",
+        /// A number is out of bounds, or parts contradict each other.
+        OutOfBounds = "out_of_bounds",
+        /// Only values of retired kinds, or none.
+        NothingLeft = "nothing_left",
+        /// A signature does not hold.
+        BadSignature = "bad_signature",
+        /// The wallclock is too far from ours.
+        Wallclock = "wallclock",
+        /// The address has not answered a ping yet.
+        Unproven = "unproven",
+        /// The address is missing, unusable or private.
+        Address = "address",
+        /// The node is on another chain (shred version).
+        OtherChain = "other_chain",
+        /// The origin's contact info is not known.
+        UnknownOrigin = "unknown_origin",
+        /// It speaks in our own name.
+        OwnName = "own_name",
+        /// An older value than the one that is kept.
+        Stale = "stale",
+        /// The very value that is kept.
+        Duplicate = "duplicate",
+        /// The table is full of nodes with more stake.
+        TableFull = "table_full",
+        /// Only nodes with stake may say this in a large cluster.
+        Unstaked = "unstaked",
+        /// A prune that is not for us or too late, or a pong to no ping of ours.
+        Unexpected = "unexpected",
+        /// The output budget for answers to pulls is spent.
+        OverBudget = "over_budget",
+    }
 }
 
 const REASONS: usize = DropReason::ALL.len();

@@ -1,71 +1,55 @@
 //! What Gulf Stream counts.
 
-macro_rules! drop_reasons {
-    ($($(#[$doc:meta])* $name:ident = $text:literal,)*) => {
-        /// Why a transaction was dropped, or not kept. Every reason is a normal outcome and counted.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-        pub enum DropReason { $($(#[$doc])* $name,)* }
-
-        impl DropReason {
-            /// Every reason, in the order of the counters.
-            pub const ALL: &'static [Self] = &[$(Self::$name,)*];
-
-            /// The reason in snake case, for labels of metrics.
-            #[must_use]
-            pub const fn name(self) -> &'static str {
-                match self { $(Self::$name => $text,)* }
-            }
-        }
-    };
-}
-
-drop_reasons! {
-    /// More than one packet can carry (reference 1.1).
-    TooLarge = "too_large",
-    /// The bytes are no transaction.
-    Malformed = "malformed",
-    /// A message version that is neither legacy nor 0.
-    Version = "version",
-    /// The number of signatures is zero, more than twelve, or not what the message requires.
-    SignatureCount = "signature_count",
-    /// An index or a count in the message leads nowhere (reference 1.8).
-    Unsanitary = "unsanitary",
-    /// A legacy message without instructions.
-    NoInstructions = "no_instructions",
-    /// More instructions than allowed.
-    TooManyInstructions = "too_many_instructions",
-    /// An account is named twice.
-    AccountTwice = "account_twice",
-    /// More accounts than one transaction may lock.
-    TooManyLocks = "too_many_locks",
-    /// A signature does not hold.
-    BadSignature = "bad_signature",
-    /// The peer sends more than its share.
-    RateLimited = "rate_limited",
-    /// The same was seen a moment ago.
-    Duplicate = "duplicate",
-    /// The lane to the signature checks is full.
-    LaneFull = "lane_full",
-    /// Not a vote, on the lane of votes.
-    NotAVote = "not_a_vote",
-    /// An older vote of a voter whose newer one is held.
-    OldVote = "old_vote",
-    /// The votes held are of voters with more stake.
-    VotesFull = "votes_full",
-    /// Forwarded to a node that does not lead soon, or a vote sent to one.
-    NotLeadingSoon = "not_leading_soon",
-    /// The buffer is full of better paying ones.
-    Outbid = "outbid",
-    /// Held for too long.
-    Stale = "stale",
-    /// More relayed for clients than the budget allows.
-    RelayBudget = "relay_budget",
-    /// No address of a coming leader is known.
-    NoLeader = "no_leader",
-    /// Too many sent by RPC are waiting already: sent once, not repeated.
-    RetriesFull = "retries_full",
-    /// Sent by RPC, and expired before it landed.
-    Expired = "expired",
+sundog_types::reasons! {
+    /// Why a transaction was dropped, or not kept. Every reason is a normal outcome and counted.
+    pub enum DropReason {
+        /// More than one packet can carry (reference 1.1).
+        TooLarge = "too_large",
+        /// The bytes are no transaction.
+        Malformed = "malformed",
+        /// A message version that is neither legacy nor 0.
+        Version = "version",
+        /// The number of signatures is zero, more than twelve, or not what the message requires.
+        SignatureCount = "signature_count",
+        /// An index or a count in the message leads nowhere (reference 1.8).
+        Unsanitary = "unsanitary",
+        /// A legacy message without instructions.
+        NoInstructions = "no_instructions",
+        /// More instructions than allowed.
+        TooManyInstructions = "too_many_instructions",
+        /// An account is named twice.
+        AccountTwice = "account_twice",
+        /// More accounts than one transaction may lock.
+        TooManyLocks = "too_many_locks",
+        /// A signature does not hold.
+        BadSignature = "bad_signature",
+        /// The peer sends more than its share.
+        RateLimited = "rate_limited",
+        /// The same was seen a moment ago.
+        Duplicate = "duplicate",
+        /// The lane to the signature checks is full.
+        LaneFull = "lane_full",
+        /// Not a vote, on the lane of votes.
+        NotAVote = "not_a_vote",
+        /// An older vote of a voter whose newer one is held.
+        OldVote = "old_vote",
+        /// The votes held are of voters with more stake.
+        VotesFull = "votes_full",
+        /// Forwarded to a node that does not lead soon, or a vote sent to one.
+        NotLeadingSoon = "not_leading_soon",
+        /// The buffer is full of better paying ones.
+        Outbid = "outbid",
+        /// Held for too long.
+        Stale = "stale",
+        /// More relayed for clients than the budget allows.
+        RelayBudget = "relay_budget",
+        /// No address of a coming leader is known.
+        NoLeader = "no_leader",
+        /// Too many sent by RPC are waiting already: sent once, not repeated.
+        RetriesFull = "retries_full",
+        /// Sent by RPC, and expired before it landed.
+        Expired = "expired",
+    }
 }
 
 const REASONS: usize = DropReason::ALL.len();

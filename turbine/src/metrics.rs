@@ -3,88 +3,68 @@
 use std::fmt;
 use sundog_types::shred::DropReason as ShredDrop;
 
-macro_rules! drop_reasons {
-    ($($(#[$doc:meta])* $reason:ident => $name:literal,)*) => {
-        /// Why something that arrived was dropped, beyond the reasons that lie in a shred's own bytes.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-        pub enum DropReason {
-            $($(#[$doc])* $reason,)*
-        }
-
-        impl DropReason {
-            /// All reasons, in order: a reason's place here is its place in the array of counters.
-            pub const ALL: &'static [Self] = &[$(Self::$reason,)*];
-            /// How many there are.
-            pub const COUNT: usize = Self::ALL.len();
-
-            /// Its name in metrics.
-            #[must_use]
-            pub const fn name(self) -> &'static str {
-                match self { $(Self::$reason => $name,)* }
-            }
-        }
-    };
-}
-
-drop_reasons! {
-    /// A shred of an epoch whose leaders are not known.
-    UnknownEpoch => "unknown_epoch",
-    /// A shred of this node's own slot, come back by Turbine.
-    OwnSlot => "own_slot",
-    /// A shred that is held already, or a second copy of one.
-    Seen => "seen",
-    /// More shreds wait for verification than may; this one is farthest from the root.
-    WaitingFull => "waiting_full",
-    /// A third version of an FEC set: two are enough to prove that the leader equivocates.
-    TooManyVersions => "too_many_versions",
-    /// Not in an aligned FEC set of 32 and 32, in an epoch where that is not yet a rule.
-    OddSet => "odd_set",
-    /// It names another parent than the first shred of its slot.
-    ParentConflict => "parent_conflict",
-    /// It lies beyond the last shred of its slot.
-    BeyondLast => "beyond_last",
-    /// It claims to be the last of its slot, but later ones are here.
-    LastTooEarly => "last_too_early",
-    /// Its slot is known to be bad.
-    DeadSlot => "dead_slot",
-    /// As many slots as may be are held; this one is farthest from the root.
-    SlotsFull => "slots_full",
-    /// As many FEC sets as may be are held; this one is farthest from the root.
-    SetsFull => "sets_full",
-    /// A repair response without room for a shred and a nonce.
-    ResponseTooShort => "response_too_short",
-    /// A repair response whose nonce belongs to no open request.
-    UnknownNonce => "unknown_nonce",
-    /// A repair response that is not what was asked for.
-    WrongAnswer => "wrong_answer",
-    /// A ping from a node that was asked nothing.
-    UnaskedPing => "unasked_ping",
-    /// A ping with a wrong signature.
-    BadPing => "bad_ping",
-    /// Too short for a repair request.
-    RequestTooShort => "request_too_short",
-    /// No repair request.
-    RequestMalformed => "request_malformed",
-    /// A repair request for another node.
-    RequestOtherRecipient => "request_other_recipient",
-    /// A repair request from this node itself.
-    RequestFromSelf => "request_from_self",
-    /// A repair request over 10 minutes off.
-    RequestTimeSkew => "request_time_skew",
-    /// A repair request or pong with a wrong signature.
-    RequestBadSignature => "request_bad_signature",
-    /// More repair requests than may be verified in a second.
-    RequestBudget => "request_budget",
-    /// An answer that would exceed the bytes that may be served in a second.
-    AnswerBudget => "answer_budget",
-    /// A request from an address that has not ponged, pinged a moment ago.
-    Unproven => "unproven",
-    /// A pong that answers none of this node's pings.
-    UnaskedPong => "unasked_pong",
-    /// A request for what is not held.
-    NotHeld => "not_held",
-    /// A request about ancestor hashes, which this node does not answer.
-    NotServed => "not_served",
+sundog_types::reasons! {
+    /// Why something that arrived was dropped, beyond the reasons that lie in a shred's own bytes.
+    pub enum DropReason {
+        /// A shred of an epoch whose leaders are not known.
+        UnknownEpoch = "unknown_epoch",
+        /// A shred of this node's own slot, come back by Turbine.
+        OwnSlot = "own_slot",
+        /// A shred that is held already, or a second copy of one.
+        Seen = "seen",
+        /// More shreds wait for verification than may; this one is farthest from the root.
+        WaitingFull = "waiting_full",
+        /// A third version of an FEC set: two are enough to prove that the leader equivocates.
+        TooManyVersions = "too_many_versions",
+        /// Not in an aligned FEC set of 32 and 32, in an epoch where that is not yet a rule.
+        OddSet = "odd_set",
+        /// It names another parent than the first shred of its slot.
+        ParentConflict = "parent_conflict",
+        /// It lies beyond the last shred of its slot.
+        BeyondLast = "beyond_last",
+        /// It claims to be the last of its slot, but later ones are here.
+        LastTooEarly = "last_too_early",
+        /// Its slot is known to be bad.
+        DeadSlot = "dead_slot",
+        /// As many slots as may be are held; this one is farthest from the root.
+        SlotsFull = "slots_full",
+        /// As many FEC sets as may be are held; this one is farthest from the root.
+        SetsFull = "sets_full",
+        /// A repair response without room for a shred and a nonce.
+        ResponseTooShort = "response_too_short",
+        /// A repair response whose nonce belongs to no open request.
+        UnknownNonce = "unknown_nonce",
+        /// A repair response that is not what was asked for.
+        WrongAnswer = "wrong_answer",
+        /// A ping from a node that was asked nothing.
+        UnaskedPing = "unasked_ping",
+        /// A ping with a wrong signature.
+        BadPing = "bad_ping",
+        /// Too short for a repair request.
+        RequestTooShort = "request_too_short",
+        /// No repair request.
+        RequestMalformed = "request_malformed",
+        /// A repair request for another node.
+        RequestOtherRecipient = "request_other_recipient",
+        /// A repair request from this node itself.
+        RequestFromSelf = "request_from_self",
+        /// A repair request over 10 minutes off.
+        RequestTimeSkew = "request_time_skew",
+        /// A repair request or pong with a wrong signature.
+        RequestBadSignature = "request_bad_signature",
+        /// More repair requests than may be verified in a second.
+        RequestBudget = "request_budget",
+        /// An answer that would exceed the bytes that may be served in a second.
+        AnswerBudget = "answer_budget",
+        /// A request from an address that has not ponged, pinged a moment ago.
+        Unproven = "unproven",
+        /// A pong that answers none of this node's pings.
+        UnaskedPong = "unasked_pong",
+        /// A request for what is not held.
+        NotHeld = "not_held",
+        /// A request about ancestor hashes, which this node does not answer.
+        NotServed = "not_served",
+    }
 }
 
 impl fmt::Display for DropReason {

@@ -25,6 +25,7 @@ pub mod entry;
 pub mod machine;
 pub mod peer;
 pub mod position;
+pub mod reasons;
 pub mod schedule;
 pub mod shred;
 pub mod sign;

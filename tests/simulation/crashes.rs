@@ -80,11 +80,11 @@ fn three_killed_at_once_go_on_from_their_disks_with_their_towers() {
     assert!(durable.iter().all(|root| root.get() >= 40), "{durable:?}");
     let last: Vec<_> = world.hosts.iter().map(|h| h.voted.last().copied()).collect();
     let votes: Vec<usize> = world.hosts.iter().map(|h| h.voted.len()).collect();
-    for host in 0..3 {
+    for (host, durable) in durable.iter().enumerate() {
         assert!(world.hosts[host].tower.is_some(), "a tower is on disk");
         world.start(host);
         let first = world.hosts[host].node.as_ref().expect("it runs").forks().root();
-        assert_eq!(first, durable[host], "it starts from its durable root");
+        assert_eq!(first, *durable, "it starts from its durable root");
     }
     run_to_root(&mut world, 100);
     for (host, (last, votes)) in world.hosts.iter().zip(last.into_iter().zip(votes)) {

@@ -1,0 +1,93 @@
+//! Real processes on loopback, driven through the program as a person drives it. Everything is polled to a deadline.
+
+mod program;
+
+use program::{Localnet, run, until};
+use serde_json::json;
+use std::net::{Ipv4Addr, TcpListener};
+
+#[test]
+fn a_localnet_starts_loses_a_node_gets_it_back_and_starts_again_where_it_ended() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let mut localnet = Localnet::start(directory.path(), &["--fast"]);
+    localnet.wait_until_ready();
+
+    let status = localnet.ask_json(&["status", "--json", "--measure", "1"]);
+    let nodes = status.as_array().expect("a list of nodes");
+    assert_eq!(nodes.iter().map(|n| n["stake"].as_u64()).collect::<Vec<_>>(), [Some(1_000), Some(600), Some(400)]);
+    for node in nodes {
+        assert_eq!(node["health"], "ok", "{node}");
+        assert!(node["confirmed"].as_u64() > Some(0) && node["memory_mib"].as_f64() > Some(1.0), "{node}");
+        assert_eq!(node["peers"], 2, "{node}");
+    }
+
+    let twice = run(&localnet.arguments(&["--rpc-port", "0"]));
+    assert!(!twice.status.success(), "two localnets cannot run in one directory");
+    assert!(twice.stderr.contains("runs in") && twice.stderr.contains("sundog localnet down"), "{}", twice.stderr);
+
+    localnet.ask(&["kill", "2"]);
+    let before = localnet.slot(0, "finalized");
+    until("the other two finalize on", || localnet.slot(1, "finalized") > before + 40);
+    localnet.ask(&["restart", "2"]);
+    let behind = localnet.slot(0, "finalized");
+    until("node 2 catches up", || {
+        localnet.slot(2, "finalized") > behind + 20 && localnet.call(2, "getHealth", &json!([])).is_some()
+    });
+    until("node 2 votes again", || {
+        let accounts = localnet.call(0, "getVoteAccounts", &json!([{"commitment": "confirmed"}])).unwrap_or_default();
+        let current = accounts["current"].as_array().cloned().unwrap_or_default();
+        let identity = localnet.cluster()["nodes"][2]["identity"].clone();
+        current.iter().any(|a| a["nodePubkey"] == identity && a["lastVote"].as_u64() > Some(behind))
+    });
+
+    let ended = localnet.slot(0, "finalized");
+    localnet.down();
+    let refused = run(&localnet.arguments(&["--rpc-port", "0", "--slot-ms", "200"]));
+    assert!(!refused.status.success(), "the directory belongs to another genesis");
+    assert!(refused.stderr.contains("another genesis") && refused.stderr.contains("--reset"), "{}", refused.stderr);
+
+    let mut again = Localnet::start(directory.path(), &[]);
+    again.wait_until_ready();
+    until("the chain goes on where it ended", || (0..3).all(|node| again.slot(node, "finalized") > ended));
+    again.down();
+}
+
+#[test]
+fn a_second_localnet_beside_the_first_has_a_chain_of_its_own() {
+    let directories = [tempfile::tempdir().expect("a directory"), tempfile::tempdir().expect("a directory")];
+    let mut both = directories.each_ref().map(|dir| Localnet::start(dir.path(), &["--fast", "--validators", "2"]));
+    both.iter_mut().for_each(Localnet::wait_until_ready);
+    let hashes = both.each_ref().map(|localnet| localnet.call(0, "getGenesisHash", &json!([])));
+    assert!(hashes[0].is_some() && hashes[0] != hashes[1], "{hashes:?}");
+    for (localnet, hash) in both.iter().zip(hashes) {
+        assert_eq!(Some(localnet.cluster()["genesis_hash"].clone()), hash);
+        until("both go on", || localnet.slot(1, "confirmed") > 10);
+    }
+    both.iter_mut().for_each(Localnet::down);
+}
+
+#[test]
+fn a_taken_port_is_named_with_what_to_do() {
+    let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+    let port = taken.local_addr().expect("bound").port();
+    let directory = tempfile::tempdir().expect("a directory");
+    let dir = directory.path().to_str().expect("UTF-8");
+    let port_text = port.to_string();
+    let refused = run(&["localnet", "--dir", dir, "--fast", "--rpc-port", &port_text].map(str::to_owned));
+    assert!(!refused.status.success());
+    assert!(refused.stderr.contains(&port_text), "the port is named: {}", refused.stderr);
+    assert!(refused.stderr.contains("node 0"), "the node is named: {}", refused.stderr);
+    assert!(refused.stderr.contains("--rpc-port"), "the remedy is named: {}", refused.stderr);
+}
+
+#[test]
+fn without_a_localnet_the_verbs_say_how_to_start_one() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let dir = directory.path().to_str().expect("UTF-8");
+    for verb in [&["status"][..], &["kill", "1"], &["down"]] {
+        let arguments: Vec<String> = ["localnet", "--dir", dir].iter().chain(verb).map(|s| (*s).to_owned()).collect();
+        let refused = run(&arguments);
+        assert!(!refused.status.success(), "{verb:?}");
+        assert!(refused.stderr.contains("no localnet runs") && refused.stderr.contains("--dir"), "{}", refused.stderr);
+    }
+}

@@ -64,11 +64,11 @@ fn funded(seed: u64, count: u8) -> (World, Vec<Keypair>) {
 }
 
 #[test]
-fn three_hundred_transfers_over_three_nodes_land_once_and_add_up_to_the_lamport() {
+fn two_thousand_transfers_over_three_nodes_land_once_and_add_up_to_the_lamport() {
     let (mut world, accounts) = funded(31, 30);
     let mut due: Vec<u64> = vec![10 * SOL; accounts.len()];
     let mut signatures = Vec::new();
-    for turn in 0..300_usize {
+    for turn in 0..2_000_usize {
         let (from, to) = (turn % accounts.len(), (turn * 7 + 1 + turn / 30) % accounts.len());
         let lamports = 1_000 + turn as u64;
         signatures.push(send(&mut world, turn % 3, &accounts[from], (&accounts[to].pubkey(), lamports)));

@@ -70,8 +70,14 @@ struct Knock {
 pub struct Asked {
     /// The request.
     pub request: Request,
-    /// Takes the answer.
-    pub answer: SyncSender<Answer>,
+    stream: TcpStream,
+}
+
+impl Asked {
+    /// Answers. The answer has left when this returns, so that the process may end.
+    pub fn answer(self, answer: &Answer) {
+        reply(&self.stream, answer);
+    }
 }
 
 /// Listens for requests until the process ends.
@@ -87,30 +93,34 @@ pub fn listen(layout: &Layout) -> anyhow::Result<Receiver<Asked>> {
     std::thread::Builder::new().name("control".into()).spawn(move || {
         for stream in listener.incoming().flatten() {
             let (asked, token) = (asked.clone(), token.clone());
-            let _ = std::thread::Builder::new().name("control".into()).spawn(move || serve(&stream, &token, &asked));
+            let _ = std::thread::Builder::new().name("control".into()).spawn(move || serve(stream, &token, &asked));
         }
     })?;
     Ok(requests)
 }
 
-fn serve(stream: &TcpStream, token: &str, asked: &SyncSender<Asked>) {
+fn serve(stream: TcpStream, token: &str, asked: &SyncSender<Asked>) {
     let _ = stream.set_read_timeout(Some(WAIT));
+    let _ = stream.set_write_timeout(Some(WAIT));
     let mut line = String::new();
-    if BufReader::new(stream).take(LINE_BYTES_MAX).read_line(&mut line).is_err() {
+    if BufReader::new(&stream).take(LINE_BYTES_MAX).read_line(&mut line).is_err() {
         return;
     }
-    let answer = match serde_json::from_str::<Knock>(&line) {
+    match serde_json::from_str::<Knock>(&line) {
         Ok(knock) if knock.token == token => {
-            let (answer, answered) = sync_channel(1);
-            let _ = asked.send(Asked { request: knock.request, answer });
-            let silent = Answer { ok: false, message: "the localnet ended before it answered".into() };
-            answered.recv_timeout(WAIT).unwrap_or(silent)
+            let _ = asked.send(Asked { request: knock.request, stream });
         }
-        _ => Answer { ok: false, message: "wrong token: control.json belongs to another run".into() },
-    };
-    let mut text = serde_json::to_vec(&answer).expect("an answer serialises");
+        _ => {
+            let message = "wrong token: control.json belongs to another run".into();
+            reply(&stream, &Answer { ok: false, message });
+        }
+    }
+}
+
+fn reply(mut stream: &TcpStream, answer: &Answer) {
+    let mut text = serde_json::to_vec(answer).expect("an answer serialises");
     text.push(b'\n');
-    let _ = (&*stream).write_all(&text);
+    let _ = stream.write_all(&text);
 }
 
 /// Asks the process that runs the cluster.
@@ -151,7 +161,7 @@ mod tests {
         let owner = std::thread::spawn(move || {
             let asked = requests.recv().expect("a request");
             let message = format!("{:?}", asked.request);
-            asked.answer.send(Answer { ok: true, message }).expect("answered");
+            asked.answer(&Answer { ok: true, message });
         });
         assert_eq!(ask(&layout, &Request::Kill { node: 2 }).expect("answered"), "Kill { node: 2 }");
         owner.join().expect("no panic");

@@ -336,9 +336,10 @@ impl<'a> Localnet<'a> {
         }
         self.write_cluster()?;
         let deadline = limit.map(|limit| started + limit);
+        let faucet = files::read_keypair(&self.layout.faucet())?.pubkey().to_string();
         let interrupted = interrupt();
         spinner.set_message("waiting for the first confirmed block");
-        let mut watch = super::status::Watch::new(started);
+        let mut watch = super::status::Watch::new(started, faucet);
         loop {
             if interrupted.try_recv().is_ok() || deadline.is_some_and(|deadline| Instant::now() >= deadline) {
                 return Ok(());
@@ -346,7 +347,7 @@ impl<'a> Localnet<'a> {
             match requests.recv_timeout(Duration::from_millis(100)) {
                 Ok(asked) if asked.request == Request::Down => {
                     self.stop_all();
-                    let _ = asked.answer.send(Answer { ok: true, message: "the localnet is down".into() });
+                    asked.answer(&Answer { ok: true, message: "the localnet is down".into() });
                     return Ok(());
                 }
                 Ok(asked) => {
@@ -354,7 +355,7 @@ impl<'a> Localnet<'a> {
                         Ok(message) => Answer { ok: true, message },
                         Err(error) => Answer { ok: false, message: format!("{error:#}") },
                     };
-                    let _ = asked.answer.send(answer);
+                    asked.answer(&answer);
                 }
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => bail!("the control connection ended"),

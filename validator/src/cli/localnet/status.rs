@@ -22,6 +22,8 @@ const ASK_EVERY: Duration = Duration::from_millis(200);
 /// Follows a starting and running cluster, and prints a line per slot.
 pub struct Watch {
     started: Instant,
+    /// The faucet's address.
+    faucet: String,
     asked: Option<Instant>,
     ready: bool,
     rooted: bool,
@@ -32,8 +34,8 @@ pub struct Watch {
 impl Watch {
     /// Nothing seen yet.
     #[must_use]
-    pub fn new(started: Instant) -> Self {
-        Self { started, asked: None, ready: false, rooted: false, printed: 0, clients: Vec::new() }
+    pub fn new(started: Instant, faucet: String) -> Self {
+        Self { started, faucet, asked: None, ready: false, rooted: false, printed: 0, clients: Vec::new() }
     }
 
     /// Asks the nodes and prints what is new.
@@ -46,7 +48,7 @@ impl Watch {
             self.clients = cluster.nodes.iter().map(|n| (n.identity.clone(), Client::new(&n.rpc))).collect();
         }
         if !self.ready {
-            self.ready = self.clients.iter().all(|(_, client)| is_ready(client));
+            self.ready = self.clients.iter().all(|(_, client)| is_ready(client, &self.faucet));
             if self.ready {
                 let seconds = self.started.elapsed().as_secs_f64();
                 spinner.suspend(|| {
@@ -99,9 +101,12 @@ impl Watch {
     }
 }
 
-/// Every node has confirmed a block after genesis, says that it keeps up, and knows the faucet.
-fn is_ready(client: &Client) -> bool {
-    client.slot("confirmed").is_ok_and(|slot| slot > 0) && client.call("getHealth", &json!([])).is_ok()
+/// The node has confirmed a block after genesis, says that it keeps up, and its faucet can pay.
+fn is_ready(client: &Client, faucet: &str) -> bool {
+    let funds = || client.call("getBalance", &json!([faucet, {"commitment": "confirmed"}]));
+    client.slot("confirmed").is_ok_and(|slot| slot > 0)
+        && client.call("getHealth", &json!([])).is_ok()
+        && funds().is_ok_and(|funds| funds["value"].as_u64() > Some(0))
 }
 
 /// A node's figures.

@@ -11,7 +11,7 @@ use axum::{
     http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header},
     response::{IntoResponse as _, Response},
 };
-use crossbeam_channel::{Receiver, Sender, bounded};
+use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 use dashmap::DashMap;
 use futures_util::{SinkExt as _, StreamExt as _};
 use std::{
@@ -36,6 +36,11 @@ const CALLS_MAX: usize = 64;
 const CALL_WAIT: Duration = Duration::from_secs(10);
 /// Messages that wait for a slow WebSocket before it is closed.
 const UNSENT_MAX: usize = 1_024;
+/// How long a WebSocket may take no byte before it is closed: one whose end reads nothing would keep its place and its
+/// subscriptions for as long as it likes.
+const UNREAD_WAIT: Duration = Duration::from_secs(10);
+/// Memory that every WebSocket reads into: requests are short.
+const READ_BUFFER_BYTES: usize = 8 * 1024;
 /// Inputs that wait for the subscriptions' thread.
 const INPUTS_MAX: usize = 16_384;
 
@@ -131,6 +136,16 @@ struct Sockets {
     next: AtomicU64,
 }
 
+impl Sockets {
+    /// Hands in what must not be lost: a WebSocket whose end is not heard of would keep its place for ever.
+    async fn tell(&self, mut input: SubscriptionInput) {
+        while let Err(TrySendError::Full(again)) = self.inputs.try_send(input) {
+            input = again;
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+}
+
 /// Serves subscriptions until the runtime ends.
 ///
 /// # Errors
@@ -197,6 +212,7 @@ async fn upgrade(
 ) -> Response {
     match upgrade {
         Ok(upgrade) => upgrade
+            .read_buffer_size(READ_BUFFER_BYTES)
             .max_message_size(BODY_BYTES_MAX)
             .max_frame_size(BODY_BYTES_MAX)
             .on_upgrade(move |socket| converse(socket, sockets)),
@@ -209,13 +225,14 @@ async fn converse(socket: WebSocket, sockets: Arc<Sockets>) {
     let connection = sockets.next.fetch_add(1, Ordering::Relaxed);
     let (outgoing, mut texts) = mpsc::channel(UNSENT_MAX);
     sockets.outgoing.insert(connection, outgoing);
-    let _ = sockets.inputs.try_send(SubscriptionInput::Opened(connection));
+    sockets.tell(SubscriptionInput::Opened(connection)).await;
     let (mut sink, mut stream) = socket.split();
     loop {
         tokio::select! {
             text = texts.recv() => {
                 let Some(text) = text else { break };
-                if sink.send(Message::Text(text.into())).await.is_err() {
+                let sent = tokio::time::timeout(UNREAD_WAIT, sink.send(Message::Text(text.into()))).await;
+                if !matches!(sent, Ok(Ok(()))) {
                     break;
                 }
             }
@@ -231,7 +248,7 @@ async fn converse(socket: WebSocket, sockets: Arc<Sockets>) {
             },
         }
     }
-    let _ = sink.send(Message::Close(None)).await;
     sockets.outgoing.remove(&connection);
-    let _ = sockets.inputs.try_send(SubscriptionInput::Closed(connection));
+    sockets.tell(SubscriptionInput::Closed(connection)).await;
+    let _ = tokio::time::timeout(UNREAD_WAIT, sink.send(Message::Close(None))).await;
 }

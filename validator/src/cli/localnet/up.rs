@@ -18,6 +18,7 @@ use solana_keypair::Keypair;
 use solana_signer::Signer as _;
 use std::{
     fs::File,
+    path::PathBuf,
     process::{Child, Command, Stdio},
     sync::mpsc::{Receiver, RecvTimeoutError},
     time::{Duration, Instant},
@@ -172,6 +173,9 @@ struct Running {
 
 struct Localnet<'a> {
     layout: &'a Layout,
+    /// The program's file, asked for while it is there: once another build has replaced it, the system names a file
+    /// that does not exist.
+    program: PathBuf,
     rpc_port: u16,
     cluster: Cluster,
     running: Vec<Running>,
@@ -181,7 +185,8 @@ impl<'a> Localnet<'a> {
     fn new(layout: &'a Layout, rpc_port: u16, plan: &Plan) -> anyhow::Result<Self> {
         let genesis_hash = files::read_genesis(&layout.genesis())?.hash().to_string();
         let cluster = Cluster { genesis_hash, faucet: "faucet.json".into(), nodes: Vec::new() };
-        let mut localnet = Self { layout, rpc_port, cluster, running: Vec::new() };
+        let program = std::env::current_exe().context("the program's own file")?;
+        let mut localnet = Self { layout, program, rpc_port, cluster, running: Vec::new() };
         for stake in &plan.stakes {
             localnet.adopt(*stake)?;
         }
@@ -226,7 +231,7 @@ impl<'a> Localnet<'a> {
             .open(file("validator.log"))
             .context("the log cannot be opened")?;
         let log_from = log.metadata().map_or(0, |meta| meta.len());
-        let mut command = Command::new(std::env::current_exe().context("the program's own file")?);
+        let mut command = Command::new(&self.program);
         command.args(["validator", "--stop-with-stdin", "--identity"]).arg(file("identity.json"));
         command.arg("--ledger").arg(file("ledger")).arg("--genesis").arg(self.layout.genesis());
         command.arg("--faucet").arg(self.layout.faucet());
@@ -243,7 +248,7 @@ impl<'a> Localnet<'a> {
             command.arg(flag).arg(port.to_string());
         }
         let child = command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(log).spawn();
-        let child = child.context("the validator's process cannot be started")?;
+        let child = child.with_context(|| format!("{} cannot be started", self.program.display()))?;
         self.cluster.nodes[node].pid = Some(child.id());
         self.running[node] = Running { child: Some(child), told: false, log_from };
         let deadline = Instant::now() + BIND_WAIT;

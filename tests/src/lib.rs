@@ -4,7 +4,9 @@
 //!
 //! ```text
 //!  architecture.rs   the repository's own shape                      reads files
-//!  *.rs              whole nodes in virtual time, one thread         drives validator::sim
+//!  simulation/       whole nodes in virtual time, one thread         drives validator::sim
+//!  integration.rs    blocks from half their shreds, votes of three   drives several crates
+//!  processes/        a localnet of real processes on loopback        builds and runs the program
 //!  vectors/          frozen bytes of the reference                   read by every crate's conformance tests
 //!  clients/          stock wallets' libraries against a localnet     started by .ci/run
 //! ```

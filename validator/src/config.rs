@@ -106,7 +106,10 @@ pub struct Settings {
     /// Threads for signature checks, execution and erasure coding; 0 means one per core.
     #[arg(long, env = "SUNDOG_WORKERS", value_name = "COUNT")]
     pub workers: Option<usize>,
-    /// WebSocket connections served at a time; further ones are refused.
+    /// JSON-RPC connections served at a time; further ones are closed.
+    #[arg(long, env = "SUNDOG_RPC_CONNECTIONS_MAX", value_name = "COUNT")]
+    pub rpc_connections_max: Option<usize>,
+    /// WebSocket connections served at a time; further ones are closed.
     #[arg(long, env = "SUNDOG_WEBSOCKETS_MAX", value_name = "COUNT")]
     pub websockets_max: Option<usize>,
     /// How far behind the cluster's confirmed slot the node may be and still answer `ok` to health checks.
@@ -134,7 +137,8 @@ impl Settings {
             allow_private_addresses: Some(true),
             ledger_slots: Some(20_000),
             workers: Some(0),
-            websockets_max: Some(1_024),
+            rpc_connections_max: Some(384),
+            websockets_max: Some(384),
             health_distance_slots: Some(32),
             ..Self::default()
         }
@@ -185,6 +189,7 @@ impl Settings {
             allow_private_addresses: self.allow_private_addresses.or(below.allow_private_addresses),
             ledger_slots: self.ledger_slots.or(below.ledger_slots),
             workers: self.workers.or(below.workers),
+            rpc_connections_max: self.rpc_connections_max.or(below.rpc_connections_max),
             websockets_max: self.websockets_max.or(below.websockets_max),
             health_distance_slots: self.health_distance_slots.or(below.health_distance_slots),
         }

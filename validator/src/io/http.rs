@@ -1,6 +1,9 @@
 //! HTTP and WebSocket around the pure RPC: sockets, limits, and nothing that knows a method.
 
-use super::feed::{Feed, News};
+use super::{
+    capped::Capped,
+    feed::{Feed, News},
+};
 use axum::{
     Router,
     body::{Body, Bytes},
@@ -56,7 +59,7 @@ struct Shared {
 ///
 /// # Errors
 /// If the listener fails.
-pub async fn serve(listener: tokio::net::TcpListener, rpc: Arc<Rpc>, chain: Arc<dyn Chain>) -> std::io::Result<()> {
+pub async fn serve(listener: Capped, rpc: Arc<Rpc>, chain: Arc<dyn Chain>) -> std::io::Result<()> {
     let shared = Shared { rpc, chain, places: Arc::new(tokio::sync::Semaphore::new(CALLS_MAX)) };
     let router = Router::new().fallback(answer).with_state(shared);
     axum::serve(listener, router).await
@@ -151,7 +154,7 @@ impl Sockets {
 /// # Errors
 /// If the system has no thread to give, or the listener fails.
 pub async fn serve_websocket(
-    listener: tokio::net::TcpListener,
+    listener: Capped,
     chain: Arc<dyn Chain>,
     feed: Feed,
     connections: usize,

@@ -1,6 +1,7 @@
 //! Prometheus metrics: every machine's counters under documented names.
 
 use super::{
+    capped::Capped,
     lanes::{LANES, Lanes},
     traffic::{Traffic, WAYS},
 };
@@ -39,7 +40,7 @@ impl fmt::Debug for Sources {
 ///
 /// # Errors
 /// If the listener fails.
-pub async fn serve(listener: tokio::net::TcpListener, sources: Sources) -> std::io::Result<()> {
+pub async fn serve(listener: Capped, sources: Sources) -> std::io::Result<()> {
     let router = Router::new().route("/metrics", get(page)).with_state(sources);
     axum::serve(listener, router).await
 }

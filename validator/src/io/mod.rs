@@ -1,5 +1,6 @@
 //! The shell: the only place with sockets, threads, clocks and files.
 
+pub mod capped;
 pub mod chain;
 pub mod client;
 pub mod clock;

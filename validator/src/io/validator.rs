@@ -1,6 +1,7 @@
 //! A validator process: sockets, threads, the node, and its end.
 
 use super::{
+    capped::Capped,
     chain::NodeChain,
     clock::Clock,
     driver::{self, World},
@@ -29,6 +30,7 @@ use std::{
     net::{IpAddr, SocketAddr, TcpListener, UdpSocket},
     sync::Arc,
     thread::JoinHandle,
+    time::Duration,
 };
 use sundog_gulfstream::Source;
 use sundog_ledger::Ledger;
@@ -37,6 +39,16 @@ use sundog_types::{peer::Addresses, store::Store};
 
 /// Receive buffers asked of the system, so that a burst of shreds survives a busy moment.
 const RECEIVE_BUFFER_BYTES: usize = 4 << 20;
+
+/// Connections of one server unless told otherwise: those of all servers, the sockets and the ledger's files fit the
+/// 1,024 handles that a process has by default.
+const CONNECTIONS_MAX: usize = 384;
+/// Connections to the metrics.
+const METRICS_CONNECTIONS_MAX: usize = 16;
+/// How long an HTTP connection may be silent.
+const HTTP_SILENCE: Duration = Duration::from_secs(60);
+/// How long a WebSocket may be silent: a subscription may wait long for its news.
+const WEBSOCKET_SILENCE: Duration = Duration::from_secs(3_600);
 
 /// Where a validator listens: written to `addresses.json` beside its ledger once every socket is bound.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -317,14 +329,9 @@ impl Shell {
             ledger,
             (self.faucet, lanes.clone()),
         ));
-        let rpc = Arc::new(sundog_rpc::Rpc::new());
-        let websockets = settings.websockets_max.unwrap_or(1_024);
         let sources = metrics::Sources { view, traffic, lanes: lanes.clone() };
-        let (rpc_listener, websocket, metrics_listener) =
-            (listener(sockets.rpc)?, listener(sockets.websocket)?, listener(sockets.metrics)?);
-        guard(&fail, "JSON-RPC", http::serve(rpc_listener, rpc, Arc::clone(&chain)));
-        guard(&fail, "WebSocket", http::serve_websocket(websocket, chain, feed.clone(), websockets));
-        guard(&fail, "metrics", metrics::serve(metrics_listener, sources));
+        let readers = Readers { chain, feed: feed.clone(), sources };
+        readers.serve(settings, [sockets.rpc, sockets.websocket, sockets.metrics], &fail)?;
         Ok((Running { stop: stopped, feed, lanes, node: node_thread, storage: storage_thread }, failed))
     }
 
@@ -352,8 +359,36 @@ impl Shell {
     }
 }
 
-fn listener(listener: TcpListener) -> std::io::Result<tokio::net::TcpListener> {
-    tokio::net::TcpListener::from_std(listener)
+/// What serves those who read.
+struct Readers {
+    chain: Arc<dyn sundog_rpc::Chain>,
+    feed: Feed,
+    sources: metrics::Sources,
+}
+
+impl Readers {
+    /// Serves JSON-RPC, subscriptions and metrics, each with a capacity.
+    fn serve(
+        self,
+        settings: &Settings,
+        sockets: [TcpListener; 3],
+        fail: &tokio::sync::mpsc::Sender<anyhow::Error>,
+    ) -> std::io::Result<()> {
+        let websockets = settings.websockets_max.unwrap_or(CONNECTIONS_MAX);
+        let calls = settings.rpc_connections_max.unwrap_or(CONNECTIONS_MAX);
+        let [rpc, websocket, metrics] = sockets;
+        let capped = |socket, connections, silence| -> std::io::Result<Capped> {
+            let listener = tokio::net::TcpListener::from_std(socket)?;
+            Ok(Capped::new(listener, connections, silence, Arc::clone(&self.sources.traffic)))
+        };
+        let rpc = capped(rpc, calls, HTTP_SILENCE)?;
+        let websocket = capped(websocket, websockets, WEBSOCKET_SILENCE)?;
+        let metrics = capped(metrics, METRICS_CONNECTIONS_MAX, HTTP_SILENCE)?;
+        guard(fail, "JSON-RPC", http::serve(rpc, Arc::new(sundog_rpc::Rpc::new()), Arc::clone(&self.chain)));
+        guard(fail, "WebSocket", http::serve_websocket(websocket, self.chain, self.feed, websockets));
+        guard(fail, "metrics", metrics::serve(metrics, self.sources));
+        Ok(())
+    }
 }
 
 /// Runs a server; if it ends, the process does.

@@ -69,9 +69,7 @@ pub enum BootError {
     )]
     Bank(String),
     /// The tower cannot be used: voting without it could break promises.
-    #[error(
-        "the tower file cannot be used: {0}; restore it, or remove it only if this node's last votes are older than the cluster's root"
-    )]
+    #[error("the tower file cannot be used")]
     Tower(#[from] SavedError),
     /// The gossip settings contradict each other.
     #[error(transparent)]

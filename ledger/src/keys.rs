@@ -15,6 +15,8 @@ pub(crate) const PURGED: &[u8] = b"ledger/purged";
 /// Families of keys in the space of slots.
 const META: u8 = b'm';
 const ROOTED: u8 = b'r';
+const TIMELINE: u8 = b't';
+const DUPLICATE: u8 = b'd';
 
 /// The first key of a slot in the spaces that are ordered by slot.
 pub(crate) fn slot(slot: Slot) -> [u8; 8] {
@@ -45,6 +47,14 @@ pub(crate) fn meta(slot: Slot) -> [u8; 9] {
 
 pub(crate) fn rooted(slot: Slot) -> [u8; 9] {
     family(ROOTED, slot)
+}
+
+pub(crate) fn timeline(slot: Slot) -> [u8; 9] {
+    family(TIMELINE, slot)
+}
+
+pub(crate) fn duplicate(slot: Slot) -> [u8; 9] {
+    family(DUPLICATE, slot)
 }
 
 pub(crate) fn signature(signature: &Signature, slot: Slot) -> [u8; 72] {

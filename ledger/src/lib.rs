@@ -3,7 +3,7 @@
 //! # Design
 //!
 //! ```text
-//!   node's decisions ---> put_shreds, put_meta, put_transactions, set_root, put_led
+//!   node's decisions ---> put_shreds, put_meta, put_transactions, set_root, put_led, ...
 //!                              |  (pure: they only add to a Batch)
 //!                              v
 //!                            Batch ----commit----> Store: a database, or MemoryStore in the simulator
@@ -21,6 +21,8 @@
 //! | `DataShreds` | slot, index | the shred as it came |
 //! | `Slots` | `m`, slot | [`SlotMeta`] |
 //! | `Slots` | `r`, slot | nothing: the slot is rooted |
+//! | `Slots` | `t`, slot | how its shreds arrived, as Turbine wrote it down |
+//! | `Slots` | `d`, slot | the proof that its leader signed two versions of it |
 //! | `Transactions` | slot, place | [`TransactionRecord`] |
 //! | `Signatures` | signature, slot | place |
 //! | `Addresses` | address, slot, place | signature, error, memo |
@@ -53,4 +55,4 @@ pub use memory::{MemoryStore, PENDING_MAX};
 pub use meta::{Reward, RewardKind, SlotMeta};
 pub use read::{Block, Ledger, Located, TRANSACTIONS_PER_BLOCK_MAX};
 pub use record::{InnerInstruction, InnerInstructions, LoadedAddresses, StatusMeta, TokenBalance, TransactionRecord};
-pub use write::{put_led, put_meta, put_shreds, put_transactions, set_root};
+pub use write::{put_duplicate, put_led, put_meta, put_shreds, put_timeline, put_transactions, set_root};

@@ -36,7 +36,8 @@ impl Ledger {
             batch.delete(Space::Transactions, key);
             room -= 1;
         }
-        for (first, last) in [(keys::meta(from), keys::meta(below)), (keys::rooted(from), keys::rooted(below))] {
+        for family in [keys::timeline, keys::duplicate, keys::meta, keys::rooted] {
+            let (first, last) = (family(from), family(below));
             for (key, _) in self.store.range(Space::Slots, &first, &last, room)? {
                 batch.delete(Space::Slots, key);
                 room -= 1;

@@ -158,6 +158,22 @@ impl Ledger {
         Ok(SlotMeta { rooted: self.is_rooted(slot)?, ..meta })
     }
 
+    /// How the shreds of a slot arrived, as [`put_timeline`](crate::put_timeline) was given it.
+    ///
+    /// # Errors
+    /// If the store fails.
+    pub fn timeline(&self, slot: Slot) -> Result<Option<Bytes>, LedgerError> {
+        Ok(self.store.get(Space::Slots, &keys::timeline(slot))?)
+    }
+
+    /// The proof that the leader of a slot signed two versions of it, if one was found.
+    ///
+    /// # Errors
+    /// If the store fails.
+    pub fn duplicate(&self, slot: Slot) -> Result<Option<Bytes>, LedgerError> {
+        Ok(self.store.get(Space::Slots, &keys::duplicate(slot))?)
+    }
+
     /// A data shred as it came.
     ///
     /// # Errors

@@ -1,6 +1,7 @@
 //! Writes, as changes of a batch. None of them reads.
 
 use crate::{SlotMeta, TransactionRecord, error::encode, history::Sighting, keys};
+use bytes::Bytes;
 use sundog_types::{
     Slot,
     shred::{Kind, Shred, Signed},
@@ -27,7 +28,7 @@ pub fn put_transactions(batch: &mut Batch, slot: Slot, first: u32, records: &[Tr
         batch.put(Space::Transactions, keys::place(slot, place).to_vec(), encode(record));
         batch.put(Space::Signatures, keys::signature(&signature, slot).to_vec(), place.to_be_bytes().to_vec());
         let sighting = Sighting { signature, err: record.meta.status.clone().err(), memo: record.memo() };
-        let sighting = bytes::Bytes::from(encode(&sighting));
+        let sighting = Bytes::from(encode(&sighting));
         for address in record.addresses() {
             batch.put(Space::Addresses, keys::address(address, slot, place).to_vec(), sighting.clone());
         }
@@ -37,9 +38,20 @@ pub fn put_transactions(batch: &mut Batch, slot: Slot, first: u32, records: &[Tr
 /// Makes `slot` the root and marks it and `chain`, the slots between the old root and it, as rooted.
 pub fn set_root(batch: &mut Batch, slot: Slot, chain: &[Slot]) {
     for rooted in chain.iter().chain([&slot]) {
-        batch.put(Space::Slots, keys::rooted(*rooted).to_vec(), bytes::Bytes::new());
+        batch.put(Space::Slots, keys::rooted(*rooted).to_vec(), Bytes::new());
     }
     batch.put(Space::Singles, keys::ROOT, keys::slot(slot).to_vec());
+}
+
+/// Keeps how the shreds of a slot arrived, in place of what was kept before. The bytes are whatever
+/// [`Ledger::timeline`](crate::Ledger::timeline) shall give back: the ledger does not look into them.
+pub fn put_timeline(batch: &mut Batch, slot: Slot, bytes: Vec<u8>) {
+    batch.put(Space::Slots, keys::timeline(slot).to_vec(), bytes);
+}
+
+/// Keeps a proof that the leader of a slot signed two versions of it, so that it is still known after a restart.
+pub fn put_duplicate(batch: &mut Batch, slot: Slot, proof: Bytes) {
+    batch.put(Space::Slots, keys::duplicate(slot).to_vec(), proof);
 }
 
 /// Notes that this node has led, or is about to lead, `slot`: commit it durably before the first

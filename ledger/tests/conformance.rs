@@ -160,6 +160,23 @@ fn metadata_is_read_back_with_the_mark_of_a_root() {
 }
 
 #[test]
+fn the_timeline_and_the_proof_of_a_slot_are_read_back_and_replaced() {
+    let (store, ledger) = fresh();
+    let (bytes, proof) = (vec![1, 2, 3], bytes::Bytes::from_static(b"two versions"));
+    write(&store, |batch| put_timeline(batch, slot(7), vec![9]));
+    write(&store, |batch| put_timeline(batch, slot(7), bytes.clone()));
+    write(&store, |batch| put_duplicate(batch, slot(8), proof.clone()));
+    assert_eq!(ledger.timeline(slot(7)).unwrap().as_deref(), Some(&bytes[..]));
+    assert_eq!(ledger.duplicate(slot(8)).unwrap(), Some(proof));
+    for (missing, from) in [(ledger.timeline(slot(8)), 8), (ledger.duplicate(slot(7)), 7)] {
+        assert_eq!(missing.unwrap(), None, "slot {from} has only the other one");
+    }
+    // Neither is taken for metadata or a root.
+    assert_eq!((ledger.lowest_slot().unwrap(), ledger.slot_meta(slot(7)).unwrap()), (None, None));
+    assert!(!ledger.is_rooted(slot(8)).unwrap());
+}
+
+#[test]
 fn a_block_is_its_transactions_in_order_once_it_was_executed() {
     let (store, ledger) = fresh();
     let records = [record(1, &[key(1), key(9)], b"a"), record(2, &[key(2), key(9)], b"b")];
@@ -281,6 +298,8 @@ fn ten_slots() -> (Arc<MemoryStore>, Ledger) {
             put_transactions(batch, at, 0, &[record(number, &[key(1), key(2)], b"")]);
             put_meta(batch, at, &SlotMeta::default());
             set_root(batch, at, &[]);
+            put_timeline(batch, at, vec![number; 300]);
+            put_duplicate(batch, at, vec![number; 2_500].into());
         });
     }
     (store, ledger)
@@ -294,11 +313,13 @@ fn rows(store: &MemoryStore) -> Vec<usize> {
 #[test]
 fn purging_forgets_what_is_old_and_nothing_else() {
     let (store, ledger) = ten_slots();
-    assert_eq!(rows(&store), [80, 20, 10, 10, 20]);
+    assert_eq!(rows(&store), [80, 40, 10, 10, 20]);
     let batch = ledger.purge(slot(7), 4_096).unwrap();
     store.commit(&batch, false).unwrap();
-    assert_eq!(rows(&store), [24, 6, 3, 3, 6]);
+    assert_eq!(rows(&store), [24, 12, 3, 3, 6]);
     assert_eq!(ledger.lowest_slot().unwrap(), Some(slot(7)));
+    assert_eq!((ledger.timeline(slot(6)).unwrap(), ledger.duplicate(slot(6)).unwrap()), (None, None));
+    assert!(ledger.timeline(slot(7)).unwrap().is_some() && ledger.duplicate(slot(7)).unwrap().is_some());
     assert_eq!(ledger.root().unwrap(), Some(slot(9)));
     assert!(ledger.purge(slot(7), 4_096).unwrap().is_empty());
     assert!(ledger.purge(slot(3), 4_096).unwrap().is_empty());
@@ -327,7 +348,7 @@ fn purging_in_small_steps_comes_to_the_same() {
         steps += 1;
     }
     assert!(steps > 10, "{steps}");
-    assert_eq!(rows(&store), [24, 6, 3, 3, 6]);
+    assert_eq!(rows(&store), [24, 12, 3, 3, 6]);
 }
 
 #[test]

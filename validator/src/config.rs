@@ -100,6 +100,10 @@ pub struct Settings {
     /// Whether private and loopback addresses of peers are used.
     #[arg(long, env = "SUNDOG_ALLOW_PRIVATE_ADDRESSES", value_name = "BOOL")]
     pub allow_private_addresses: Option<bool>,
+    /// Children of a node in a Turbine tree, at least 1. All nodes of a cluster must agree on it, or the trees that they
+    /// compute differ and shreds get lost on the way. Default: as the protocol says, 200.
+    #[arg(long, env = "SUNDOG_TURBINE_FANOUT", value_name = "COUNT")]
+    pub turbine_fanout: Option<usize>,
     /// Slots of blocks kept in the ledger below the root; older ones are removed.
     #[arg(long, env = "SUNDOG_LEDGER_SLOTS", value_name = "SLOTS")]
     pub ledger_slots: Option<u64>,
@@ -187,6 +191,7 @@ impl Settings {
             websocket_port: self.websocket_port.or(below.websocket_port),
             metrics_port: self.metrics_port.or(below.metrics_port),
             allow_private_addresses: self.allow_private_addresses.or(below.allow_private_addresses),
+            turbine_fanout: self.turbine_fanout.or(below.turbine_fanout),
             ledger_slots: self.ledger_slots.or(below.ledger_slots),
             workers: self.workers.or(below.workers),
             rpc_connections_max: self.rpc_connections_max.or(below.rpc_connections_max),
@@ -229,6 +234,10 @@ impl Settings {
                 }
             }
         }
+        if self.turbine_fanout == Some(0) {
+            let message = "turbine-fanout is 0, so that no shred would be passed on; give at least 1, or leave it out";
+            return Err(ConfigError::Relation(message.into()));
+        }
         if self.ledger_slots.is_some_and(|slots| slots < 512) {
             let message = "ledger-slots is below 512, the slots that a node may be behind its root; raise it";
             return Err(ConfigError::Relation(message.into()));
@@ -261,7 +270,8 @@ pub fn documented_defaults() -> String {
                 let _ = writeln!(text, "{key} = {value}");
             }
             None => {
-                let _ = writeln!(text, "# {key} = \"…\"");
+                let number = argument.get_value_names().is_some_and(|names| names == ["COUNT"]);
+                let _ = writeln!(text, "# {key} = {}", if number { "…" } else { "\"…\"" });
             }
         }
     }
@@ -320,6 +330,13 @@ mod tests {
     fn a_port_given_twice_is_refused_but_zero_is_not_a_port() {
         assert!(Settings { rpc_port: Some(9), metrics_port: Some(9), ..complete() }.validate().is_err());
         assert!(Settings { rpc_port: Some(0), metrics_port: Some(0), ..complete() }.validate().is_ok());
+    }
+
+    #[test]
+    fn a_fanout_of_nobody_is_refused() {
+        let error = Settings { turbine_fanout: Some(0), ..complete() }.validate().unwrap_err().to_string();
+        assert!(error.contains("turbine-fanout") && error.contains("at least 1"), "{error}");
+        assert!(Settings { turbine_fanout: Some(1), ..complete() }.validate().is_ok());
     }
 
     #[test]

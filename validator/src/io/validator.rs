@@ -179,6 +179,7 @@ async fn live(settings: &Settings, stop_with_stdin: bool) -> anyhow::Result<()> 
         addresses: advertised(&bound),
         entrypoints: settings.entrypoints.clone().unwrap_or_default(),
         allow_private: settings.allow_private_addresses.unwrap_or(false),
+        fanout: settings.turbine_fanout,
         ledger_slots: settings.ledger_slots.unwrap_or(u64::MAX),
         health_distance_slots: settings.health_distance_slots.unwrap_or(32),
         seed: seed(),

@@ -46,6 +46,8 @@ pub struct Boot {
     pub entrypoints: Vec<SocketAddr>,
     /// Whether private and loopback addresses of peers are used.
     pub allow_private: bool,
+    /// Children of a node in a Turbine tree, instead of what the protocol says; at least 1.
+    pub fanout: Option<usize>,
     /// Slots of blocks kept below the root.
     pub ledger_slots: u64,
     /// How far behind the node may be and still say that it keeps up.
@@ -101,6 +103,7 @@ impl Boot {
         let version = shred_version(&genesis_hash, &[]);
         let source = Arc::new(Served(ledger.clone()));
         let turbine_config = TurbineConfig {
+            fanout: self.fanout,
             tick: self.genesis.tick_duration(),
             ticks_per_slot: self.genesis.ticks_per_slot(),
             ..TurbineConfig::new(version)

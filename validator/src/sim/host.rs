@@ -83,6 +83,17 @@ pub struct Host {
     pub(super) life: u32,
 }
 
+/// What a node starts with, apart from its disk and keys.
+pub(super) struct Start<'a> {
+    pub(super) genesis: &'a Arc<GenesisConfig>,
+    /// Which machine it is; decides its addresses.
+    pub(super) number: usize,
+    /// In SOL.
+    pub(super) stake: u64,
+    pub(super) entrypoint: Option<SocketAddr>,
+    pub(super) fanout: Option<usize>,
+}
+
 /// The genesis of a world: keys and times come from its seed.
 pub(super) fn genesis(config: &WorldConfig, hosts: &[Host]) -> GenesisConfig {
     let staked = hosts.iter().zip(&config.stakes).filter(|(_, stake)| **stake > 0);
@@ -135,23 +146,18 @@ pub(super) fn hosts(config: &WorldConfig, rng: &mut ChaCha8Rng) -> Vec<Host> {
 
 impl Host {
     /// Starts the node from its disk.
-    pub(super) fn boot(
-        &mut self,
-        (genesis, entrypoint, number, stake): (&Arc<GenesisConfig>, Option<SocketAddr>, usize, u64),
-        seed: [u8; 32],
-        now: Now,
-        out: &mut Effects<Effect>,
-    ) {
+    pub(super) fn boot(&mut self, start: Start<'_>, seed: [u8; 32], now: Now, out: &mut Effects<Effect>) {
         let voter = Voter { account: self.vote.pubkey(), key: Arc::clone(&self.vote) };
         let boot = Boot {
-            genesis: Arc::clone(genesis),
+            genesis: Arc::clone(start.genesis),
             identity: Arc::clone(&self.identity),
-            voter: (stake > 0).then_some(voter),
+            voter: (start.stake > 0).then_some(voter),
             store: Arc::<MemoryStore>::clone(&self.store),
             tower: self.tower.clone(),
-            addresses: Port::advertised(number),
-            entrypoints: entrypoint.into_iter().collect(),
+            addresses: Port::advertised(start.number),
+            entrypoints: start.entrypoint.into_iter().collect(),
             allow_private: true,
+            fanout: start.fanout,
             ledger_slots: 20_000,
             health_distance_slots: 32,
             seed,

@@ -1,6 +1,6 @@
 //! The event queue, and the hand that moves it.
 
-use super::{Host, Network, Outcome, Port};
+use super::{Host, Network, Outcome, Port, host::Start};
 use crate::node::{Effect, Input, Job, Socket};
 use bytes::Bytes;
 use rand::{Rng as _, SeedableRng as _};
@@ -38,6 +38,8 @@ pub struct WorldConfig {
     pub slots_per_epoch: u64,
     /// Length of a slot.
     pub slot: Duration,
+    /// Children of a node in a Turbine tree, instead of the protocol's 200.
+    pub fanout: Option<usize>,
     /// What datagrams suffer.
     pub network: Network,
 }
@@ -49,6 +51,7 @@ impl Default for WorldConfig {
             stakes: vec![1_000, 600, 400],
             slots_per_epoch: 8_192,
             slot: Duration::from_millis(400),
+            fanout: None,
             network: Network::default(),
         }
     }
@@ -147,8 +150,9 @@ impl World {
         let seed: [u8; 32] = self.rng.r#gen();
         let mut out = Vec::new();
         let entrypoint = (host != 0).then(|| Port::Gossip.address(0));
-        let stake = self.config.stakes[host];
-        self.hosts[host].boot((&self.genesis, entrypoint, host, stake), seed, self.now, &mut out);
+        let (stake, fanout) = (self.config.stakes[host], self.config.fanout);
+        let start = Start { genesis: &self.genesis, number: host, stake, entrypoint, fanout };
+        self.hosts[host].boot(start, seed, self.now, &mut out);
         for shreds in self.hosts[host].stored() {
             let life = self.hosts[host].life;
             self.push(Duration::ZERO, Happening::Deliver { host, life, input: Input::Stored { shreds } });

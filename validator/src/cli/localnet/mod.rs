@@ -51,6 +51,9 @@ pub struct LocalnetArgs {
     /// Slots in an epoch.
     #[arg(long, value_parser = clap::value_parser!(u64).range(32..=1_000_000))]
     slots_per_epoch: Option<u64>,
+    /// Children of a node in a Turbine tree, for every node of the cluster. Default: as the protocol says, 200.
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..))]
+    fanout: Option<u16>,
     /// End after this many seconds.
     #[arg(long)]
     seconds: Option<u64>,

@@ -39,6 +39,9 @@ struct Plan {
     stakes: Vec<u64>,
     slot_ms: u64,
     slots_per_epoch: u64,
+    /// Not of the genesis: every node is told, and a later start may choose another.
+    #[serde(default)]
+    fanout: Option<u16>,
 }
 
 impl Plan {
@@ -65,6 +68,7 @@ impl Plan {
             stakes,
             slot_ms: slot_ms.unwrap_or_else(|| kept.map_or(400, |kept| kept.slot_ms)),
             slots_per_epoch: args.slots_per_epoch.unwrap_or_else(|| kept.map_or(8_192, |kept| kept.slots_per_epoch)),
+            fanout: args.fanout.or_else(|| kept.and_then(|kept| kept.fanout)),
         })
     }
 }
@@ -89,7 +93,7 @@ pub fn run(args: &LocalnetArgs, layout: &Layout) -> anyhow::Result<()> {
     let kept: Option<Plan> = std::fs::read(layout.plan()).ok().and_then(|text| serde_json::from_slice(&text).ok());
     let plan = Plan::of(args, kept.as_ref())?;
     match kept {
-        Some(kept) if kept != plan => {
+        Some(kept) if (Plan { fanout: plan.fanout, ..kept.clone() }) != plan => {
             bail!(
                 "{} belongs to another genesis (stakes {:?}, {} ms slots); give --reset to start anew, or another --dir",
                 layout.dir().display(),
@@ -97,7 +101,7 @@ pub fn run(args: &LocalnetArgs, layout: &Layout) -> anyhow::Result<()> {
                 kept.slot_ms
             );
         }
-        Some(_) => {}
+        Some(_) => files::write_json(&layout.plan(), &plan)?,
         None if layout.node(0).exists() => {
             bail!(
                 "{} holds a localnet whose plan.json cannot be read; give --reset to start anew, or another --dir",
@@ -177,6 +181,7 @@ struct Localnet<'a> {
     /// that does not exist.
     program: PathBuf,
     rpc_port: u16,
+    fanout: Option<u16>,
     cluster: Cluster,
     running: Vec<Running>,
 }
@@ -186,7 +191,7 @@ impl<'a> Localnet<'a> {
         let genesis_hash = files::read_genesis(&layout.genesis())?.hash().to_string();
         let cluster = Cluster { genesis_hash, faucet: "faucet.json".into(), nodes: Vec::new() };
         let program = std::env::current_exe().context("the program's own file")?;
-        let mut localnet = Self { layout, program, rpc_port, cluster, running: Vec::new() };
+        let mut localnet = Self { layout, program, rpc_port, fanout: plan.fanout, cluster, running: Vec::new() };
         for stake in &plan.stakes {
             localnet.adopt(*stake)?;
         }
@@ -243,6 +248,9 @@ impl<'a> Localnet<'a> {
         } else if let Some(other) = self.cluster.nodes.iter().skip(1).find(|n| n.pid.is_some()) {
             // A first node that comes back joins like any other.
             command.arg("--entrypoint").arg(&other.gossip);
+        }
+        if let Some(fanout) = self.fanout {
+            command.arg("--turbine-fanout").arg(fanout.to_string());
         }
         for (flag, port) in self.ports(node)? {
             command.arg(flag).arg(port.to_string());

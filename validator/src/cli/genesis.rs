@@ -38,7 +38,7 @@ pub struct GenesisArgs {
     /// Slots in an epoch.
     #[arg(long, default_value_t = 8_192, value_parser = clap::value_parser!(u64).range(32..=1_000_000))]
     slots_per_epoch: u64,
-    /// Hashes in a tick; 0 for one hash and sleep. Default: what costs a leader a twentieth of a core here.
+    /// Hashes in a tick; 0 for one hash and sleep. Default: what costs a leader a fiftieth of a core here.
     #[arg(long)]
     hashes_per_tick: Option<u64>,
     /// Print JSON.

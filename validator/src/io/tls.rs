@@ -75,11 +75,44 @@ impl Credentials {
         (vec![self.certificate.clone()], PrivateKeyDer::Pkcs8(self.key.clone_key()))
     }
 
-    /// TLS for accepting connections of this protocol.
+    /// TLS under QUIC for accepting connections of this protocol.
     ///
     /// # Errors
     /// If TLS refuses the certificate.
     pub fn server(&self, alpn: &[u8]) -> Result<Arc<quinn::crypto::rustls::QuicServerConfig>, TlsError> {
+        Ok(Arc::new(self.accepting(alpn)?.try_into()?))
+    }
+
+    /// TLS under QUIC for opening connections of this protocol.
+    ///
+    /// # Errors
+    /// If TLS refuses the certificate.
+    pub fn client(&self, alpn: &[u8]) -> Result<Arc<quinn::crypto::rustls::QuicClientConfig>, TlsError> {
+        Ok(Arc::new(self.opening(alpn)?.try_into()?))
+    }
+
+    /// TLS over TCP for accepting connections of this protocol. Sessions are not resumed: every connection proves its
+    /// identity anew.
+    ///
+    /// # Errors
+    /// If TLS refuses the certificate.
+    pub fn tls_server(&self, alpn: &[u8]) -> Result<Arc<rustls::ServerConfig>, TlsError> {
+        let mut config = self.accepting(alpn)?;
+        config.send_tls13_tickets = 0;
+        Ok(Arc::new(config))
+    }
+
+    /// TLS over TCP for opening connections of this protocol. Sessions are not resumed, as in [`Self::tls_server`].
+    ///
+    /// # Errors
+    /// If TLS refuses the certificate.
+    pub fn tls_client(&self, alpn: &[u8]) -> Result<Arc<rustls::ClientConfig>, TlsError> {
+        let mut config = self.opening(alpn)?;
+        config.resumption = rustls::client::Resumption::disabled();
+        Ok(Arc::new(config))
+    }
+
+    fn accepting(&self, alpn: &[u8]) -> Result<rustls::ServerConfig, TlsError> {
         let provider = provider();
         let verifier = Arc::new(HandshakeOnly(provider.signature_verification_algorithms));
         let (chain, key) = self.parts();
@@ -89,14 +122,10 @@ impl Credentials {
             .with_single_cert(chain, key)?;
         config.alpn_protocols = vec![alpn.to_vec()];
         config.max_early_data_size = 0;
-        Ok(Arc::new(config.try_into()?))
+        Ok(config)
     }
 
-    /// TLS for opening connections of this protocol.
-    ///
-    /// # Errors
-    /// If TLS refuses the certificate.
-    pub fn client(&self, alpn: &[u8]) -> Result<Arc<quinn::crypto::rustls::QuicClientConfig>, TlsError> {
+    fn opening(&self, alpn: &[u8]) -> Result<rustls::ClientConfig, TlsError> {
         let provider = provider();
         let verifier = Arc::new(HandshakeOnly(provider.signature_verification_algorithms));
         let (chain, key) = self.parts();
@@ -106,7 +135,7 @@ impl Credentials {
             .with_custom_certificate_verifier(verifier)
             .with_client_auth_cert(chain, key)?;
         config.alpn_protocols = vec![alpn.to_vec()];
-        Ok(Arc::new(config.try_into()?))
+        Ok(config)
     }
 }
 
@@ -120,12 +149,20 @@ fn provider() -> Arc<CryptoProvider> {
     Arc::new(provider)
 }
 
-/// The identity behind a connection, from its certificate.
+/// The identity behind a QUIC connection, from its certificate.
 #[must_use]
 pub fn peer_identity(connection: &quinn::Connection) -> Option<Pubkey> {
     let any = connection.peer_identity()?;
     let chain = any.downcast::<Vec<CertificateDer<'static>>>().ok()?;
     identity_of(chain.first()?)
+}
+
+/// The identity behind a TLS connection over TCP that speaks this very protocol.
+#[must_use]
+pub fn tcp_identity(connection: &rustls::CommonState, alpn: &[u8]) -> Option<Pubkey> {
+    // A peer that offers no protocol at all passes the handshake.
+    connection.alpn_protocol().filter(|chosen| *chosen == alpn)?;
+    identity_of(connection.peer_certificates()?.first()?)
 }
 
 /// The Ed25519 key of a certificate. A certificate in which such a key seems to stand twice is refused: one of

@@ -47,6 +47,7 @@ mod meta;
 mod purge;
 mod read;
 mod record;
+mod stretch;
 mod write;
 
 pub use error::LedgerError;
@@ -55,4 +56,5 @@ pub use memory::{MemoryStore, PENDING_MAX};
 pub use meta::{Reward, RewardKind, SlotMeta};
 pub use read::{Block, Ledger, Located, TRANSACTIONS_PER_BLOCK_MAX};
 pub use record::{InnerInstruction, InnerInstructions, LoadedAddresses, StatusMeta, TokenBalance, TransactionRecord};
+pub use stretch::RootedBlock;
 pub use write::{put_duplicate, put_led, put_meta, put_shreds, put_timeline, put_transactions, set_root};

@@ -3,13 +3,13 @@
 //! Every connection is a file handle, and a process that has none left cannot write its ledger. A newcomer beyond the
 //! capacity is closed at once; a client tries again, and a flood gets nothing.
 
-use super::traffic::Traffic;
+use super::traffic::{Refused, Traffic};
 use axum::serve::Listener;
 use std::{
     io,
     net::SocketAddr,
     pin::Pin,
-    sync::{Arc, atomic::Ordering},
+    sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
@@ -50,7 +50,7 @@ impl Listener for Capped {
                 continue;
             };
             let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else {
-                self.traffic.refused_connections.fetch_add(1, Ordering::Relaxed);
+                self.traffic.refuse(Refused::Connection);
                 continue;
             };
             let silent_at = Box::pin(sleep(self.silence));
@@ -134,7 +134,7 @@ mod tests {
         let accepting = tokio::spawn(async move { listener.accept().await });
         assert_eq!(second.read(&mut [0; 1]).await.unwrap_or(0), 0, "closed at once");
         assert_eq!(third.read(&mut [0; 1]).await.unwrap_or(0), 0, "closed at once");
-        assert_eq!(traffic.refused_connections.load(Ordering::Relaxed), 2);
+        assert_eq!(traffic.refused(Refused::Connection), 2);
         drop(served);
         assert_eq!(first.read(&mut [0; 1]).await.unwrap_or(0), 0, "its end is gone");
         let mut fourth = TcpStream::connect(address).await.expect("connects");

@@ -3,7 +3,7 @@
 use super::{
     capped::Capped,
     lanes::{LANES, Lanes},
-    traffic::{Traffic, WAYS},
+    traffic::{Ended, Refused, Traffic, Unsent, WAYS},
 };
 use crate::node::View;
 use arc_swap::ArcSwapOption;
@@ -14,10 +14,7 @@ use prometheus_client::{
     metrics::{MetricType, counter::ConstCounter, gauge::ConstGauge},
     registry::Registry,
 };
-use std::{
-    fmt,
-    sync::{Arc, atomic::Ordering},
-};
+use std::{fmt, sync::Arc};
 
 /// Where the figures come from.
 #[derive(Clone)]
@@ -107,15 +104,13 @@ impl Sources {
         family.counters(("bytes", "Bytes by protocol, transport and direction"), counted(|c| c.1))?;
         let dropped = LANES.iter().map(|lane| (labelled("lane", lane.name()), self.lanes.dropped(*lane)));
         family.counters(("lane_dropped", "Inputs dropped because their lane into the node was full"), dropped)?;
-        let refused = [
-            ("connection", self.traffic.refused_connections.load(Ordering::Relaxed)),
-            ("handshake", self.traffic.failed_handshakes.load(Ordering::Relaxed)),
-            ("stream", self.traffic.refused_streams.load(Ordering::Relaxed)),
-            ("unsent", self.traffic.unsent.load(Ordering::Relaxed)),
-        ];
-        let refused = refused.map(|(what, count)| (labelled("what", what), count));
+        let refused = Refused::ALL.iter().map(|why| (labelled("what", why.name()), self.traffic.refused(*why)));
         family
-            .counters(("transport_refused", "Connections, handshakes, streams refused, and messages not sent"), refused)
+            .counters(("transport_refused", "Connections, streams and datagrams refused, by what it was"), refused)?;
+        let unsent = Unsent::ALL.iter().map(|why| (labelled("why", why.name()), self.traffic.unsent(*why)));
+        family.counters(("transport_unsent", "Messages not sent, by reason; nothing waits for slow peers"), unsent)?;
+        let ended = Ended::ALL.iter().map(|why| (labelled("why", why.name()), self.traffic.ended(*why)));
+        family.counters(("transport_ended", "Connections opened by this node that ended, by reason"), ended)
     }
 }
 

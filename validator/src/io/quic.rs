@@ -3,7 +3,7 @@
 use super::{
     lanes::{Lane, Lanes},
     tls::{self, Credentials, TlsError},
-    traffic::{Traffic, Way},
+    traffic::{Refused, Traffic, Unsent, Way},
 };
 use crate::node::Input;
 use bytes::Bytes;
@@ -11,7 +11,7 @@ use dashmap::DashMap;
 use quinn::{Connection, Endpoint, EndpointConfig, IdleTimeout, TransportConfig, VarInt};
 use std::{
     net::{SocketAddr, UdpSocket},
-    sync::{Arc, atomic::Ordering},
+    sync::Arc,
     time::{Duration, Instant},
 };
 use sundog_gulfstream::Source;
@@ -160,14 +160,14 @@ impl Acceptor {
     pub async fn run(self: Arc<Self>, endpoint: Endpoint) {
         while let Some(incoming) = endpoint.accept().await {
             if endpoint.open_connections() >= INCOMING_MAX {
-                self.traffic.refused_connections.fetch_add(1, Ordering::Relaxed);
+                self.traffic.refuse(Refused::Connection);
                 incoming.refuse();
                 continue;
             }
             let acceptor = Arc::clone(&self);
             tokio::spawn(async move {
                 let Ok(Ok(connection)) = tokio::time::timeout(HANDSHAKE, incoming).await else {
-                    acceptor.traffic.failed_handshakes.fetch_add(1, Ordering::Relaxed);
+                    acceptor.traffic.refuse(Refused::Handshake);
                     return;
                 };
                 acceptor.serve(connection).await;
@@ -183,7 +183,7 @@ impl Acceptor {
         {
             let mut count = self.peers.entry(peer).or_insert(0);
             if *count >= PER_PEER_MAX {
-                self.traffic.refused_connections.fetch_add(1, Ordering::Relaxed);
+                self.traffic.refuse(Refused::ConnectionOfIdentity);
                 connection.close(VarInt::from_u32(4), b"too many");
                 return;
             }
@@ -221,7 +221,7 @@ impl Acceptor {
                     return;
                 }
                 Ok(Err(_)) | Err(_) => {
-                    self.traffic.refused_streams.fetch_add(1, Ordering::Relaxed);
+                    self.traffic.refuse(Refused::Stream);
                 }
             }
         }
@@ -275,12 +275,12 @@ impl Dialer {
                 if waiting.len() < WAITING_MAX {
                     waiting.push(bytes);
                 } else {
-                    self.traffic.unsent.fetch_add(1, Ordering::Relaxed);
+                    self.traffic.lose(Unsent::Unreachable, 1);
                 }
                 return;
             }
             Some(Link::Failed { since, backoff }) if since.elapsed() < *backoff => {
-                self.traffic.unsent.fetch_add(1, Ordering::Relaxed);
+                self.traffic.lose(Unsent::Unreachable, 1);
                 return;
             }
             _ => None,
@@ -310,7 +310,7 @@ impl Dialer {
             match connected {
                 Some(connection) => waiting.into_iter().for_each(|bytes| dialer.put(&connection, bytes)),
                 None => {
-                    dialer.traffic.unsent.fetch_add(waiting.len() as u64, Ordering::Relaxed);
+                    dialer.traffic.lose(Unsent::Unreachable, waiting.len());
                 }
             }
         });
@@ -335,7 +335,7 @@ impl Dialer {
                 if connection.send_datagram(bytes).is_ok() {
                     self.traffic.count(Way::TurbineQuicOut, len);
                 } else {
-                    self.traffic.unsent.fetch_add(1, Ordering::Relaxed);
+                    self.traffic.lose(Unsent::Unreachable, 1);
                 }
             }
             Protocol::Tpu => {
@@ -351,7 +351,7 @@ impl Dialer {
                     match tokio::time::timeout(HANDSHAKE, sent).await {
                         Ok(Some(())) => traffic.count(Way::TpuQuicOut, len),
                         _ => {
-                            traffic.unsent.fetch_add(1, Ordering::Relaxed);
+                            traffic.lose(Unsent::Unreachable, 1);
                         }
                     }
                 });

@@ -76,19 +76,72 @@ impl Way {
     }
 }
 
+sundog_types::reasons! {
+    /// Why something from outside was refused.
+    pub enum Refused {
+        /// A connection beyond the capacity of its server.
+        Connection = "connection",
+        /// A connection beyond those that one IP address may have.
+        ConnectionOfAddress = "connection_of_address",
+        /// A connection beyond those that one identity may have.
+        ConnectionOfIdentity = "connection_of_identity",
+        /// A connection whose handshake failed or took too long.
+        Handshake = "handshake",
+        /// A connection whose certificate names no identity.
+        Identity = "identity",
+        /// A stream that broke off, took too long or carried nothing that could be a transaction.
+        Stream = "stream",
+        /// A shred beyond the rate of its peer.
+        DatagramRate = "datagram_rate",
+        /// A UDP datagram beyond the rate of its address.
+        UdpRate = "udp_rate",
+    }
+}
+
+sundog_types::reasons! {
+    /// Why a message was not sent.
+    pub enum Unsent {
+        /// Its peer did not answer, or its connection ended.
+        Unreachable = "unreachable",
+        /// Its peer failed a moment ago and is left alone for a while.
+        BackingOff = "backing_off",
+        /// As many as may already wait for connections that are being opened.
+        Waiting = "waiting",
+        /// Its peer is slow: as much as may already waits on the connection.
+        SlowPeer = "slow_peer",
+        /// There is no place for another connection.
+        LinksFull = "links_full",
+        /// The system did not take it.
+        Socket = "socket",
+    }
+}
+
+sundog_types::reasons! {
+    /// Why a connection that this node opened ended.
+    pub enum Ended {
+        /// The peer is a new process that knows nothing of it.
+        Reset = "reset",
+        /// The peer closed it.
+        Peer = "peer",
+        /// The peer was silent for too long.
+        Silence = "silence",
+        /// The peer took too long to take what was sent.
+        SlowPeer = "slow_peer",
+        /// Another connection needed its place, or nobody needed it for a while.
+        Pruned = "pruned",
+        /// Another identity answered.
+        Identity = "identity",
+    }
+}
+
 /// The sockets' counters.
 #[derive(Debug, Default)]
 pub struct Traffic {
     messages: [AtomicU64; WAYS.len()],
     bytes: [AtomicU64; WAYS.len()],
-    /// Incoming connections refused because there are too many.
-    pub refused_connections: AtomicU64,
-    /// Incoming connections whose handshake failed or took too long.
-    pub failed_handshakes: AtomicU64,
-    /// Streams that broke off or took too long.
-    pub refused_streams: AtomicU64,
-    /// Messages not sent because their peer could not be reached in time.
-    pub unsent: AtomicU64,
+    refused: [AtomicU64; Refused::COUNT],
+    unsent: [AtomicU64; Unsent::COUNT],
+    ended: [AtomicU64; Ended::COUNT],
 }
 
 impl Traffic {
@@ -103,5 +156,37 @@ impl Traffic {
     pub fn counted(&self, way: Way) -> (u64, u64) {
         let load = |counters: &[AtomicU64; WAYS.len()]| counters[way as usize].load(Ordering::Relaxed);
         (load(&self.messages), load(&self.bytes))
+    }
+    /// Counts something from outside that was refused.
+    pub fn refuse(&self, why: Refused) {
+        self.refused[why as usize].fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How much was refused so far for a reason.
+    #[must_use]
+    pub fn refused(&self, why: Refused) -> u64 {
+        self.refused[why as usize].load(Ordering::Relaxed)
+    }
+
+    /// Counts messages that were not sent.
+    pub fn lose(&self, why: Unsent, messages: usize) {
+        self.unsent[why as usize].fetch_add(messages as u64, Ordering::Relaxed);
+    }
+
+    /// Messages not sent so far for a reason.
+    #[must_use]
+    pub fn unsent(&self, why: Unsent) -> u64 {
+        self.unsent[why as usize].load(Ordering::Relaxed)
+    }
+
+    /// Counts a connection that ended.
+    pub fn end(&self, why: Ended) {
+        self.ended[why as usize].fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Connections that ended so far for a reason.
+    #[must_use]
+    pub fn ended(&self, why: Ended) -> u64 {
+        self.ended[why as usize].load(Ordering::Relaxed)
     }
 }

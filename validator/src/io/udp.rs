@@ -2,13 +2,13 @@
 
 use super::{
     lanes::{Lane, Lanes},
-    traffic::{Traffic, Way},
+    traffic::{Traffic, Unsent, Way},
 };
 use crate::node::{Input, Socket};
 use bytes::Bytes;
 use std::{
     net::{SocketAddr, UdpSocket},
-    sync::{Arc, atomic::Ordering},
+    sync::Arc,
 };
 use sundog_gulfstream::Source;
 
@@ -93,9 +93,7 @@ impl Outgoing {
     fn put(&self, socket: &UdpSocket, way: Way, to: SocketAddr, bytes: &[u8]) {
         match socket.send_to(bytes, to) {
             Ok(len) => self.traffic.count(way, len),
-            Err(_) => {
-                self.traffic.unsent.fetch_add(1, Ordering::Relaxed);
-            }
+            Err(_) => self.traffic.lose(Unsent::Socket, 1),
         }
     }
 }

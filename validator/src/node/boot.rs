@@ -14,7 +14,7 @@ use sundog_turbine::{ShredSource, Turbine, TurbineConfig};
 use sundog_types::{
     Hash, Now, ShredIndex, Slot,
     peer::{Addresses, Version},
-    shred::shred_version,
+    shred::{Shred, shred_version},
     sign::{Identity, Sign},
     store::{Store, StoreError},
 };
@@ -127,6 +127,7 @@ impl Boot {
             voter: self.voter.clone(),
             signer,
             led: ledger.last_led()?,
+            block_id: last_set_root(&ledger, root.slot())?,
             ledger,
             root,
         };
@@ -166,6 +167,13 @@ impl Boot {
         bank.squash();
         Ok(bank)
     }
+}
+
+/// The Merkle root of the last FEC set of a block in the ledger: what its children chain to. `None` for genesis, which
+/// nobody sends, and for a block that came without its shreds.
+fn last_set_root(ledger: &Ledger, slot: Slot) -> Result<Option<Hash>, LedgerError> {
+    let last = ledger.highest_data_shred(slot)?.and_then(|bytes| Shred::raw(bytes).parse().ok());
+    Ok(last.filter(|shred| shred.last_in_slot()).and_then(|shred| shred.merkle_root().ok()))
 }
 
 fn genesis_meta(genesis: &GenesisConfig, bank: &Bank) -> SlotMeta {

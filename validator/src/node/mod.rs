@@ -44,7 +44,7 @@ use sundog_runtime::Bank;
 use sundog_tower::Consensus;
 use sundog_turbine::Turbine;
 use sundog_types::{
-    Effects, Machine, Now, Pubkey, Signature, Slot, machine::earliest, peer::Peer, schedule::Leaders, sign::Sign,
+    Effects, Hash, Machine, Now, Pubkey, Signature, Slot, machine::earliest, peer::Peer, schedule::Leaders, sign::Sign,
 };
 
 /// How often the view's counters are renewed when nothing else renews it.
@@ -95,6 +95,8 @@ pub struct NodeParts {
     pub led: Option<Slot>,
     /// The rooted bank.
     pub root: Arc<Bank>,
+    /// The Merkle root of the last FEC set of the rooted block, if the ledger has it.
+    pub block_id: Option<Hash>,
 }
 
 /// A vote account and its key.
@@ -160,7 +162,7 @@ impl Node {
     /// A node at its root, before anything happened.
     #[must_use]
     pub fn new(parts: NodeParts, now: Now, out: &mut Effects<Effect>) -> Self {
-        let root = Frozen { bank: Arc::clone(&parts.root), mine: false, block_id: None, transactions: 0 };
+        let root = Frozen { bank: Arc::clone(&parts.root), mine: false, block_id: parts.block_id, transactions: 0 };
         let leaders = Leaders::new(parts.root.epoch_schedule().clone());
         let mut node = Self {
             identity: parts.signer.identity(),

@@ -63,6 +63,8 @@ pub struct Host {
     pub parents: BTreeMap<Slot, Slot>,
     /// The slots it found dead.
     pub dead: BTreeMap<Slot, String>,
+    /// The slots of which it says that their leader signed two versions.
+    pub duplicates: BTreeMap<Slot, String>,
     /// The slots it rooted, newest last.
     pub rooted: Vec<Slot>,
     /// The highest slot it knows to be finalized.
@@ -131,6 +133,7 @@ pub(super) fn hosts(config: &WorldConfig, rng: &mut ChaCha8Rng) -> Vec<Host> {
         refrozen: BTreeSet::new(),
         parents: BTreeMap::new(),
         dead: BTreeMap::new(),
+        duplicates: BTreeMap::new(),
         rooted: Vec::new(),
         finalized: Slot::ZERO,
         voted: Vec::new(),
@@ -235,6 +238,9 @@ impl Host {
             }
             Event::Dead { slot, why } => {
                 self.dead.insert(*slot, why.clone());
+            }
+            Event::Duplicate { slot, why } => {
+                self.duplicates.insert(*slot, why.clone());
             }
             Event::Voted { slot, .. } => self.voted.push(*slot),
             Event::Rooted { slot } => self.rooted.push(*slot),

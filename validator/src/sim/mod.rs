@@ -8,9 +8,11 @@
 mod host;
 mod network;
 mod outcome;
+mod wire;
 mod world;
 
 pub use host::{Fault, Host};
 pub use network::{Network, Port};
 pub use outcome::{NodeOutcome, Outcome};
+pub use wire::{Sent, Wire};
 pub use world::{World, WorldConfig};

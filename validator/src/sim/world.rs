@@ -1,6 +1,6 @@
 //! The event queue, and the hand that moves it.
 
-use super::{Host, Network, Outcome, Port, host::Start};
+use super::{Host, Network, Outcome, Port, Wire, host::Start};
 use crate::node::{Effect, Input, Job, Socket};
 use bytes::Bytes;
 use rand::{Rng as _, SeedableRng as _};
@@ -16,9 +16,7 @@ use std::{
 };
 use sundog_gulfstream::Source;
 use sundog_runtime::genesis::GenesisConfig;
-use sundog_types::{
-    Effects, FecSetIndex, Hash, Machine as _, Now, Pubkey, Signature, Slot, shred::View, store::Store as _,
-};
+use sundog_types::{Effects, Hash, Machine as _, Now, Pubkey, Slot, store::Store as _};
 
 /// Virtual time begins at this Unix time, so that every run has the same calendar.
 pub const UNIX_START_MS: u64 = 1_800_000_000_000;
@@ -80,10 +78,8 @@ pub struct World {
     rng: ChaCha8Rng,
     witness: Sha256,
     delivered: u64,
-    /// What leaders signed, as it left for the tree: one signature stands for one FEC set.
-    signed: BTreeMap<(Slot, FecSetIndex), Signature>,
-    /// The slots of which a leader signed two versions.
-    signed_twice: BTreeSet<Slot>,
+    /// What left the nodes for the tree.
+    pub wire: Wire,
 }
 
 impl World {
@@ -103,8 +99,7 @@ impl World {
             rng,
             witness: Sha256::new(),
             delivered: 0,
-            signed: BTreeMap::new(),
-            signed_twice: BTreeSet::new(),
+            wire: Wire::default(),
         };
         for host in 0..world.hosts.len() {
             world.start(host);
@@ -249,7 +244,7 @@ impl World {
         match effect {
             Effect::SendUdp { socket, to, bytes } => self.send_udp(host, socket, to, bytes),
             Effect::SendShred { to, shred, .. } => {
-                self.note_signed(&shred);
+                self.wire.note(self.now, host, &shred);
                 let Some(to) = self.host_of(&to) else { return };
                 let Some(delay) = self.config.network.draw(&mut self.rng) else { return };
                 let peer = Some(self.hosts[host].identity.pubkey());
@@ -295,14 +290,6 @@ impl World {
         let input = Input::Done(job.run());
         let delay = Duration::from_micros(self.rng.gen_range(WORK_US));
         self.push(delay, Happening::Deliver { host, life, input });
-    }
-
-    fn note_signed(&mut self, shred: &[u8]) {
-        let Ok(shred) = View::read(shred) else { return };
-        let signature = *self.signed.entry((shred.slot(), shred.fec_set_index())).or_insert(shred.signature());
-        if signature != shred.signature() {
-            self.signed_twice.insert(shred.slot());
-        }
     }
 
     fn send_udp(&mut self, host: usize, socket: Socket, to: SocketAddr, bytes: Bytes) {
@@ -365,7 +352,7 @@ impl World {
     /// The slots of which two versions left for the tree, signed by their leader: never.
     #[must_use]
     pub const fn signed_twice(&self) -> &BTreeSet<Slot> {
-        &self.signed_twice
+        self.wire.signed_twice()
     }
 
     /// The highest slot that every running staked node has rooted.

@@ -1,0 +1,63 @@
+//! What left the nodes for the tree, as anyone who listens on the wire sees it.
+
+use bytes::Bytes;
+use std::collections::{BTreeMap, BTreeSet};
+use sundog_types::{FecSetIndex, Now, Signature, Slot, shred::View};
+
+/// A shred on its way.
+#[derive(Clone, Debug)]
+pub struct Sent {
+    /// When it left.
+    pub at: Now,
+    /// The number of the node it left.
+    pub from: usize,
+    /// Its payload.
+    pub bytes: Bytes,
+}
+
+/// Listens to the wire.
+#[derive(Default)]
+pub struct Wire {
+    /// What leaders signed: one signature stands for one FEC set.
+    signed: BTreeMap<(Slot, FecSetIndex), Signature>,
+    signed_twice: BTreeSet<Slot>,
+    /// Every shred that left, while somebody wants to know.
+    kept: Option<Vec<Sent>>,
+}
+
+impl Wire {
+    /// Notes a shred that leaves a node.
+    pub(super) fn note(&mut self, at: Now, from: usize, bytes: &Bytes) {
+        if let Some(kept) = &mut self.kept {
+            kept.push(Sent { at, from, bytes: bytes.clone() });
+        }
+        let Ok(shred) = View::read(bytes) else { return };
+        let signature = *self.signed.entry((shred.slot(), shred.fec_set_index())).or_insert(shred.signature());
+        if signature != shred.signature() {
+            self.signed_twice.insert(shred.slot());
+        }
+    }
+
+    /// Keeps every shred from now on.
+    pub fn keep(&mut self) {
+        self.kept.get_or_insert_default();
+    }
+
+    /// The shreds that left since [`Self::keep`], in the order of leaving.
+    #[must_use]
+    pub fn kept(&self) -> &[Sent] {
+        self.kept.as_deref().unwrap_or_default()
+    }
+
+    /// The FEC sets of a slot of which a shred has left.
+    #[must_use]
+    pub fn sets(&self, slot: Slot) -> usize {
+        self.signed.range((slot, FecSetIndex::new(0))..=(slot, FecSetIndex::new(u32::MAX))).count()
+    }
+
+    /// The slots of which two versions left, signed by their leader.
+    #[must_use]
+    pub const fn signed_twice(&self) -> &BTreeSet<Slot> {
+        &self.signed_twice
+    }
+}

@@ -12,7 +12,9 @@ use crate::{
     registry::{AddressSpace, Outdated, Registry},
     table::{Stakes, Table},
     wire::{
-        Carrier, Ping, Protocol, pack,
+        Carrier, Ping, Protocol,
+        duplicate::DuplicateProof,
+        pack,
         value::{CrdsData, CrdsValue},
     },
 };
@@ -44,6 +46,13 @@ pub enum Input {
         transaction: VersionedTransaction,
         /// The newest slot voted for.
         slot: Slot,
+    },
+    /// The leader of a slot made two versions of it: the two shreds that prove it go out in chunks.
+    PublishDuplicate {
+        /// The slot.
+        slot: Slot,
+        /// The shreds.
+        proof: Box<DuplicateProof>,
     },
     /// Something else to say. Its origin and wallclock are filled in.
     Publish(Box<CrdsData>),
@@ -355,6 +364,11 @@ impl Machine for Gossip {
             Input::PublishVote { transaction, slot } => {
                 if let Some(vote) = self.publisher.vote(transaction, slot) {
                     self.publish(now, vote);
+                }
+            }
+            Input::PublishDuplicate { slot, proof } => {
+                for chunk in self.publisher.duplicate(slot, &proof) {
+                    self.publish(now, chunk);
                 }
             }
             Input::Publish(data) => self.publish(now, *data),

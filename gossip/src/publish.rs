@@ -1,9 +1,11 @@
 //! What we say ourselves.
 
 use crate::{
+    check::DUPLICATE_PLACES,
     config::GossipConfig,
     wire::{
         contact::ContactInfo,
+        duplicate::DuplicateProof,
         kinds::Vote,
         value::{CrdsData, CrdsValue, Label, VALUE_BYTES_MAX},
     },
@@ -29,6 +31,9 @@ pub struct Publisher {
     /// The slot of the vote in each place.
     votes: [Option<Slot>; VOTES as usize],
     next_vote: u8,
+    /// The slot of the proof whose chunk is in each place. Full: a newer proof takes the places of the oldest.
+    duplicates: Vec<Option<Slot>>,
+    next_duplicate: u16,
 }
 
 impl Publisher {
@@ -43,6 +48,8 @@ impl Publisher {
             outset_us: config.contact.outset_us,
             votes: [None; VOTES as usize],
             next_vote: 0,
+            duplicates: vec![None; usize::from(DUPLICATE_PLACES)],
+            next_duplicate: 0,
         }
     }
 
@@ -80,6 +87,23 @@ impl Publisher {
         Some(CrdsData::Vote(index, vote))
     }
 
+    /// The chunks of a proof that the leader of `slot` made two versions of it, in their places. None if such a proof
+    /// was published already and its places were not needed since: one for each slot is enough.
+    #[must_use]
+    pub fn duplicate(&mut self, slot: Slot, proof: &DuplicateProof) -> Vec<CrdsData> {
+        if self.duplicates.contains(&Some(slot)) {
+            return Vec::new();
+        }
+        let mut chunks = Vec::new();
+        for chunk in proof.chunks(self.me, slot.get(), 0) {
+            let place = self.next_duplicate;
+            self.next_duplicate = (place + 1) % DUPLICATE_PLACES;
+            self.duplicates[usize::from(place)] = Some(slot);
+            chunks.push(CrdsData::DuplicateShred(place, chunk));
+        }
+        chunks
+    }
+
     /// What `data` will be filed under.
     #[must_use]
     pub fn label(&self, data: &CrdsData) -> Label {
@@ -97,5 +121,57 @@ impl Publisher {
         let value = CrdsValue::sign(data, &*self.signer);
         assert!(value.bytes().len() <= VALUE_BYTES_MAX, "a value of {} bytes", value.bytes().len());
         value
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Contact;
+    use solana_keypair::Keypair;
+    use sundog_types::sign::Identity;
+
+    fn publisher() -> Publisher {
+        let contact = Contact { addresses: Addresses::default(), version: Version::default(), outset_us: 1 };
+        let signer = Arc::new(Identity::new(Keypair::new_from_array([1; 32])));
+        Publisher::new(&GossipConfig::new(7, contact), signer)
+    }
+
+    fn proof() -> DuplicateProof {
+        DuplicateProof { first: vec![1; 1_203], second: vec![2; 1_203] }
+    }
+
+    #[test]
+    fn the_chunks_of_a_proof_make_it_whole_again_and_a_slot_needs_one_proof() {
+        let mut publisher = publisher();
+        let chunks = publisher.duplicate(Slot::new(9), &proof());
+        let chunks: Vec<_> = chunks
+            .iter()
+            .map(|data| match data {
+                CrdsData::DuplicateShred(_, chunk) => chunk,
+                other => panic!("{other:?}"),
+            })
+            .collect();
+        assert_eq!(chunks.len(), 3);
+        assert_eq!(DuplicateProof::join(&chunks), Some(proof()));
+        assert!(publisher.duplicate(Slot::new(9), &proof()).is_empty());
+    }
+
+    #[test]
+    fn a_full_ring_gives_the_places_of_the_oldest_proof_to_the_newest() {
+        let mut publisher = publisher();
+        let proofs = u64::from(DUPLICATE_PLACES) / 3 + 1;
+        for slot in 0..proofs {
+            for data in publisher.duplicate(Slot::new(slot), &proof()) {
+                let label = publisher.label(&data);
+                assert!(matches!(data, CrdsData::DuplicateShred(place, _) if place < DUPLICATE_PLACES), "{label:?}");
+            }
+        }
+        assert_eq!(publisher.duplicates.len(), usize::from(DUPLICATE_PLACES));
+        assert!(publisher.duplicate(Slot::new(proofs - 1), &proof()).is_empty(), "still published");
+        // The ring is not a multiple of three: the newest proof overwrote one chunk of the oldest.
+        assert!(publisher.duplicate(Slot::new(0), &proof()).is_empty());
+        assert_eq!(publisher.duplicate(Slot::new(proofs), &proof()).len(), 3);
+        assert_eq!(publisher.duplicate(Slot::new(0), &proof()).len(), 3);
     }
 }

@@ -56,5 +56,5 @@ pub use memory::{MemoryStore, PENDING_MAX};
 pub use meta::{Reward, RewardKind, SlotMeta};
 pub use read::{Block, Ledger, Located, TRANSACTIONS_PER_BLOCK_MAX};
 pub use record::{InnerInstruction, InnerInstructions, LoadedAddresses, StatusMeta, TokenBalance, TransactionRecord};
-pub use stretch::RootedBlock;
+pub use stretch::{RootedBlock, Stretch};
 pub use write::{put_duplicate, put_led, put_meta, put_shreds, put_timeline, put_transactions, set_root};

@@ -13,27 +13,37 @@ pub struct RootedBlock {
     pub shreds: Vec<Bytes>,
 }
 
+/// A stretch of the rooted chain.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stretch {
+    /// Its blocks, ascending. Slots without a block are skipped slots.
+    pub blocks: Vec<RootedBlock>,
+    /// The first slot that was not looked at.
+    pub next: Slot,
+}
+
 impl Ledger {
-    /// The rooted blocks of `slots` slots from `first` on, ascending, as shreds. Stops before the block that would
-    /// bring the shreds over `bytes_max`, but not before the first one, so that who asks again gets on.
+    /// The rooted blocks of `slots` slots from `first` on, as shreds. Stops after the block with which the shreds reach
+    /// `bytes_max`, so that who asks again gets on.
     ///
     /// # Errors
     /// If the store fails or a key does not decode.
-    pub fn rooted_blocks(&self, first: Slot, slots: u64, bytes_max: usize) -> Result<Vec<RootedBlock>, LedgerError> {
-        let Some(span) = slots.checked_sub(1) else { return Ok(Vec::new()) };
+    pub fn rooted_blocks(&self, first: Slot, slots: u64, bytes_max: usize) -> Result<Stretch, LedgerError> {
+        let mut stretch = Stretch { blocks: Vec::new(), next: first.saturating_add(slots) };
+        let Some(span) = slots.checked_sub(1) else { return Ok(stretch) };
         let limit = usize::try_from(slots).unwrap_or(usize::MAX);
-        let mut blocks = Vec::new();
         let mut bytes = 0;
         for slot in self.rooted_slots(first, first.saturating_add(span), limit)? {
-            let shreds = self.data_shreds(slot)?;
-            bytes += shreds.iter().map(Bytes::len).sum::<usize>();
-            if bytes > bytes_max && !blocks.is_empty() {
+            if bytes >= bytes_max && !stretch.blocks.is_empty() {
+                stretch.next = slot;
                 break;
             }
+            let shreds = self.data_shreds(slot)?;
+            bytes += shreds.iter().map(Bytes::len).sum::<usize>();
             if !shreds.is_empty() {
-                blocks.push(RootedBlock { slot, shreds });
+                stretch.blocks.push(RootedBlock { slot, shreds });
             }
         }
-        Ok(blocks)
+        Ok(stretch)
     }
 }

@@ -126,32 +126,30 @@ fn data_shreds_are_read_back_and_code_shreds_are_not_kept() {
 fn a_stretch_of_the_rooted_chain_is_read_up_to_its_bytes() {
     let (store, ledger) = fresh();
     let shreds = shreds();
-    let slots: BTreeMap<Slot, usize> =
+    let sizes: BTreeMap<Slot, usize> =
         shreds.iter().filter(|s| s.kind() == Kind::Data).fold(BTreeMap::new(), |mut sizes, shred| {
             *sizes.entry(shred.slot()).or_default() += shred.payload().len();
             sizes
         });
-    let (&left_out, _) = slots.iter().nth(1).expect("several slots");
-    let rooted: Vec<Slot> = slots.keys().copied().filter(|slot| *slot != left_out).collect();
+    let (&left_out, _) = sizes.iter().nth(1).expect("several slots");
+    let rooted: Vec<Slot> = sizes.keys().copied().filter(|slot| *slot != left_out).collect();
     write(&store, |batch| {
         put_shreds(batch, &shreds);
         set_root(batch, *rooted.last().unwrap(), &rooted);
     });
     let read = |bytes_max| {
-        let blocks = ledger.rooted_blocks(slot(0), u64::MAX, bytes_max).unwrap();
-        blocks
-            .into_iter()
-            .map(|block| {
-                assert_eq!(block.shreds, ledger.data_shreds(block.slot).unwrap());
-                block.slot
-            })
-            .collect::<Vec<_>>()
+        let stretch = ledger.rooted_blocks(slot(0), u64::MAX, bytes_max).unwrap();
+        for block in &stretch.blocks {
+            assert_eq!(block.shreds, ledger.data_shreds(block.slot).unwrap());
+        }
+        (stretch.blocks.iter().map(|block| block.slot).collect::<Vec<_>>(), stretch.next)
     };
-    assert_eq!(read(usize::MAX), rooted);
-    assert_eq!(read(0), rooted[..1]);
-    assert_eq!(read(slots[&rooted[0]] + slots[&rooted[1]]), rooted[..2]);
-    assert_eq!(ledger.rooted_blocks(rooted[1], 1, usize::MAX).unwrap().len(), 1);
-    assert_eq!(ledger.rooted_blocks(rooted[1], 0, usize::MAX).unwrap(), []);
+    assert_eq!(read(usize::MAX), (rooted.clone(), slot(u64::MAX)));
+    assert_eq!(read(0), (rooted[..1].to_vec(), rooted[1]));
+    assert_eq!(read(sizes[&rooted[0]]), (rooted[..1].to_vec(), rooted[1]));
+    assert_eq!(read(sizes[&rooted[0]] + 1), (rooted[..2].to_vec(), rooted[2]));
+    assert_eq!(ledger.rooted_blocks(rooted[1], 1, usize::MAX).unwrap().blocks.len(), 1);
+    assert_eq!(ledger.rooted_blocks(rooted[1], 0, usize::MAX).unwrap().next, rooted[1]);
 }
 
 #[test]

@@ -15,6 +15,9 @@ pub struct TurbineConfig {
     pub shred_version: u16,
     /// Children of a node in a tree, instead of the protocol's 200. All nodes of a cluster must agree on it.
     pub fanout: Option<usize>,
+    /// The rule of public clusters (all but development ones): of the nodes at one IP address, one is sent to. All
+    /// nodes of a cluster must agree on it.
+    pub one_node_per_address: bool,
     /// Time from tick to tick.
     pub tick: Duration,
     /// Ticks of a slot.
@@ -38,6 +41,7 @@ impl TurbineConfig {
         Self {
             shred_version,
             fanout: None,
+            one_node_per_address: false,
             tick: Duration::from_micros(6_250),
             ticks_per_slot: 64,
             patience: Duration::from_millis(250),

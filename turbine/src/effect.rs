@@ -1,6 +1,12 @@
 //! What Turbine is told and what it asks for.
 
-use crate::{metrics::Refusal, serve::ServedKind, shredder::FecSet};
+use crate::{
+    metrics::Refusal,
+    recover::{RecoverError, RecoverJob},
+    serve::ServedKind,
+    shredder::FecSet,
+    timeline::Timeline,
+};
 use bytes::Bytes;
 use std::{fmt, net::SocketAddr, sync::Arc};
 use sundog_types::{
@@ -28,16 +34,35 @@ pub struct EpochInfo {
     pub gates: Gates,
 }
 
+/// Who handed a shred to this node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Sender {
+    /// A peer: its connection proves it.
+    Peer(Pubkey),
+    /// Somebody who claims to be at this address, as UDP packets do.
+    Address(SocketAddr),
+}
+
 /// What may happen to Turbine.
 #[derive(Debug)]
 pub enum Input {
-    /// A datagram that came by Turbine, over QUIC or UDP. `peer`: who sent it, where the connection proves that.
+    /// A datagram that came by Turbine, over QUIC or UDP.
     Shred {
         /// The datagram.
         bytes: Bytes,
-        /// Its sender. Nothing depends on it: shreds are judged by their leader's signature.
-        peer: Option<Pubkey>,
+        /// Who sent it. Shreds are judged by their leader's signature; the sender only matters when so many wait for
+        /// that judgement that each sender has to keep to its share.
+        from: Sender,
     },
+    /// Shreds of a block that bulk sync fetched and checked. They are gathered and stored, never passed on.
+    Synced {
+        /// Who served the block.
+        from: Pubkey,
+        /// Its data shreds.
+        shreds: Vec<Shred<Signed>>,
+    },
+    /// Bulk sync fetches the slots below this one: repair leaves them alone. [`Slot::ZERO`]: it repairs all.
+    RepairFrom(Slot),
     /// A datagram on the repair socket: a shred and a nonce, or a ping.
     RepairResponse {
         /// Where it came from.
@@ -58,6 +83,13 @@ pub enum Input {
         id: u64,
         /// Whether each item holds.
         valid: Vec<bool>,
+    },
+    /// The answer to [`Effect::Recover`].
+    Recovered {
+        /// Of the job.
+        id: u64,
+        /// What [`RecoverJob::run`] returned.
+        outcome: Result<Vec<Shred<Signed>>, RecoverError>,
     },
     /// Own shreds as leader: gathered and stored like others, sent to the roots of their trees.
     Own {
@@ -152,6 +184,10 @@ pub enum DeadReason {
     ForkedSet,
     /// A shred says that it is the last, but later ones are there.
     LastTooEarly,
+    /// An FEC set, decoded, is not what its leader signed, or has shreds that none may have.
+    CorruptSet,
+    /// The shreds of one FEC set name different parents.
+    Parent,
 }
 
 impl fmt::Display for DeadReason {
@@ -159,24 +195,38 @@ impl fmt::Display for DeadReason {
         f.write_str(match self {
             Self::ForkedSet => "its leader signed two versions of an FEC set",
             Self::LastTooEarly => "its leader ended it before its last shred",
+            Self::CorruptSet => "its leader signed an FEC set that does not decode to what was signed",
+            Self::Parent => "its leader named two parents for it",
         })
     }
 }
 
 /// How two shreds of a leader contradict each other.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum DuplicateReason {
     /// One FEC set, two Merkle roots.
     ForkedSet,
+    /// One shred, signed twice: same slot, index and kind, other bytes.
+    SameIndex,
+    /// One FEC set, two erasure codes.
+    ErasureLayout,
     /// One is the last of the slot, the other lies beyond it.
     BeyondLast,
+    /// They name different parents of the slot.
+    Parent,
+    /// Two neighbouring FEC sets, of which the second does not name the root of the first.
+    ChainedRoot,
 }
 
 impl fmt::Display for DuplicateReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::ForkedSet => "two versions of an FEC set",
+            Self::SameIndex => "a shred signed twice",
+            Self::ErasureLayout => "two erasure codes of an FEC set",
             Self::BeyondLast => "a shred beyond the last",
+            Self::Parent => "two parents",
+            Self::ChainedRoot => "an FEC set that does not continue the one before",
         })
     }
 }
@@ -191,6 +241,8 @@ pub enum Effect {
         /// What to check.
         items: Vec<VerifyItem>,
     },
+    /// Decode an FEC set on the pool and come back with [`Input::Recovered`].
+    Recover(RecoverJob),
     /// Send a shred to a peer's TVU: by QUIC if it has `tvu_quic`, else by UDP to `tvu`.
     Send {
         /// The receiver.
@@ -269,7 +321,7 @@ pub enum Effect {
         /// Why.
         why: DeadReason,
     },
-    /// A slot's leader contradicted itself. Once for each slot.
+    /// A slot's leader contradicted itself. Once for each slot and way to do so.
     Duplicate {
         /// The slot.
         slot: Slot,
@@ -279,6 +331,16 @@ pub enum Effect {
         second: Bytes,
         /// How.
         why: DuplicateReason,
+        /// What gossip carries to convince others ([`crate::proof`]), at most once for each slot. `None`: the pair is
+        /// no proof to others, or the slot had one.
+        proof: Option<Bytes>,
+    },
+    /// How the shreds of a slot arrived: when its block is complete, and again, if more came, when the root passes it.
+    Timeline {
+        /// The slot.
+        slot: Slot,
+        /// What came, when and from whom.
+        timeline: Box<Timeline>,
     },
 }
 

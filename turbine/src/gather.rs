@@ -159,7 +159,7 @@ impl Gather {
         if !block.duplicate {
             block.duplicate = true;
             let Contradiction { first, second, why, .. } = found;
-            out.push(Effect::Duplicate { slot, first, second, why });
+            out.push(Effect::Duplicate { slot, first, second, why, proof: None });
         }
         if let Some(why) = found.dead {
             block.kill(why);
@@ -233,19 +233,20 @@ impl Gather {
         self.blocks.get_mut(&slot)
     }
 
-    /// Slots that are being gathered, the nearest to the root first.
-    pub(crate) fn open(&self) -> impl Iterator<Item = Slot> + '_ {
-        self.open.iter().copied()
+    /// Slots that are being gathered, from this one on, the nearest to the root first.
+    pub(crate) fn open_from(&self, slot: Slot) -> impl Iterator<Item = Slot> + '_ {
+        self.open.range(slot..).copied()
     }
 
-    /// Parents of which nothing is here, the nearest to the root first, and since when that is known.
-    pub(crate) fn orphans(&self) -> impl Iterator<Item = (Slot, Now)> + '_ {
-        self.orphans.iter().map(|(slot, since)| (*slot, *since))
+    /// Parents of which nothing is here, from this slot on, the nearest to the root first, and since when that is
+    /// known.
+    pub(crate) fn orphans_from(&self, slot: Slot) -> impl Iterator<Item = (Slot, Now)> + '_ {
+        self.orphans.range(slot..).map(|(slot, since)| (*slot, *since))
     }
 
-    /// Whether anything is missing.
-    pub(crate) fn lacks_something(&self) -> bool {
-        !self.open.is_empty() || !self.orphans.is_empty()
+    /// Whether anything is missing, from this slot on.
+    pub(crate) fn lacks_something_from(&self, slot: Slot) -> bool {
+        self.open_from(slot).next().is_some() || self.orphans_from(slot).next().is_some()
     }
 
     pub(crate) fn missing(&self, slot: Slot, due: Due, limit: usize) -> Missing {
@@ -275,7 +276,7 @@ struct Contradiction {
 fn conflict_name(why: DuplicateReason, dead: Option<DeadReason>) -> DropReason {
     match (why, dead) {
         (DuplicateReason::ForkedSet, _) => DropReason::TooManyVersions,
-        (DuplicateReason::BeyondLast, None) => DropReason::BeyondLast,
         (DuplicateReason::BeyondLast, Some(_)) => DropReason::LastTooEarly,
+        _ => DropReason::BeyondLast,
     }
 }

@@ -7,17 +7,20 @@ use crate::{
     effect::{Effect, Input, Judged, Origin, RepairKind, SendKind},
     gather::{Bounds, Gather},
     metrics::{DropReason, Metrics, PLACES},
-    recover::Codec,
-    repair::{Pace, Repair, TICK},
+    recover::{Codec, RecoverError, RecoverJob},
+    pace::Pace,
+    peers::RepairPeer,
+    repair::{Repair, TICK},
     repair_wire::{PING_RESPONSE_BYTES, Ping, split_shred_response},
     serve::{Serve, ServedKind, ShredSource},
     shredder::FecSet,
-    spread::{Receiver, Spread},
+    spread::{Receiver, Spread, SpreadConfig},
+    tree_cache::TreeCache,
 };
 use bytes::Bytes;
 use rand::{RngCore as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
-use std::{net::SocketAddr, sync::Arc};
+use std::{collections::BTreeMap, net::SocketAddr, sync::Arc};
 use sundog_types::{
     Effects, FecSetIndex, Hash, Machine, Now, Pubkey, Signature, Slot,
     shred::{DropReason as ShredDrop, FilterContext, Shred, Signed, View, filter, highest_slot},
@@ -34,7 +37,9 @@ pub struct Turbine {
     gather: Gather,
     repair: Repair,
     serve: Serve,
-    codec: Codec,
+    codec: Arc<Codec>,
+    recovering: BTreeMap<u64, (Slot, FecSetIndex)>,
+    next_recovery: u64,
     tip: Slot,
     next_tick: Option<Now>,
     /// The retransmitter signature made last: the shreds of a set share it.
@@ -48,6 +53,18 @@ impl Turbine {
     /// A node that knows no peers, no epochs, and root 0. `seed` feeds nonces, the choice of peers, and ping tokens.
     #[must_use]
     pub fn new(config: TurbineConfig, signer: Arc<dyn Sign>, source: Arc<dyn ShredSource>, seed: [u8; 32]) -> Self {
+        Self::with_trees(config, signer, source, seed, Arc::default())
+    }
+
+    /// [`Turbine::new`] with trees that it shares with others that see the same cluster.
+    #[must_use]
+    pub fn with_trees(
+        config: TurbineConfig,
+        signer: Arc<dyn Sign>,
+        source: Arc<dyn ShredSource>,
+        seed: [u8; 32],
+        trees: Arc<TreeCache>,
+    ) -> Self {
         let mut rng = ChaCha8Rng::from_seed(seed);
         let mut draw = || {
             let mut bytes = [0; 32];
@@ -65,13 +82,15 @@ impl Turbine {
         Self {
             config,
             me,
-            spread: Spread::new(me, config.shred_version, config.fanout),
+            spread: Spread::new(me, SpreadConfig::of(&config), trees),
             checks: Checks::new(config.waiting_max),
             gather: Gather::new(bounds, config.patience),
             repair: Repair::new(Arc::clone(&signer), pace, draw()),
             serve: Serve::new(Arc::clone(&signer), source, draw()),
             signer,
-            codec: Codec::new(),
+            codec: Arc::new(Codec::new()),
+            recovering: BTreeMap::new(),
+            next_recovery: 0,
             tip: Slot::ZERO,
             next_tick: None,
             resigned: None,
@@ -99,6 +118,18 @@ impl Turbine {
     #[must_use]
     pub fn slot_status(&self, slot: Slot) -> Option<Status> {
         self.gather.block(slot).map(|block| block.status)
+    }
+
+    /// Those that repair may ask, and how they have answered.
+    pub fn repair_peers(&self) -> impl Iterator<Item = &RepairPeer> {
+        self.repair.peers()
+    }
+
+    /// The peers that this node will most likely send shreds of a slot to, by stake: keep connections to them warm. At
+    /// most [`WARM_MAX`](crate::spread::WARM_MAX); none if the slot's epoch is not known.
+    #[must_use]
+    pub fn warm(&self, slot: Slot) -> Vec<Pubkey> {
+        self.spread.warm(slot)
     }
 
     /// Judges a datagram that should be a shred, cheapest checks first.
@@ -161,15 +192,45 @@ impl Turbine {
             self.keep.push(shred);
         }
         if origin != Origin::Recovered {
-            self.recover(now, slot, set, out);
+            self.recover(slot, set, out);
         }
     }
 
-    fn recover(&mut self, now: Now, slot: Slot, set: FecSetIndex, out: &mut Vec<Effect>) {
-        let Some(known) = self.gather.recoverable(slot, set) else {
+    fn recover(&mut self, slot: Slot, set: FecSetIndex, out: &mut Vec<Effect>) {
+        let Some(shreds) = self.gather.recoverable(slot, set) else {
             return;
         };
-        match self.codec.recover(&known) {
+        if self.recovering.values().any(|key| *key == (slot, set)) {
+            return;
+        }
+        let id = self.next_recovery;
+        self.next_recovery += 1;
+        self.recovering.insert(id, (slot, set));
+        out.push(Effect::Recover(RecoverJob { id, shreds, codec: Arc::clone(&self.codec) }));
+    }
+
+    fn synced(&mut self, now: Now, shreds: Vec<Shred<Signed>>, out: &mut Vec<Effect>) {
+        for shred in shreds {
+            if shred.slot() > self.gather.root() {
+                self.accept(now, shred, Origin::Repair, out);
+            }
+        }
+    }
+
+    fn recovered(
+        &mut self,
+        now: Now,
+        id: u64,
+        outcome: Result<Vec<Shred<Signed>>, RecoverError>,
+        out: &mut Vec<Effect>,
+    ) {
+        let Some((slot, set)) = self.recovering.remove(&id) else {
+            return;
+        };
+        if self.gather.recoverable(slot, set).is_none() {
+            return;
+        }
+        match outcome {
             Ok(shreds) => {
                 self.metrics.sets_recovered += 1;
                 for shred in shreds {
@@ -204,6 +265,9 @@ impl Turbine {
                 let Some(part) = self.spread.part(now, shred) else {
                     return;
                 };
+                if let Err(why) = self.spread.may_send(self.tip, shred) {
+                    return self.metrics.refuse(why);
+                }
                 if origin == Origin::Turbine {
                     let place = usize::from(part.place.layer()).min(PLACES - 1);
                     self.metrics.received_by_place[place] += 1;
@@ -273,7 +337,7 @@ impl Turbine {
             return;
         }
         let answer = split_shred_response(&bytes).ok_or(DropReason::ResponseTooShort);
-        match answer.and_then(|(shred, nonce)| self.repair.answered(nonce, &shred).map(|()| shred)) {
+        match answer.and_then(|(shred, nonce)| self.repair.answered(now, from, nonce, &shred).map(|_| shred)) {
             Ok(shred) => self.arrive(now, shred, Origin::Repair, out),
             Err(why) => self.metrics.refuse(why),
         }
@@ -287,6 +351,7 @@ impl Turbine {
                     self.metrics.served_bytes += bytes.len() as u64;
                     match kind {
                         ServedKind::Shred => self.metrics.served += 1,
+                        ServedKind::Ancestors => self.metrics.served_ancestors += 1,
                         ServedKind::Ping => self.metrics.pings_sent += 1,
                     }
                     out.push(Effect::SendServed { to: from, bytes, kind });
@@ -296,6 +361,7 @@ impl Turbine {
     }
 
     fn set_root(&mut self, root: Slot) {
+        self.spread.set_root(root);
         self.gather.set_root(root);
         self.checks.set_root(root);
         self.repair.set_root(root);
@@ -319,7 +385,11 @@ impl Turbine {
         self.metrics.waiting = self.checks.len() as u64;
         self.metrics.sets_evicted = self.gather.sets_evicted;
         self.metrics.slots_evicted = self.gather.slots_evicted;
-        self.metrics.repair_over_budget = self.repair.over_budget;
+        let tally = self.repair.tally;
+        self.metrics.repair_over_budget = tally.over_budget;
+        self.metrics.repair_searches_over_budget = tally.searches_over_budget;
+        self.metrics.repair_unanswered = tally.unanswered;
+        self.metrics.repair_given_up = tally.given_up;
         if !self.repair.has_work(&self.gather) {
             self.next_tick = None;
         } else if self.next_tick.is_none() {
@@ -335,7 +405,10 @@ impl Machine for Turbine {
     fn handle(&mut self, now: Now, input: Input, out: &mut Effects<Effect>) {
         let from = out.len();
         match input {
-            Input::Shred { bytes, peer: _ } => self.arrive(now, bytes, Origin::Turbine, out),
+            Input::Shred { bytes, from: _ } => self.arrive(now, bytes, Origin::Turbine, out),
+            Input::Synced { shreds, .. } => self.synced(now, shreds, out),
+            Input::RepairFrom(slot) => self.repair.set_from(slot),
+            Input::Recovered { id, outcome } => self.recovered(now, id, outcome, out),
             Input::RepairResponse { from, bytes } => self.response(now, from, bytes, out),
             Input::RepairRequest { from, bytes } => self.request(now, from, &bytes, out),
             Input::Verified { id, valid } => self.verified(now, id, &valid, out),
@@ -345,6 +418,7 @@ impl Machine for Turbine {
             Input::Peers(peers) => {
                 self.spread.set_peers(&peers);
                 self.repair.set_peers(&peers, self.config.shred_version);
+                self.serve.set_peers(&peers);
             }
             Input::Root(root) => self.set_root(root),
             Input::Tip(tip) => self.tip = self.tip.max(tip),

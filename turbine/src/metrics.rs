@@ -34,10 +34,14 @@ sundog_types::reasons! {
         ResponseTooShort = "response_too_short",
         /// A repair response whose nonce belongs to no open request.
         UnknownNonce = "unknown_nonce",
+        /// A repair response that comes from another host than the one that was asked.
+        OtherAddress = "other_address",
         /// A repair response that is not what was asked for.
         WrongAnswer = "wrong_answer",
         /// A ping from a node that was asked nothing.
         UnaskedPing = "unasked_ping",
+        /// More pings than may be verified in a second.
+        PingBudget = "ping_budget",
         /// A ping with a wrong signature.
         BadPing = "bad_ping",
         /// Too short for a repair request.
@@ -62,8 +66,6 @@ sundog_types::reasons! {
         UnaskedPong = "unasked_pong",
         /// A request for what is not held.
         NotHeld = "not_held",
-        /// A request about ancestor hashes, which this node does not answer.
-        NotServed = "not_served",
     }
 }
 
@@ -122,14 +124,22 @@ pub struct Metrics {
     pub verifications: u64,
     /// Repair requests sent.
     pub repair_requests: u64,
-    /// Repair requests not made because too many were open or due.
+    /// Ticks of repair whose budget of requests was used up.
     pub repair_over_budget: u64,
+    /// Ticks of repair whose budget of searches for unknown ancestors was used up.
+    pub repair_searches_over_budget: u64,
+    /// Repair requests not answered in time.
+    pub repair_unanswered: u64,
+    /// Repair requests given up because too many were open.
+    pub repair_given_up: u64,
     /// Pings of repair servers answered.
     pub pongs_sent: u64,
     /// Shreds served to others.
     pub served: u64,
     /// Bytes of shreds and pings served to others.
     pub served_bytes: u64,
+    /// Lists of ancestors served to others.
+    pub served_ancestors: u64,
     /// Pings sent to those who asked.
     pub pings_sent: u64,
     /// Blocks complete.
@@ -167,9 +177,13 @@ impl Default for Metrics {
             verifications: 0,
             repair_requests: 0,
             repair_over_budget: 0,
+            repair_searches_over_budget: 0,
+            repair_unanswered: 0,
+            repair_given_up: 0,
             pongs_sent: 0,
             served: 0,
             served_bytes: 0,
+            served_ancestors: 0,
             pings_sent: 0,
             complete: 0,
             dead: 0,

@@ -2,7 +2,7 @@
 
 use bytes::BytesMut;
 use reed_solomon_erasure::galois_8::ReedSolomon;
-use std::fmt;
+use std::{fmt, sync::Arc};
 use sundog_types::{
     ShredIndex,
     shred::{
@@ -58,7 +58,25 @@ impl Default for Codec {
     }
 }
 
-/// What the shreds of a set have in set.
+/// A set to decode: work for the pool, some 100 microseconds. Comes from [`crate::Effect::Recover`].
+#[derive(Clone, Debug)]
+pub struct RecoverJob {
+    /// Comes back with the answer.
+    pub id: u64,
+    /// At least 32 shreds of the set.
+    pub shreds: Vec<Shred<Signed>>,
+    pub(crate) codec: Arc<Codec>,
+}
+
+impl RecoverJob {
+    /// Decodes: what goes into [`crate::Input::Recovered`].
+    #[must_use]
+    pub fn run(self) -> (u64, Result<Vec<Shred<Signed>>, RecoverError>) {
+        (self.id, self.codec.recover(&self.shreds))
+    }
+}
+
+/// What the shreds of a set have in common.
 struct SetHeader {
     verified: VerifiedRoot,
     /// Headers and variant of its first shred, of the data kind.

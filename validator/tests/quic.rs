@@ -98,8 +98,8 @@ async fn a_full_shred_fits_the_first_datagram_and_names_its_sender() {
     let dialer = dial(Protocol::Turbine, &Credentials::new(&a).expect("a certificate"));
     dialer.send(address, Some(b.pubkey()), Bytes::from(vec![7; SHRED_BYTES]));
     let taken = receive(ends, |taken| !taken.is_empty()).await;
-    let Input::Shred { peer, bytes } = &taken[0] else { panic!("not a shred") };
-    assert_eq!((*peer, bytes.len()), (Some(a.pubkey()), SHRED_BYTES));
+    let Input::Shred { from, bytes } = &taken[0] else { panic!("not a shred") };
+    assert_eq!((*from, bytes.len()), (sundog_turbine::Sender::Peer(a.pubkey()), SHRED_BYTES));
 }
 
 /// Forwards datagrams between a client and `server`, and loses a fifth of them, as the seed says.

@@ -194,7 +194,7 @@ fn follower(seed: u8) -> (World, usize, Slot, Vec<Bytes>) {
 }
 
 fn receive(world: &mut World, node: usize, shred: &Bytes) {
-    world.input(node, Input::Shred { bytes: shred.clone(), peer: None });
+    world.input(node, Input::Shred { bytes: shred.clone(), from: world::SOMEBODY });
 }
 
 fn dropped(world: &World, node: usize, why: DropReason) -> u64 {
@@ -323,7 +323,7 @@ fn unknown_epochs_own_slots_and_rooted_slots_are_dropped_by_name() {
     let stranger = world::keypair(77);
     let shelf = Arc::new(world::Shelf::default());
     let mut turbine = Turbine::new(config(), stranger, shelf, [0; 32]);
-    turbine.handle(world.now, Input::Shred { bytes: shreds[0].clone(), peer: None }, &mut Vec::new());
+    turbine.handle(world.now, Input::Shred { bytes: shreds[0].clone(), from: world::SOMEBODY }, &mut Vec::new());
     assert_eq!(turbine.metrics().dropped(DropReason::UnknownEpoch), 1);
 }
 
@@ -377,7 +377,7 @@ fn shreds_that_wait_for_verification_are_bounded() {
     let now = world.now;
     let give = |world: &mut World, shred: &Bytes| {
         let mut out = Vec::new();
-        world.nodes[1].turbine.handle(now, Input::Shred { bytes: shred.clone(), peer: None }, &mut out);
+        world.nodes[1].turbine.handle(now, Input::Shred { bytes: shred.clone(), from: world::SOMEBODY }, &mut out);
         out
     };
     let last = far_sets.last().unwrap();
@@ -448,7 +448,7 @@ fn no_bytes_make_the_machine_panic() {
         let input = match round % 3 {
             0 => Input::RepairResponse { from, bytes },
             1 => Input::RepairRequest { from, bytes },
-            _ => Input::Shred { bytes, peer: None },
+            _ => Input::Shred { bytes, from: world::SOMEBODY },
         };
         world.input(node, input);
     }

@@ -7,11 +7,13 @@ use sha2::{Digest as _, Sha256};
 use solana_keypair::Keypair;
 use std::{
     collections::{BTreeMap, BTreeSet},
-    net::SocketAddr,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
     sync::{Arc, Mutex},
     time::Duration,
 };
-use sundog_turbine::{Effect, EpochInfo, FecSet, Input, SendKind, ShredSource, Shredder, Turbine, TurbineConfig};
+use sundog_turbine::{
+    Effect, EpochInfo, FecSet, Input, SendKind, Sender, ShredSource, Shredder, Turbine, TurbineConfig,
+};
 use sundog_types::{
     Epoch, Hash, Machine as _, Now, Pubkey, ShredIndex, Slot,
     peer::{Addresses, Peer, Version},
@@ -23,6 +25,8 @@ use sundog_types::{
 
 pub const SHRED_VERSION: u16 = 7;
 pub const SLOTS_PER_EPOCH: u64 = 8_192;
+/// Whoever sends a shred by UDP.
+pub const SOMEBODY: Sender = Sender::Address(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9));
 const LATENCY_US: u64 = 5_000;
 
 /// Data shreds by slot and index.
@@ -258,14 +262,20 @@ impl World {
                     let valid = items.iter().map(sundog_turbine::VerifyItem::check).collect();
                     self.input(number, Input::Verified { id, valid });
                 }
+                Effect::Recover(job) => {
+                    let (id, outcome) = job.run();
+                    self.input(number, Input::Recovered { id, outcome });
+                }
+                Effect::Timeline { .. } => {}
                 Effect::Send { addresses, shred, kind, .. } => {
+                    let from = Sender::Peer(node.key());
                     if kind != SendKind::Broadcast {
                         *node.retransmitted.entry(shred.clone()).or_default() += 1;
                     }
                     let slot = u64::from_le_bytes(shred[65..73].try_into().unwrap());
                     let lost = self.rng.gen_range(0..100) < self.weather.shreds_lost;
                     if !lost && self.weather.hidden != Some(Slot::new(slot)) {
-                        self.deliver(node_at(addresses.tvu.unwrap()), Input::Shred { bytes: shred, peer: None });
+                        self.deliver(node_at(addresses.tvu.unwrap()), Input::Shred { bytes: shred, from });
                     }
                 }
                 Effect::SendRepair { to, bytes, .. } => {

@@ -41,7 +41,7 @@ impl Arrival {
             Self::Node(Socket::Repair) => Input::RepairResponse { from, bytes },
             Self::Node(Socket::ServeRepair) => Input::RepairRequest { from, bytes },
             Self::Node(Socket::TpuVote) => Input::Transactions { source: Source::Vote, packets: vec![bytes] },
-            Self::Tvu => Input::Shred { peer: None, bytes },
+            Self::Tvu => Input::Shred { from: sundog_turbine::Sender::Address(from), bytes },
         }
     }
 }

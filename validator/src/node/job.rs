@@ -7,9 +7,10 @@ use std::{net::SocketAddr, sync::Arc};
 use sundog_gossip::Checked;
 use sundog_gulfstream::VerifiedTransaction;
 use sundog_runtime::{Bank, Executed};
-use sundog_turbine::{FecSet, Shredder, VerifyItem};
+use sundog_turbine::{FecSet, RecoverError, RecoverJob, Shredder, VerifyItem};
 use sundog_types::{
     entry::{self, Entry},
+    shred::{Shred, Signed},
     sign::Sign,
     store::Batch,
 };
@@ -28,6 +29,8 @@ pub enum Job {
         /// What to check.
         items: Vec<VerifyItem>,
     },
+    /// Decode an FEC set.
+    Recover(RecoverJob),
     /// Verify the signatures of a vote that gossip brought.
     CheckVote {
         /// The vote transaction.
@@ -93,6 +96,13 @@ pub enum Done {
         /// By item.
         valid: Vec<bool>,
     },
+    /// To [`Job::Recover`].
+    Recovered {
+        /// Turbine's id.
+        id: u64,
+        /// The shreds that were missing.
+        outcome: Result<Vec<Shred<Signed>>, RecoverError>,
+    },
     /// To [`Job::CheckVote`]: the vote, if it is signed.
     Vote(Option<Box<VersionedTransaction>>),
     /// To [`Job::CheckTransactions`].
@@ -143,6 +153,7 @@ impl Job {
         match self {
             Self::CheckGossip { .. } => "check_gossip",
             Self::VerifyShreds { .. } => "verify_shreds",
+            Self::Recover(_) => "recover",
             Self::CheckVote { .. } => "check_vote",
             Self::CheckTransactions { .. } => "check_transactions",
             Self::Replay(_) => "replay",
@@ -160,6 +171,10 @@ impl Job {
             Self::CheckGossip { packets } => check_gossip(packets),
             Self::VerifyShreds { id, items } => {
                 Done::Shreds { id, valid: items.iter().map(VerifyItem::check).collect() }
+            }
+            Self::Recover(job) => {
+                let (id, outcome) = job.run();
+                Done::Recovered { id, outcome }
             }
             Self::CheckVote { transaction } => {
                 let signed = transaction.verify_with_results().iter().all(|valid| *valid);

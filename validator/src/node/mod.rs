@@ -14,6 +14,7 @@ mod forks;
 mod job;
 mod leading;
 mod memory;
+mod own_block;
 mod ports;
 mod record;
 mod replay;
@@ -257,7 +258,7 @@ impl Machine for Node {
     fn handle(&mut self, now: Now, input: Input, out: &mut Effects<Effect>) {
         match input {
             Input::Gossip { from, bytes } => self.check(Job::CheckGossip { packets: vec![(from, bytes)] }, out),
-            Input::Shred { peer, bytes } => self.turbine(now, sundog_turbine::Input::Shred { bytes, peer }, out),
+            Input::Shred { from, bytes } => self.turbine(now, sundog_turbine::Input::Shred { bytes, from }, out),
             Input::RepairResponse { from, bytes } => {
                 self.turbine(now, sundog_turbine::Input::RepairResponse { from, bytes }, out);
             }

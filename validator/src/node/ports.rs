@@ -33,8 +33,8 @@ pub enum Input {
     },
     /// A shred by Turbine, over QUIC or UDP.
     Shred {
-        /// The sender's identity, when its connection proves it.
-        peer: Option<Pubkey>,
+        /// Who sent it.
+        from: sundog_turbine::Sender,
         /// The datagram.
         bytes: Bytes,
     },

@@ -20,11 +20,14 @@ impl Node {
                 }
             }
             Done::Shreds { id, valid } => self.turbine(now, sundog_turbine::Input::Verified { id, valid }, out),
+            Done::Recovered { id, outcome } => {
+                self.turbine(now, sundog_turbine::Input::Recovered { id, outcome }, out);
+            }
             Done::Vote(Some(transaction)) => self.vote_in_gossip(now, &transaction, out),
             Done::Vote(None) => self.counters.unsigned_votes += 1,
             Done::Transactions { id, results } => {
                 self.gulf(now, sundog_gulfstream::Input::Checked { id, results }, out);
-                self.produce(now, out);
+                self.produce(out);
             }
             Done::Replayed(replayed) => self.replay_done(now, *replayed, out),
             Done::Executed { bank, transactions, executed } => {
@@ -118,6 +121,8 @@ impl Node {
         for effect in effects {
             match effect {
                 E::Verify { id, items } => out.push(Effect::Run(Job::VerifyShreds { id, items })),
+                E::Recover(job) => out.push(Effect::Run(Job::Recover(job))),
+                E::Timeline { .. } => {}
                 E::Send { to, addresses, shred, .. } => out.push(Effect::SendShred { to, addresses, shred }),
                 E::SendRepair { to, bytes, .. } => out.push(Effect::SendUdp { socket: Socket::Repair, to, bytes }),
                 E::SendServed { to, bytes, .. } => out.push(Effect::SendUdp { socket: Socket::ServeRepair, to, bytes }),

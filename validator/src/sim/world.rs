@@ -247,8 +247,8 @@ impl World {
                 self.wire.note(self.now, host, &shred);
                 let Some(to) = self.host_of(&to) else { return };
                 let Some(delay) = self.config.network.draw(&mut self.rng) else { return };
-                let peer = Some(self.hosts[host].identity.pubkey());
-                self.deliver(to, delay, Input::Shred { peer, bytes: shred });
+                let from = sundog_turbine::Sender::Peer(self.hosts[host].identity.pubkey());
+                self.deliver(to, delay, Input::Shred { from, bytes: shred });
             }
             Effect::SendTransactions { to, transactions, .. } => {
                 let Some(to) = self.host_of(&to) else { return };

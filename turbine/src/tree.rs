@@ -10,12 +10,16 @@
 //!    4  7 10 5 8 11 6 9 12         layer 2 (drawn for a fanout of 3)
 //! ```
 
-use rand::RngCore;
+use crate::{effect::Route, shuffle::WeightedShuffle};
 use rand_chacha::{ChaCha8Rng, ChaCha20Rng, rand_core::SeedableRng as _};
 use sha2::{Digest as _, Sha256};
-use std::collections::BTreeMap;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    net::{IpAddr, SocketAddr},
+};
 use sundog_types::{
-    Pubkey, Slot,
+    Hash, Pubkey, Slot,
     shred::{Gate, Gates, ShredId},
 };
 
@@ -76,97 +80,6 @@ pub fn seed(leader: &Pubkey, shred: &ShredId) -> [u8; 32] {
     hasher.finalize().into()
 }
 
-/// Draws indexes without replacement, by weight; those without weight come last, evenly (reference 4.3).
-#[derive(Clone, Debug)]
-pub struct WeightedShuffle {
-    /// A sum tree: node `i` holds the weight of the leaves below it, leaves start at `width`.
-    sums: Vec<u64>,
-    width: usize,
-    /// What has no weight, in order.
-    weightless: Vec<usize>,
-}
-
-impl WeightedShuffle {
-    /// Over the indexes of `weights`. A weight that would bring the sum over 64 bits counts as none.
-    #[must_use]
-    pub fn new(weights: impl IntoIterator<Item = u64>) -> Self {
-        let (mut total, mut weightless) = (0_u64, Vec::new());
-        let mut kept = Vec::new();
-        for (index, weight) in weights.into_iter().enumerate() {
-            let sum = total.checked_add(weight).filter(|_| weight > 0);
-            if sum.is_none() {
-                weightless.push(index);
-            }
-            kept.push(if sum.is_some() { weight } else { 0 });
-            total = sum.unwrap_or(total);
-        }
-        let width = kept.len().next_power_of_two();
-        let mut sums = vec![0; 2 * width];
-        sums[width..width + kept.len()].copy_from_slice(&kept);
-        for parent in (1..width).rev() {
-            sums[parent] = sums[2 * parent] + sums[2 * parent + 1];
-        }
-        Self { sums, width, weightless }
-    }
-
-    /// Takes an index out without drawing it. Does nothing if it is out already.
-    pub fn remove(&mut self, index: usize) {
-        let weight = self.sums.get(self.width + index).copied().unwrap_or(0);
-        if weight > 0 {
-            self.take_weight(index, weight);
-        } else {
-            self.weightless.retain(|other| *other != index);
-        }
-    }
-
-    /// Draws the rest in order.
-    pub fn shuffle<R: RngCore>(mut self, rng: R) -> impl Iterator<Item = usize> {
-        let mut rng = rng;
-        std::iter::from_fn(move || {
-            if self.sums[1] > 0 {
-                let (index, weight) = self.find(sample_below(&mut rng, self.sums[1]));
-                self.take_weight(index, weight);
-                return Some(index);
-            }
-            let left = self.weightless.len() as u64;
-            let drawn = (left > 0).then(|| sample_below(&mut rng, left) as usize)?;
-            Some(self.weightless.swap_remove(drawn))
-        })
-    }
-
-    /// The first leaf up to which the weights add up to more than `sum`, and its weight.
-    fn find(&self, mut sum: u64) -> (usize, u64) {
-        let mut place = 1;
-        while place < self.width {
-            place *= 2;
-            if sum >= self.sums[place] {
-                sum -= self.sums[place];
-                place += 1;
-            }
-        }
-        (place - self.width, self.sums[place])
-    }
-
-    fn take_weight(&mut self, index: usize, weight: u64) {
-        let mut place = self.width + index;
-        while place > 0 {
-            self.sums[place] -= weight;
-            place /= 2;
-        }
-    }
-}
-
-/// A number below `range`, evenly: the rule of rand 0.8 for 64-bit integers, which the whole network follows.
-fn sample_below<R: RngCore>(rng: &mut R, range: u64) -> u64 {
-    let zone = (range << range.leading_zeros()).wrapping_sub(1);
-    loop {
-        let wide = u128::from(rng.next_u64()) * u128::from(range);
-        if wide as u64 <= zone {
-            return (wide >> 64) as u64;
-        }
-    }
-}
-
 /// Where a node stands in the tree of one shred.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Place {
@@ -188,7 +101,7 @@ impl Place {
         }
     }
 
-    /// Hops from the root.
+    /// Hops from the root, as far as the reference counts them.
     #[must_use]
     pub const fn layer(self) -> u8 {
         match self {
@@ -198,65 +111,196 @@ impl Place {
     }
 }
 
-/// The nodes of an epoch that shreds are spread among, in the order that all nodes agree on.
-#[derive(Clone, Debug)]
+/// A node of a tree.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Node {
+    /// Its stake in the epoch, in lamports.
+    pub stake: u64,
+    /// Its identity.
+    pub key: Pubkey,
+    /// Where gossip said that it takes shreds when the list was made, as far as the list's address rule lets it keep
+    /// that.
+    pub route: Option<Route>,
+}
+
+/// The nodes of an epoch that shreds are spread among, in the order that all nodes agree on. It knows no "me", so
+/// that many machines in one process can share it.
+#[derive(Clone)]
 pub struct ClusterNodes {
-    me: Pubkey,
     /// By stake and key, both falling.
-    nodes: Vec<(u64, Pubkey)>,
+    nodes: Vec<Node>,
     /// Where each node is in the list.
     places: BTreeMap<Pubkey, usize>,
     shuffle: WeightedShuffle,
+    digest: Hash,
+}
+
+impl fmt::Debug for ClusterNodes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ClusterNodes({} nodes, {})", self.nodes.len(), self.digest)
+    }
 }
 
 impl ClusterNodes {
-    /// The nodes with stake, those that gossip has a TVU address of on the same chain (`contacts`), and this one.
+    /// The nodes with stake, and `contacts`: those that gossip has a TVU address of on the same chain, and the node
+    /// that draws. `one_per_address`: the rule of public clusters that of the nodes at one IP address only the first
+    /// is sent to (reference 4.1, step 4).
     #[must_use]
-    pub fn new(me: Pubkey, stakes: &BTreeMap<Pubkey, u64>, contacts: impl IntoIterator<Item = Pubkey>) -> Self {
-        let staked = stakes.iter().filter(|(_, stake)| **stake > 0).map(|(key, stake)| (*stake, *key));
-        let of_key = |key: Pubkey| (stakes.get(&key).copied().unwrap_or(0), key);
-        let mut nodes = staked.collect::<Vec<_>>();
-        nodes.extend(contacts.into_iter().chain([me]).map(of_key).filter(|(stake, _)| *stake == 0));
-        nodes.sort_unstable_by(|a, b| b.cmp(a));
-        nodes.dedup();
-        let staked = nodes.partition_point(|(stake, _)| *stake > 0);
+    pub fn new(
+        stakes: &BTreeMap<Pubkey, u64>,
+        contacts: impl IntoIterator<Item = (Pubkey, Option<Route>)>,
+        one_per_address: bool,
+    ) -> Self {
+        let of_key = |key: Pubkey| stakes.get(&key).copied().unwrap_or(0);
+        let known = contacts.into_iter().map(|(key, route)| Node { stake: of_key(key), key, route });
+        let staked = stakes.iter().filter(|(_, stake)| **stake > 0);
+        let bare = staked.map(|(key, stake)| Node { stake: *stake, key: *key, route: None });
+        let mut nodes = known.chain(bare).collect::<Vec<_>>();
+        nodes.sort_by(|a, b| (b.stake, b.key, b.route.is_some()).cmp(&(a.stake, a.key, a.route.is_some())));
+        nodes.dedup_by_key(|node| node.key);
+        if one_per_address {
+            keep_one_per_address(&mut nodes);
+        }
+        let staked = nodes.partition_point(|node| node.stake > 0);
         nodes.truncate(staked + MAX_UNSTAKED_NODES);
-        let places = nodes.iter().enumerate().map(|(place, (_, key))| (*key, place)).collect();
-        let shuffle = WeightedShuffle::new(nodes.iter().map(|(stake, _)| *stake));
-        Self { me, nodes, places, shuffle }
+        let places = nodes.iter().enumerate().map(|(place, node)| (node.key, place)).collect();
+        let shuffle = WeightedShuffle::new(nodes.iter().map(|node| node.stake));
+        let digest = digest(&nodes);
+        Self { nodes, places, shuffle, digest }
     }
 
-    /// The nodes before they are shuffled, with their stakes in lamports.
+    /// The nodes before they are shuffled.
     #[must_use]
-    pub fn nodes(&self) -> &[(u64, Pubkey)] {
+    pub fn nodes(&self) -> &[Node] {
         &self.nodes
     }
 
-    /// The tree of a shred. The draws happen as far as positions are asked for.
+    /// A hash of keys and stakes: lists with one digest draw the same trees.
     #[must_use]
-    pub fn order(&self, leader: &Pubkey, shred: &ShredId, rng: TreeRng) -> Box<dyn Iterator<Item = Pubkey> + '_> {
+    pub fn digest(&self) -> Hash {
+        self.digest
+    }
+
+    /// Bytes of memory held, about.
+    #[must_use]
+    pub fn held_bytes(&self) -> usize {
+        self.nodes.len() * (size_of::<Node>() + 100)
+    }
+
+    /// A node of the list.
+    #[must_use]
+    pub fn get(&self, key: &Pubkey) -> Option<&Node> {
+        self.places.get(key).map(|place| &self.nodes[*place])
+    }
+
+    /// Begins the tree of a shred: the shuffled list without the leader.
+    #[must_use]
+    pub fn draw(&self, leader: &Pubkey, shred: &ShredId, rng: TreeRng) -> Order {
         let mut shuffle = self.shuffle.clone();
         if let Some(place) = self.places.get(leader) {
             shuffle.remove(*place);
         }
         let seed = seed(leader, shred);
-        let key = |index: usize| self.nodes[index].1;
-        match rng {
-            TreeRng::ChaCha8 => Box::new(shuffle.shuffle(ChaCha8Rng::from_seed(seed)).map(key)),
-            TreeRng::ChaCha20 => Box::new(shuffle.shuffle(ChaCha20Rng::from_seed(seed)).map(key)),
+        let rest: Box<dyn Iterator<Item = usize> + Send> = match rng {
+            TreeRng::ChaCha8 => Box::new(shuffle.shuffle(ChaCha8Rng::from_seed(seed))),
+            TreeRng::ChaCha20 => Box::new(shuffle.shuffle(ChaCha20Rng::from_seed(seed))),
+        };
+        Order { drawn: Vec::new(), positions: vec![UNDRAWN; self.nodes.len()], rest: Some(rest) }
+    }
+
+    /// The node that the leader sends a shred to, given the shred's order. `None`: the leader is alone.
+    #[must_use]
+    pub fn root(&self, order: &mut Order) -> Option<Pubkey> {
+        order.at(0).map(|place| self.nodes[place].key)
+    }
+
+    /// A node's part in the tree with this order, which must have been drawn from this list or one with its digest.
+    /// `None`: it is the shred's leader, or not in the list.
+    #[must_use]
+    pub fn hop(&self, order: &mut Order, node: &Pubkey, fanout: usize) -> Option<Hop> {
+        let position = order.position_of(*self.places.get(node)?)?;
+        // The positions rise, so no more is drawn than needed.
+        let children = child_positions(position, fanout).map_while(|child| order.at(child));
+        let children = children.map(|place| self.nodes[place].key).collect();
+        let parent = parent_position(position, fanout).and_then(|above| order.at(above));
+        let parent = parent.map(|place| self.nodes[place].key);
+        Some(Hop { place: Place::of_position(position, fanout), depth: depth(position, fanout), parent, children })
+    }
+}
+
+/// Of the nodes at one IP address, the first keeps its address, for UDP and QUIC apart; a node without stake that has
+/// none left leaves the list, one with stake stays, so that everybody shuffles the same.
+fn keep_one_per_address(nodes: &mut Vec<Node>) {
+    let (mut udp, mut quic) = (BTreeSet::<IpAddr>::new(), BTreeSet::<IpAddr>::new());
+    nodes.retain_mut(|node| {
+        let Some(route) = node.route else { return true };
+        let first = |taken: &mut BTreeSet<IpAddr>, address: SocketAddr| taken.insert(address.ip());
+        let tvu = route.tvu.filter(|address| first(&mut udp, *address));
+        let tvu_quic = route.tvu_quic.filter(|address| first(&mut quic, *address));
+        let any_left = tvu.is_some() || tvu_quic.is_some();
+        node.route = any_left.then_some(Route { tvu_quic, tvu });
+        node.stake > 0 || any_left
+    });
+}
+
+fn digest(nodes: &[Node]) -> Hash {
+    let mut hasher = Sha256::new();
+    for node in nodes {
+        hasher.update(node.key);
+        hasher.update(node.stake.to_le_bytes());
+    }
+    Hash::new_from_array(hasher.finalize().into())
+}
+
+/// Marks a place that was not drawn yet.
+const UNDRAWN: u32 = u32::MAX;
+
+/// The order of one shred's tree, drawn as far as it was asked for.
+pub struct Order {
+    /// Places in the list, by position.
+    drawn: Vec<u32>,
+    /// Positions, by place in the list.
+    positions: Vec<u32>,
+    rest: Option<Box<dyn Iterator<Item = usize> + Send>>,
+}
+
+impl fmt::Debug for Order {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Order({} of {} drawn)", self.drawn.len(), self.positions.len())
+    }
+}
+
+impl Order {
+    /// The place in the list of the node at a position; `None` beyond the end.
+    pub fn at(&mut self, position: usize) -> Option<usize> {
+        while self.drawn.len() <= position {
+            self.next()?;
         }
+        Some(self.drawn[position] as usize)
     }
 
-    /// The node that the leader sends a shred to. `None`: the leader is alone.
-    #[must_use]
-    pub fn root(&self, leader: &Pubkey, shred: &ShredId, rng: TreeRng) -> Option<Pubkey> {
-        self.order(leader, shred, rng).next()
+    /// The position of the node with this place in the list; `None` for the leader.
+    pub fn position_of(&mut self, place: usize) -> Option<usize> {
+        while *self.positions.get(place)? == UNDRAWN {
+            self.next()?;
+        }
+        Some(self.positions[place] as usize)
     }
 
-    /// This node's part in the tree of a shred. `None`: it is the shred's leader.
-    #[must_use]
-    pub fn hop(&self, leader: &Pubkey, shred: &ShredId, rng: TreeRng, fanout: usize) -> Option<Hop> {
-        Hop::find(self.order(leader, shred, rng), &self.me, fanout)
+    /// Bytes of memory held, about.
+    pub(crate) fn held_bytes(&self) -> usize {
+        let drawing = if self.rest.is_some() { 48 * self.positions.len() } else { 0 };
+        8 * self.positions.len() + drawing
+    }
+
+    fn next(&mut self) -> Option<()> {
+        let Some(place) = self.rest.as_mut()?.next() else {
+            self.rest = None;
+            return None;
+        };
+        self.positions[place] = self.drawn.len() as u32;
+        self.drawn.push(place as u32);
+        Some(())
     }
 }
 
@@ -265,38 +309,12 @@ impl ClusterNodes {
 pub struct Hop {
     /// Where it stands.
     pub place: Place,
+    /// Hops from the root; 255 for all beyond that.
+    pub depth: u8,
     /// Whom it gets the shred from; `None` for the root, which gets it from the leader.
     pub parent: Option<Pubkey>,
     /// Whom it sends the shred to.
     pub children: Vec<Pubkey>,
-}
-
-impl Hop {
-    /// Finds a node's part in a tree that is given by its order; draws no further than needed.
-    #[must_use]
-    pub fn find(order: impl IntoIterator<Item = Pubkey>, node: &Pubkey, fanout: usize) -> Option<Self> {
-        let mut order = order.into_iter();
-        let mut before = Vec::new();
-        loop {
-            let next = order.next()?;
-            if next == *node {
-                break;
-            }
-            before.push(next);
-        }
-        let position = before.len();
-        let (mut children, mut at) = (Vec::new(), position);
-        for child in child_positions(position, fanout) {
-            // The positions rise, so the draws between them are skipped.
-            let Some(key) = order.nth(child - at - 1) else {
-                break;
-            };
-            children.push(key);
-            at = child;
-        }
-        let parent = parent_position(position, fanout).map(|at| before[at]);
-        Some(Self { place: Place::of_position(position, fanout), parent, children })
-    }
 }
 
 /// The positions of a position's children, rising, as if the list had no end.
@@ -316,17 +334,31 @@ fn parent_position(position: usize, fanout: usize) -> Option<usize> {
     Some(if anchor == 0 { 0 } else { anchor + before % fanout })
 }
 
+/// Hops from the root to a position.
+fn depth(position: usize, fanout: usize) -> u8 {
+    let above = std::iter::successors(parent_position(position, fanout), |at| parent_position(*at, fanout));
+    above.take(usize::from(u8::MAX)).count() as u8
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use sundog_types::{ShredIndex, shred::Kind};
+
+    fn key(i: usize) -> Pubkey {
+        let mut bytes = [0; 32];
+        bytes[..8].copy_from_slice(&(i as u64).to_be_bytes());
+        Pubkey::new_from_array(bytes)
+    }
 
     #[test]
-    fn children_and_parents_are_inverse() {
+    fn children_and_parents_are_inverse_and_a_child_is_one_hop_deeper() {
         for fanout in [1, 2, 3, 5, 200] {
             let mut seen = vec![None; 2_000];
             for position in 0..seen.len() {
                 for child in child_positions(position, fanout).take_while(|child| *child < 2_000) {
                     assert_eq!(seen[child].replace(position), None, "two parents of {child}");
+                    assert_eq!(depth(child, fanout), depth(position, fanout).saturating_add(1));
                 }
             }
             for (position, parent) in seen.into_iter().enumerate() {
@@ -336,32 +368,74 @@ mod tests {
     }
 
     #[test]
-    fn weights_beyond_64_bits_count_as_none() {
-        let shuffle = WeightedShuffle::new([u64::MAX, 1, 0, 5]);
-        let order = shuffle.shuffle(ChaCha8Rng::from_seed([1; 32])).collect::<Vec<_>>();
-        assert_eq!(order.first(), Some(&0));
-        assert_eq!(order.len(), 4);
-    }
-
-    #[test]
-    fn nothing_is_drawn_from_nothing() {
-        let shuffle = WeightedShuffle::new([]);
-        assert_eq!(shuffle.shuffle(ChaCha8Rng::from_seed([1; 32])).count(), 0);
+    fn real_depths_go_on_where_the_reference_stops_counting() {
+        let deepest = (0..10_000).map(|position| depth(position, 2)).max();
+        assert_eq!(deepest, Some(12));
+        assert_eq!(Place::of_position(9_999, 2), Place::Layer(3));
+        for position in 0..40_000 {
+            assert_eq!(depth(position, 200), Place::of_position(position, 200).layer(), "{position}");
+        }
     }
 
     #[test]
     fn nodes_without_stake_are_kept_up_to_their_capacity() {
-        let key = |i: usize| {
-            let mut bytes = [0; 32];
-            bytes[..8].copy_from_slice(&(i as u64).to_be_bytes());
-            Pubkey::new_from_array(bytes)
-        };
-        let me = key(usize::MAX);
         let stakes = BTreeMap::from([(key(0), 5)]);
-        let nodes = ClusterNodes::new(me, &stakes, (1..=MAX_UNSTAKED_NODES).map(key));
+        let contacts = (1..=MAX_UNSTAKED_NODES + 1).map(|i| (key(i), None));
+        let nodes = ClusterNodes::new(&stakes, contacts, false);
         assert_eq!(nodes.nodes().len(), 1 + MAX_UNSTAKED_NODES);
-        assert_eq!(nodes.nodes()[0], (5, key(0)));
-        assert_eq!(nodes.nodes().last(), Some(&(0, key(2))));
+        assert_eq!((nodes.nodes()[0].stake, nodes.nodes()[0].key), (5, key(0)));
+        assert_eq!(nodes.nodes().last().map(|node| node.key), Some(key(2)));
+    }
+
+    #[test]
+    fn of_the_nodes_at_one_address_the_first_is_sent_to() {
+        let route = |ip: u8, udp: u16, quic: Option<u16>| {
+            let at = |port| SocketAddr::from(([10, 0, 0, ip], port));
+            Some(Route { tvu: Some(at(udp)), tvu_quic: quic.map(at) })
+        };
+        let stakes = BTreeMap::from([(key(9), 50), (key(8), 40), (key(7), 30)]);
+        let contacts = [
+            (key(9), route(1, 1, None)),
+            (key(8), route(1, 2, None)),
+            (key(7), route(2, 1, Some(2))),
+            (key(6), route(1, 3, None)),
+            (key(5), route(1, 4, Some(5))),
+            (key(4), None),
+        ];
+        let all = ClusterNodes::new(&stakes, contacts, false);
+        assert_eq!(all.nodes().len(), 6);
+        assert!(all.nodes()[..5].iter().all(|node| node.route.is_some()));
+        let public = ClusterNodes::new(&stakes, contacts, true);
+        let kept = public.nodes().iter().map(|node| (node.key, node.route)).collect::<Vec<_>>();
+        let quic_alone = route(1, 4, Some(5)).map(|route| Route { tvu: None, ..route });
+        let expected = [
+            (key(9), route(1, 1, None)),
+            (key(8), None),
+            (key(7), route(2, 1, Some(2))),
+            (key(5), quic_alone),
+            (key(4), None),
+        ];
+        assert_eq!(
+            kept, expected,
+            "staked 8 stays without an address, unstaked 6 leaves, 5 is first at its QUIC address"
+        );
+    }
+
+    #[test]
+    fn an_order_that_is_asked_piecemeal_is_the_whole_order() {
+        let stakes = (0..50).map(|i| (key(i), (i as u64 % 5) * 10)).collect();
+        let nodes = ClusterNodes::new(&stakes, (0..60).map(|i| (key(i), None)), false);
+        let id = ShredId { slot: Slot::new(3), index: ShredIndex::new(9), kind: Kind::Data };
+        let mut whole = nodes.draw(&key(7), &id, TreeRng::ChaCha8);
+        let places = (0..).map_while(|position| whole.at(position)).collect::<Vec<_>>();
+        assert_eq!(places.len(), 59, "all but the leader");
+        for (position, place) in places.iter().enumerate() {
+            let mut order = nodes.draw(&key(7), &id, TreeRng::ChaCha8);
+            assert_eq!(order.position_of(*place), Some(position));
+            assert_eq!(order.drawn.len(), position + 1, "no further than needed");
+        }
+        assert!(nodes.hop(&mut whole, &key(7), 3).is_none(), "the leader");
+        assert!(nodes.hop(&mut whole, &key(70), 3).is_none(), "a stranger");
     }
 
     #[test]

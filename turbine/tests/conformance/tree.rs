@@ -4,7 +4,7 @@ use crate::vectors::{array, family, indexes, list, number, text};
 use rand_chacha::{ChaCha8Rng, ChaCha20Rng, rand_core::SeedableRng as _};
 use serde_json::Value;
 use std::collections::BTreeMap;
-use sundog_turbine::{ClusterNodes, Hop, TreeRng, WeightedShuffle, tree::seed};
+use sundog_turbine::{ClusterNodes, Route, TreeRng, WeightedShuffle, tree::seed};
 use sundog_types::{
     Pubkey, ShredIndex, Slot,
     shred::{Kind, ShredId},
@@ -14,10 +14,12 @@ use sundog_types::{
 struct Cluster {
     keys: Vec<Pubkey>,
     stakes: BTreeMap<Pubkey, u64>,
-    contacts: Vec<Pubkey>,
+    contacts: Vec<(Pubkey, Option<Route>)>,
     leader: Pubkey,
-    /// Which nodes the list has; public clusters leave those out that share an IP and have no stake.
+    /// Whether shreds are sent to a node.
     address_kept: Vec<bool>,
+    /// On public clusters, one node is sent to at each IP address.
+    public: bool,
 }
 
 impl Cluster {
@@ -26,19 +28,22 @@ impl Cluster {
         let nodes = list(case, "nodes");
         let address_kept =
             list(case, "address_kept").iter().map(|kept| kept.as_bool().expect("bool")).collect::<Vec<_>>();
-        // Which addresses a public cluster drops is gossip's business: those nodes are no contacts here.
-        let contacts = nodes.iter().zip(&address_kept).filter(|(_, kept)| **kept);
+        let contact = |node: &Value| {
+            let tvu = node["tvu"].as_str()?.parse().expect("an address");
+            Some((key(node), Some(Route { tvu: Some(tvu), tvu_quic: None })))
+        };
         Self {
             keys: nodes.iter().map(key).collect(),
             stakes: nodes.iter().map(|node| (key(node), number(node, "stake"))).collect(),
-            contacts: contacts.map(|(node, _)| key(node)).collect(),
+            contacts: nodes.iter().filter_map(contact).collect(),
             leader: Pubkey::new_from_array(array(&case["leader"])),
             address_kept,
+            public: text(case, "cluster_type") != "Development",
         }
     }
 
-    fn seen_by(&self, node: usize) -> ClusterNodes {
-        ClusterNodes::new(self.keys[node], &self.stakes, self.contacts.iter().copied())
+    fn list(&self) -> ClusterNodes {
+        ClusterNodes::new(&self.stakes, self.contacts.iter().copied(), self.public)
     }
 
     fn place_of(&self, key: &Pubkey) -> usize {
@@ -62,29 +67,34 @@ fn drawn(shred: &Value) -> (ShredId, TreeRng) {
 fn every_node_draws_the_trees_of_the_reference() {
     for case in list(&family("turbine.json"), "cases") {
         let cluster = Cluster::of(case);
-        let sorted = indexes(&case["sorted"]);
-        let observer = cluster.seen_by(sorted[0]);
-        let order = observer.nodes().iter().map(|(_, key)| cluster.place_of(key));
-        assert_eq!(order.collect::<Vec<_>>(), sorted, "{}", text(case, "name"));
+        let (name, nodes) = (text(case, "name"), cluster.list());
+        let sorted = nodes.nodes().iter().map(|node| cluster.place_of(&node.key)).collect::<Vec<_>>();
+        assert_eq!(sorted, indexes(&case["sorted"]), "{name}");
+        for (place, key) in cluster.keys.iter().enumerate() {
+            let sent_to = nodes.get(key).is_some_and(|node| node.route.is_some());
+            assert_eq!(sent_to, cluster.address_kept[place], "{name}: node {place}");
+        }
         for shred in list(case, "shreds") {
             let (id, rng) = drawn(shred);
             assert_eq!(seed(&cluster.leader, &id), array(&shred["seed"]));
-            let order = observer.order(&cluster.leader, &id, rng).collect::<Vec<_>>();
-            let places = order.iter().map(|key| cluster.place_of(key)).collect::<Vec<_>>();
-            assert_eq!(places, indexes(&shred["order"]), "{} {id:?}", text(case, "name"));
-            assert_eq!(observer.root(&cluster.leader, &id, rng), order.first().copied());
+            let mut order = nodes.draw(&cluster.leader, &id, rng);
+            let root = nodes.root(&mut order).map(|key| cluster.place_of(&key));
+            let places = (0..).map_while(|position| order.at(position)).map(|place| sorted[place]);
+            let places = places.collect::<Vec<_>>();
+            assert_eq!(places, indexes(&shred["order"]), "{name} {id:?}");
+            assert_eq!(root, places.first().copied());
             for tree in list(shred, "fanouts") {
-                check_hops(&cluster, &order, tree);
+                check_hops(&cluster, &nodes, (id, rng), tree);
             }
         }
     }
 }
 
-/// Every node's part in one tree.
-fn check_hops(cluster: &Cluster, order: &[Pubkey], tree: &Value) {
+/// Every node's part in one tree, each found with an order that is drawn no further than it needs.
+fn check_hops(cluster: &Cluster, nodes: &ClusterNodes, (id, rng): (ShredId, TreeRng), tree: &Value) {
     let fanout = number(tree, "fanout") as usize;
     for (node, key) in cluster.keys.iter().enumerate() {
-        let hop = Hop::find(order.iter().copied(), key, fanout);
+        let hop = nodes.hop(&mut nodes.draw(&cluster.leader, &id, rng), key, fanout);
         let place = |key: &Pubkey| cluster.place_of(key);
         let children = hop.iter().flat_map(|hop| &hop.children).map(place).collect::<Vec<_>>();
         assert_eq!(children, indexes(&tree["children"][node]), "children of {node}");
@@ -92,28 +102,6 @@ fn check_hops(cluster: &Cluster, order: &[Pubkey], tree: &Value) {
         assert_eq!(parent, tree["parent"][node].as_u64(), "parent of {node}");
         let distance = hop.as_ref().map(|hop| u64::from(hop.place.layer()));
         assert_eq!(distance, tree["root_distance"][node].as_u64(), "distance of {node}");
-    }
-}
-
-#[test]
-fn each_node_alone_finds_its_own_part() {
-    for case in list(&family("turbine.json"), "cases") {
-        let cluster = Cluster::of(case);
-        // A node that others do not see counts itself in, so only those seen by all agree.
-        let seen = |node: &usize| cluster.address_kept[*node] || cluster.stakes[&cluster.keys[*node]] > 0;
-        for node in (0..cluster.keys.len()).filter(seen) {
-            let nodes = cluster.seen_by(node);
-            for shred in list(case, "shreds") {
-                let (id, rng) = drawn(shred);
-                for tree in list(shred, "fanouts") {
-                    let fanout = number(tree, "fanout") as usize;
-                    let hop = nodes.hop(&cluster.leader, &id, rng, fanout);
-                    let children = hop.iter().flat_map(|hop| &hop.children);
-                    let children = children.map(|key| cluster.place_of(key)).collect::<Vec<_>>();
-                    assert_eq!(children, indexes(&tree["children"][node]));
-                }
-            }
-        }
     }
 }
 

@@ -57,11 +57,17 @@ impl PingCache {
         }
     }
 
+    /// Whether it ponged from there, and not too long ago.
+    #[must_use]
+    pub fn proven(&self, now: Now, identity: Pubkey, address: SocketAddr) -> bool {
+        self.proven.get(&(identity, address)).is_some_and(|ponged| now.since(*ponged) < PONG_LIFE)
+    }
+
     /// How an asker stands, and whether to ping it. A ping that is handed out counts as sent.
     pub fn standing(&mut self, now: Now, identity: Pubkey, address: SocketAddr) -> Standing {
         let key = (identity, address);
+        let proven = self.proven(now, identity, address);
         let age = self.proven.get(&key).map(|ponged| now.since(*ponged));
-        let proven = age.is_some_and(|age| age < PONG_LIFE);
         let fresh = age.is_some_and(|age| age < PONG_FRESH);
         let ping = (!fresh && self.may_ping(now, key)).then(|| self.token(now.mono_us / TOKEN_LIFE_US, &key));
         Standing { proven, ping }

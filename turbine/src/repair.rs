@@ -1,17 +1,25 @@
 //! Asks other nodes for the shreds that Turbine did not bring (reference 7.3).
+//!
+//! A response is believed to answer a request because it carries the request's nonce: 32 random bits that only the
+//! asked peer has seen. The reference takes it from any address; here it must also come from the asked host, so that
+//! whoever guesses nonces has to know, and forge the address of, the peer that was asked. The port is not looked at:
+//! address translation may change it. Nothing else of a response is read before both hold.
 
 use crate::{
     block::{Due, Status},
     effect::{Effect, RepairKind},
     gather::Gather,
     metrics::DropReason,
+    pace::{Pace, pause, rest},
+    peers::{RepairPeer, RepairPeers, same_host},
+    quota::Allowance,
     repair_wire::{Ask, Ping, Pong, Request},
 };
 use bytes::Bytes;
 use rand::{Rng as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     net::SocketAddr,
     sync::Arc,
     time::Duration,
@@ -28,6 +36,8 @@ pub const OPEN_MAX: usize = 16_384;
 pub const RECENT_MAX: usize = 32_768;
 /// Slots that matter most, as told from outside. More are not looked at.
 pub const WANTED_MAX: usize = 64;
+/// Signatures of pings checked in a second. Over it, pings are dropped; their servers send others.
+pub const PING_CHECKS_PER_SECOND: u64 = 500;
 /// Slots for which something is asked in one tick. More wait until these have what they lack.
 const WINDOW: usize = 64;
 /// Slots looked at in one tick.
@@ -36,62 +46,47 @@ const LOOKED_AT: usize = 512;
 const LISTED: usize = 2_048;
 /// Searches for unknown ancestors begun in one tick.
 const SEARCHES: usize = 8;
-/// Least time before the same request is made again; doubles with each attempt, three times at most.
-const PAUSE: Duration = Duration::from_millis(150);
-const PAUSE_DOUBLED_MAX: u32 = 3;
-/// How long an answer is waited for.
+/// How long an answer is taken. The reference takes it for a minute; what is so late has been asked elsewhere.
 const OPEN_LIFE: Duration = Duration::from_secs(10);
 const RECENT_LIFE: Duration = Duration::from_secs(5);
-/// Requests in a row without an answer after which a peer is asked rarely.
-const SILENT: u32 = 64;
-/// Least time between two pongs to a peer.
-const PONG_PAUSE: Duration = Duration::from_millis(100);
-
-/// When shreds should have arrived.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Pace {
-    pub(crate) tick: Duration,
-    pub(crate) ticks_per_slot: u64,
-    pub(crate) patience: Duration,
-    pub(crate) budget: usize,
-}
-
-impl Pace {
-    /// Slots behind the clock's one at which everything is overdue.
-    fn late_slots(&self) -> u64 {
-        let slot_us = (self.tick.as_micros() as u64).saturating_mul(self.ticks_per_slot).max(1);
-        2 + (self.patience.as_micros() as u64).div_ceil(slot_us)
-    }
-
-    fn due(&self, elapsed: Duration) -> Option<Due> {
-        let overdue = elapsed.checked_sub(self.patience)?;
-        let ticks = overdue.as_micros() as u64 / (self.tick.as_micros() as u64).max(1);
-        Some(if ticks >= self.ticks_per_slot { Due::All } else { Due::Ticks(ticks) })
-    }
-}
-
-#[derive(Debug)]
-struct Server {
-    identity: Pubkey,
-    address: SocketAddr,
-    /// Sum of the weights up to and with this one.
-    weights: u64,
-    silent: u32,
-    ponged: Option<Now>,
-}
+/// How soon a slot is looked at again of which nothing could be asked.
+const GLANCE: Duration = Duration::from_millis(50);
 
 #[derive(Debug)]
 struct Open {
     ask: Ask,
     answers_left: u8,
     server: Pubkey,
+    address: SocketAddr,
+    sent: Now,
+}
+
+impl Open {
+    fn unanswered(&self) -> bool {
+        self.answers_left == self.ask.answers()
+    }
 }
 
 #[derive(Debug)]
 struct Recent {
     at: Now,
+    /// It is not made again before.
+    until: Now,
     attempts: u32,
     server: Pubkey,
+}
+
+/// What could not be asked, and what was not answered, since the start.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Tally {
+    /// Slots whose turn had requests that were due but over the budget.
+    pub(crate) over_budget: u64,
+    /// Searches that were due but over their budget.
+    pub(crate) searches_over_budget: u64,
+    /// Requests not answered in time.
+    pub(crate) unanswered: u64,
+    /// Requests given up because too many were open.
+    pub(crate) given_up: u64,
 }
 
 /// The repair requester.
@@ -99,14 +94,18 @@ pub(crate) struct Repair {
     signer: Arc<dyn Sign>,
     pace: Pace,
     rng: ChaCha8Rng,
-    servers: Vec<Server>,
+    peers: RepairPeers,
+    ping_checks: Allowance,
     open: BTreeMap<u32, Open>,
     oldest_open: VecDeque<(Now, u32)>,
+    /// When open requests should have been answered; as many as may be open.
+    deadlines: BTreeSet<(Now, u32)>,
     recent: BTreeMap<Ask, Recent>,
     oldest_recent: VecDeque<(Now, Ask)>,
     wanted: Vec<Slot>,
-    /// Requests that were due but over the budget.
-    pub(crate) over_budget: u64,
+    /// Slots below are left alone.
+    from: Slot,
+    pub(crate) tally: Tally,
 }
 
 impl Repair {
@@ -115,33 +114,27 @@ impl Repair {
             signer,
             pace,
             rng: ChaCha8Rng::from_seed(seed),
-            servers: Vec::new(),
+            peers: RepairPeers::default(),
+            ping_checks: Allowance::new(PING_CHECKS_PER_SECOND),
             open: BTreeMap::new(),
             oldest_open: VecDeque::new(),
+            deadlines: BTreeSet::new(),
             recent: BTreeMap::new(),
             oldest_recent: VecDeque::new(),
             wanted: Vec::new(),
-            over_budget: 0,
+            from: Slot::ZERO,
+            tally: Tally::default(),
         }
     }
 
-    /// Whom to ask: those on this chain that serve repair, by stake.
+    /// Whom to ask: those on this chain that serve repair.
     pub(crate) fn set_peers(&mut self, peers: &[Peer], shred_version: u16) {
-        let me = self.signer.identity();
-        let before: BTreeMap<_, _> =
-            self.servers.drain(..).map(|server| (server.identity, (server.silent, server.ponged))).collect();
-        let mut weights = 0_u64;
-        for peer in peers {
-            let Some(address) = peer.addresses.serve_repair else {
-                continue;
-            };
-            if peer.identity == me || peer.shred_version != shred_version {
-                continue;
-            }
-            weights = weights.saturating_add(peer.stake.saturating_add(1));
-            let (silent, ponged) = before.get(&peer.identity).copied().unwrap_or_default();
-            self.servers.push(Server { identity: peer.identity, address, weights, silent, ponged });
-        }
+        self.peers.set(peers, self.signer.identity(), shred_version);
+    }
+
+    /// How the peers have answered.
+    pub(crate) fn peers(&self) -> impl Iterator<Item = &RepairPeer> {
+        self.peers.iter()
     }
 
     pub(crate) fn set_wanted(&mut self, slots: Vec<Slot>) {
@@ -153,31 +146,42 @@ impl Repair {
         self.wanted.retain(|slot| *slot > root);
     }
 
+    /// Leaves slots below alone: others fetch them. Zero: repairs all.
+    pub(crate) fn set_from(&mut self, slot: Slot) {
+        self.from = slot;
+    }
+
     /// Whether there is anything that a tick could ask for.
     pub(crate) fn has_work(&self, gather: &Gather) -> bool {
-        !self.servers.is_empty()
-            && (gather.lacks_something() || self.wanted.iter().any(|slot| gather.block(*slot).is_none()))
+        let unknown = |slot: &Slot| *slot >= self.from && gather.block(*slot).is_none();
+        !self.peers.is_empty() && (gather.lacks_something_from(self.from) || self.wanted.iter().any(unknown))
     }
 
     /// Makes the requests that are due. `tip`: the slot that should be running by the clock.
     pub(crate) fn tick(&mut self, now: Now, tip: Slot, gather: &mut Gather, out: &mut Vec<Effect>) {
         self.expire(now);
-        let mut asks = self.searches(now, tip, gather);
-        let mut slots: Vec<Slot> = self.wanted.clone();
-        slots.extend(gather.open().take(LOOKED_AT));
-        let mut window = 0;
-        for slot in slots {
-            let room = self.pace.budget.saturating_sub(asks.len());
-            let before = asks.len();
-            self.lacks_of(now, (slot, tip), gather, (&mut asks, room));
-            window += usize::from(asks.len() > before);
-            if asks.len() >= self.pace.budget || window >= WINDOW {
-                break;
-            }
-        }
-        for ask in asks {
+        let searches = self.searches(now, tip, gather);
+        let mut room = self.pace.budget.saturating_sub(searches.len());
+        for ask in searches {
             self.send(now, ask, out);
         }
+        let mut slots: Vec<Slot> = self.wanted.iter().copied().filter(|slot| *slot >= self.from).collect();
+        slots.extend(gather.open_from(self.from).take(LOOKED_AT));
+        for share in [self.pace.share(), self.pace.budget] {
+            let mut window = 0;
+            for slot in &slots {
+                let asks = self.lacks_of(now, (*slot, tip), gather, room.min(share));
+                window += usize::from(!asks.is_empty());
+                room -= asks.len();
+                for ask in asks {
+                    self.send(now, ask, out);
+                }
+                if room == 0 || window >= WINDOW {
+                    break;
+                }
+            }
+        }
+        self.tally.over_budget += u64::from(room == 0);
     }
 
     /// Unknown ancestors, and wanted slots of which nothing is here.
@@ -185,77 +189,75 @@ impl Repair {
         let late = self.pace.late_slots();
         let due =
             |(slot, since): &(Slot, Now)| slot.saturating_add(late) <= tip || now.since(*since) >= self.pace.patience;
-        let orphans = gather.orphans().filter(due).map(|(slot, _)| slot);
-        let unknown = |slot: &Slot| *slot > gather.root() && gather.block(*slot).is_none();
+        let orphans = gather.orphans_from(self.from).filter(due).map(|(slot, _)| slot);
+        let lowest = self.from.max(gather.root().next());
+        let unknown = |slot: &Slot| *slot >= lowest && gather.block(*slot).is_none();
         let wanted = self.wanted.iter().copied().filter(unknown);
         let mut asks = Vec::new();
         for slot in wanted.chain(orphans.take(LOOKED_AT)) {
             let ask = Ask::Orphan { slot };
-            if self.may_ask(now, &ask) && !asks.contains(&ask) {
-                asks.push(ask);
+            if !self.may_ask(now, &ask) || asks.contains(&ask) {
+                continue;
             }
-            if asks.len() >= SEARCHES {
+            if asks.len() >= SEARCHES.min(self.pace.budget) {
+                self.tally.searches_over_budget += 1;
                 break;
             }
+            asks.push(ask);
         }
         asks
     }
 
-    /// What a slot lacks and may be asked for now, into `asks`, at most `room`.
-    fn lacks_of(
-        &mut self,
-        now: Now,
-        (slot, tip): (Slot, Slot),
-        gather: &mut Gather,
-        (asks, room): (&mut Vec<Ask>, usize),
-    ) {
+    /// What a slot lacks and may be asked for now, at most `room`.
+    fn lacks_of(&self, now: Now, (slot, tip): (Slot, Slot), gather: &mut Gather, room: usize) -> Vec<Ask> {
         let late = slot.saturating_add(self.pace.late_slots()) <= tip;
         let Some(block) = gather.block(slot) else {
-            return;
+            return Vec::new();
         };
         if block.status != Status::Gathering || !(now.reached(block.retry_at) || late && block.idle == 0) {
-            return;
+            return Vec::new();
         }
         let due = if late { Some(Due::All) } else { self.pace.due(now.since(block.started)) };
         let missing = due.map(|due| gather.missing(slot, due, LISTED)).unwrap_or_default();
         let window = missing.indexes.iter().map(|index| Ask::Window { slot, index: index.get().into() });
         let tail = missing.tail.map(|index| Ask::Highest { slot, index: index.get().into() });
         let mut askable = tail.into_iter().chain(window).filter(|ask| self.may_ask(now, ask));
-        let before = asks.len();
-        asks.extend(askable.by_ref().take(room));
+        let asks: Vec<Ask> = askable.by_ref().take(room).collect();
         let left_over = askable.next().is_some();
-        let asked = asks.len() > before;
         let Some(block) = gather.block_mut(slot) else {
-            return;
+            return asks;
         };
         block.retry_at = if left_over {
-            self.over_budget += 1;
             now
-        } else if asked {
+        } else if asks.is_empty() {
+            now.after(GLANCE)
+        } else {
             block.idle += 1;
             now.after(pause(block.idle - 1))
-        } else {
-            now.after(PAUSE / 3)
         };
+        asks
     }
 
     fn may_ask(&self, now: Now, ask: &Ask) -> bool {
-        self.recent.get(ask).is_none_or(|recent| now.since(recent.at) >= pause(recent.attempts))
+        self.recent.get(ask).is_none_or(|recent| now.reached(recent.until))
     }
 
     fn send(&mut self, now: Now, ask: Ask, out: &mut Vec<Effect>) {
         let before = self.recent.get(&ask).map(|recent| (recent.server, recent.attempts + 1));
-        let Some((server, address)) = self.pick(before.map(|(server, _)| server)) else {
+        let Some(peer) = self.peers.pick(now, &mut self.rng, before.map(|(server, _)| server)) else {
             return;
         };
+        let (server, address) = (peer.identity, peer.address);
         let nonce = loop {
             let nonce = self.rng.r#gen();
             if !self.open.contains_key(&nonce) {
                 break nonce;
             }
         };
-        self.remember(now, ask, nonce, server);
-        self.recent.insert(ask, Recent { at: now, attempts: before.map_or(0, |(_, attempts)| attempts), server });
+        let timeout = self.peers.timeout(&server);
+        let attempts = before.map_or(0, |(_, attempts)| attempts);
+        self.remember(Open { ask, answers_left: ask.answers(), server, address, sent: now }, nonce, timeout);
+        self.recent.insert(ask, Recent { at: now, until: now.after(rest(attempts, timeout)), attempts, server });
         self.oldest_recent.push_back((now, ask));
         let sender = self.signer.identity();
         let request = Request { sender, recipient: server, timestamp_ms: now.unix_ms, nonce, ask };
@@ -267,78 +269,81 @@ impl Repair {
         out.push(Effect::SendRepair { to: address, bytes: request.sign(&*self.signer), kind });
     }
 
-    fn remember(&mut self, now: Now, ask: Ask, nonce: u32, server: Pubkey) {
-        if self.open.len() >= OPEN_MAX
+    fn remember(&mut self, open: Open, nonce: u32, timeout: Duration) {
+        while self.open.len() >= OPEN_MAX
             && let Some((_, oldest)) = self.oldest_open.pop_front()
         {
-            self.open.remove(&oldest);
+            self.tally.given_up += u64::from(self.open.remove(&oldest).is_some());
         }
-        self.open.insert(nonce, Open { ask, answers_left: ask.answers(), server });
-        self.oldest_open.push_back((now, nonce));
+        if self.deadlines.len() >= OPEN_MAX {
+            self.deadlines.pop_first();
+        }
+        self.deadlines.insert((open.sent.after(timeout), nonce));
+        self.oldest_open.push_back((open.sent, nonce));
+        self.open.insert(nonce, open);
     }
 
-    /// A server by weight; if that is the one that was asked last, or one that has been silent (save for one draw in
-    /// sixteen, so that it may come back), then any other.
-    fn pick(&mut self, last: Option<Pubkey>) -> Option<(Pubkey, SocketAddr)> {
-        let total = self.servers.last()?.weights;
-        let drawn = self.rng.gen_range(0..total);
-        let mut place = self.servers.partition_point(|server| server.weights <= drawn);
-        let repeated = |server: &Server| Some(server.identity) == last;
-        let patient = self.rng.gen_ratio(1, 16);
-        let silent = |server: &Server| server.silent >= SILENT && !patient;
-        if repeated(&self.servers[place]) || silent(&self.servers[place]) {
-            let (count, from) = (self.servers.len(), self.rng.gen_range(0..self.servers.len()));
-            let mut others = (0..count).map(|step| (from + step) % count);
-            let fit = |at: &usize| !repeated(&self.servers[*at]) && !silent(&self.servers[*at]);
-            place = others.find(fit).unwrap_or(place);
-        }
-        let server = &mut self.servers[place];
-        server.silent = server.silent.saturating_add(1);
-        Some((server.identity, server.address))
-    }
-
-    /// Whether a response answers an open request; it counts against that request.
-    pub(crate) fn answered(&mut self, nonce: u32, shred: &[u8]) -> Result<(), DropReason> {
+    /// Whether a response answers an open request; it counts against that request. Tells who was asked.
+    ///
+    /// # Errors
+    /// Why it is refused. Nothing of the shred is read before nonce and host are right.
+    pub(crate) fn answered(
+        &mut self,
+        now: Now,
+        from: SocketAddr,
+        nonce: u32,
+        shred: &[u8],
+    ) -> Result<Pubkey, DropReason> {
         let open = self.open.get_mut(&nonce).ok_or(DropReason::UnknownNonce)?;
+        if !same_host(open.address, from) {
+            return Err(DropReason::OtherAddress);
+        }
+        let server = open.server;
         if !open.ask.answered_by(shred) {
+            self.peers.answered_wrongly(&server);
             return Err(DropReason::WrongAnswer);
         }
+        if open.unanswered() {
+            self.peers.answered(&server, now.since(open.sent));
+        }
         open.answers_left -= 1;
-        let (answers_left, server) = (open.answers_left, open.server);
-        if answers_left == 0 {
+        if open.answers_left == 0 {
             self.open.remove(&nonce);
         }
-        if let Some(server) = self.servers.iter_mut().find(|other| other.identity == server) {
-            server.silent = 0;
-        }
-        Ok(())
+        Ok(server)
     }
 
     /// Answers a server's ping, and makes what it was asked askable again at once.
     pub(crate) fn pong(&mut self, now: Now, from: SocketAddr, ping: &Ping) -> Result<Bytes, DropReason> {
-        let asked = |server: &&mut Server| {
-            server.address == from
-                && server.identity == ping.from
-                && server.ponged.is_none_or(|ponged| now.since(ponged) >= PONG_PAUSE)
-        };
-        let server = self.servers.iter_mut().find(asked).ok_or(DropReason::UnaskedPing)?;
+        if !self.peers.may_ping(now, &ping.from, from) {
+            return Err(DropReason::UnaskedPing);
+        }
+        if !self.ping_checks.take(now, 1) {
+            return Err(DropReason::PingBudget);
+        }
         if !ping.verify() {
             return Err(DropReason::BadPing);
         }
-        server.ponged = Some(now);
-        server.silent = 0;
+        self.peers.ponged(now, &ping.from);
         let recent = &mut self.recent;
         self.open.retain(|_, open| {
-            let unanswered = open.server == ping.from && open.answers_left == open.ask.answers();
-            if unanswered {
+            let unserved = open.server == ping.from && open.unanswered();
+            if unserved && recent.get(&open.ask).is_some_and(|recent| recent.at == open.sent) {
                 recent.remove(&open.ask);
             }
-            !unanswered
+            !unserved
         });
         Ok(Pong::new(ping, &*self.signer).encode())
     }
 
     fn expire(&mut self, now: Now) {
+        while let Some((_, nonce)) = self.deadlines.first().copied().filter(|(due, _)| now.reached(*due)) {
+            self.deadlines.pop_first();
+            if let Some(open) = self.open.get(&nonce).filter(|open| open.unanswered()) {
+                self.peers.unanswered(&open.server);
+                self.tally.unanswered += 1;
+            }
+        }
         while let Some((sent, nonce)) = self.oldest_open.front().copied()
             && (now.since(sent) >= OPEN_LIFE || self.oldest_open.len() > OPEN_MAX)
         {
@@ -356,11 +361,6 @@ impl Repair {
     }
 }
 
-/// How long a request rests after its attempt number `attempts`, from 0.
-fn pause(attempts: u32) -> Duration {
-    PAUSE * (1 << attempts.min(PAUSE_DOUBLED_MAX))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -372,14 +372,14 @@ mod tests {
 
     const NOW: Now = Now { mono_us: 1_000_000, unix_ms: 1_000_000 };
 
-    fn address(port: u16) -> SocketAddr {
-        SocketAddr::from(([127, 0, 0, 1], port))
+    fn address(host: u8) -> SocketAddr {
+        SocketAddr::from(([127, 0, 0, host], 1_000))
     }
 
     fn peer(number: u8, stake: u64) -> Peer {
         Peer {
             identity: Pubkey::from([number; 32]),
-            addresses: Addresses { serve_repair: Some(address(number.into())), ..Addresses::default() },
+            addresses: Addresses { serve_repair: Some(address(number)), ..Addresses::default() },
             stake,
             last_seen: NOW,
             shred_version: 7,
@@ -404,13 +404,31 @@ mod tests {
         Ask::Window { slot: Slot::new(1), index }
     }
 
-    fn send(repair: &mut Repair, now: Now, ask: Ask) -> Option<SocketAddr> {
+    fn ms(ms: u64) -> Duration {
+        Duration::from_millis(ms)
+    }
+
+    fn send_all(repair: &mut Repair, now: Now, ask: Ask) -> Option<(SocketAddr, u32)> {
         let mut out = Vec::new();
         repair.send(now, ask, &mut out);
         match out.pop() {
-            Some(Effect::SendRepair { to, .. }) => Some(to),
+            Some(Effect::SendRepair { to, bytes, .. }) => {
+                Some((to, u32::from_le_bytes(bytes[140..144].try_into().unwrap())))
+            }
             _ => None,
         }
+    }
+
+    fn send(repair: &mut Repair, now: Now, ask: Ask) -> Option<SocketAddr> {
+        send_all(repair, now, ask).map(|(to, _)| to)
+    }
+
+    /// Only what an answer is recognised by: slot 1 and this index.
+    fn shred(index: u32) -> [u8; 88] {
+        let mut bytes = [0; 88];
+        bytes[65] = 1;
+        bytes[73..77].copy_from_slice(&index.to_le_bytes());
+        bytes
     }
 
     #[test]
@@ -420,6 +438,8 @@ mod tests {
             assert!(send(&mut repair, NOW, window(index)).is_some());
         }
         assert_eq!(repair.open.len(), OPEN_MAX);
+        assert_eq!(repair.deadlines.len(), OPEN_MAX);
+        assert_eq!(repair.tally.given_up, (RECENT_MAX + 100 - OPEN_MAX) as u64);
         repair.expire(NOW);
         assert_eq!(repair.recent.len(), RECENT_MAX);
         assert!(repair.oldest_open.len() <= OPEN_MAX);
@@ -435,40 +455,77 @@ mod tests {
     fn a_request_is_repeated_after_a_while_and_elsewhere() {
         let mut repair = repair(&[peer(1, 1_000), peer(2, 1)]);
         let first = send(&mut repair, NOW, window(1));
-        assert!(!repair.may_ask(NOW.after(Duration::from_millis(149)), &window(1)));
-        let later = NOW.after(Duration::from_millis(150));
+        assert!(!repair.may_ask(NOW.after(ms(249)), &window(1)), "nothing is known of the peer's answer time");
+        let later = NOW.after(ms(250));
         assert!(repair.may_ask(later, &window(1)));
         assert_ne!(send(&mut repair, later, window(1)), first);
-        assert!(!repair.may_ask(later.after(Duration::from_millis(299)), &window(1)));
+        assert!(!repair.may_ask(later.after(ms(499)), &window(1)));
     }
 
     #[test]
-    fn stake_is_asked_more_often_and_strangers_never() {
-        let me = Identity::new(Keypair::new_from_array([1; 32])).identity();
-        let myself = Peer { identity: me, ..peer(3, 1_000_000) };
-        let elsewhere = Peer { shred_version: 8, ..peer(4, 1_000_000) };
-        let deaf = Peer { addresses: Addresses::default(), ..peer(5, 1_000_000) };
-        let mut repair = repair(&[peer(1, 900), peer(2, 100), myself, elsewhere, deaf]);
-        let mut asked = [0; 6];
-        for index in 0..200 {
-            let to = send(&mut repair, NOW, window(index)).unwrap();
-            asked[usize::from(to.port())] += 1;
-            repair.servers.iter_mut().for_each(|server| server.silent = 0);
+    fn the_pause_is_150_ms_at_a_fast_peer_and_longer_at_a_slow_one() {
+        let mut repair = repair(&[peer(1, 1)]);
+        let answer_after = |repair: &mut Repair, index: u32, took| {
+            let (to, nonce) = send_all(repair, NOW, window(index.into())).unwrap();
+            assert!(repair.answered(NOW.after(took), to, nonce, &shred(index)).is_ok());
+        };
+        answer_after(&mut repair, 1, ms(10));
+        send(&mut repair, NOW, window(2));
+        assert!(!repair.may_ask(NOW.after(ms(149)), &window(2)) && repair.may_ask(NOW.after(ms(150)), &window(2)));
+        for index in 3..40 {
+            answer_after(&mut repair, index, ms(300));
         }
-        assert_eq!(asked[3..], [0; 3]);
-        assert!(asked[1] > 150 && asked[2] > 5, "{asked:?}");
+        send(&mut repair, NOW, window(50));
+        assert!(!repair.may_ask(NOW.after(ms(600)), &window(50)) && repair.may_ask(NOW.after(ms(650)), &window(50)));
     }
 
     #[test]
-    fn a_peer_that_never_answers_is_asked_rarely() {
+    fn an_answer_is_believed_for_its_nonce_and_host_before_it_is_read() {
+        let mut repair = repair(&[peer(1, 1)]);
+        let (to, nonce) = send_all(&mut repair, NOW, window(3)).unwrap();
+        let now = NOW.after(ms(30));
+        for garbage in [&[][..], &[1], &shred(3)] {
+            assert_eq!(repair.answered(now, to, nonce.wrapping_add(1), garbage), Err(DropReason::UnknownNonce));
+            assert_eq!(repair.answered(now, address(2), nonce, garbage), Err(DropReason::OtherAddress));
+        }
+        assert_eq!(repair.answered(now, to, nonce, &shred(4)), Err(DropReason::WrongAnswer));
+        let moved = SocketAddr::from(([127, 0, 0, 1], 9));
+        assert_eq!(repair.answered(now, moved, nonce, &shred(3)), Ok(peer(1, 1).identity), "ports may change");
+        assert_eq!(repair.answered(now, to, nonce, &shred(3)), Err(DropReason::UnknownNonce), "answered once");
+        let seen = *repair.peers().next().unwrap();
+        assert_eq!((seen.asked, seen.answered, seen.wrong), (1, 1, 1));
+        assert_eq!(seen.answer_time, Some(ms(30)));
+    }
+
+    #[test]
+    fn an_orphan_request_takes_eleven_answers() {
+        let mut repair = repair(&[peer(1, 1)]);
+        let (to, nonce) = send_all(&mut repair, NOW, Ask::Orphan { slot: Slot::new(5) }).unwrap();
+        for index in 0..11 {
+            assert!(repair.answered(NOW.after(ms(10 + 40 * u64::from(index))), to, nonce, &shred(index)).is_ok());
+        }
+        assert_eq!(repair.answered(NOW, to, nonce, &shred(11)), Err(DropReason::UnknownNonce));
+        let seen = *repair.peers().next().unwrap();
+        assert_eq!((seen.answered, seen.answer_time), (1, Some(ms(10))), "the first answer is the measure");
+    }
+
+    #[test]
+    fn a_peer_that_does_not_answer_in_time_is_asked_rarely() {
         let mut repair = repair(&[peer(1, 1_000_000), peer(2, 1)]);
+        let mut now = NOW;
         let mut asked = [0; 3];
         for index in 0..400 {
-            let to = send(&mut repair, NOW, window(index)).unwrap();
-            asked[usize::from(to.port())] += 1;
-            repair.servers[1].silent = 0;
+            repair.expire(now);
+            let (to, nonce) = send_all(&mut repair, now, window(index)).unwrap();
+            let host = to.ip().to_string().ends_with('2');
+            asked[1 + usize::from(host)] += 1;
+            if host {
+                repair.answered(now.after(ms(5)), to, nonce, &shred(index as u32)).unwrap();
+            }
+            now = now.after(ms(20));
         }
-        assert!(asked[1] < 300 && asked[2] > 0, "{asked:?}");
+        assert!(asked[1] < 60 && asked[2] > 340, "{asked:?}");
+        assert!(repair.tally.unanswered > 20);
     }
 
     #[test]
@@ -483,8 +540,14 @@ mod tests {
         let forged = Ping { token: [4; 32], ..ping };
         assert_eq!(repair.pong(NOW, address(1), &forged), Err(DropReason::BadPing));
         assert!(!repair.may_ask(NOW, &ask));
-        assert!(repair.pong(NOW, address(1), &ping).is_ok());
-        assert!(repair.may_ask(NOW, &ask));
-        assert_eq!(repair.pong(NOW, address(1), &ping), Err(DropReason::UnaskedPing), "too soon");
+        while repair.pong(NOW, address(1), &forged) != Err(DropReason::PingBudget) {}
+        let now = NOW.after(ms(2));
+        assert!(repair.pong(now, address(1), &forged) == Err(DropReason::BadPing), "the budget fills");
+        let now = NOW.after(ms(4));
+        assert!(repair.pong(now, address(1), &ping).is_ok());
+        assert!(repair.may_ask(now, &ask));
+        assert_eq!(repair.pong(now, address(1), &ping), Err(DropReason::UnaskedPing), "too soon");
+        let long_after = NOW.after(Duration::from_secs(10));
+        assert_eq!(repair.pong(long_after, address(1), &ping), Err(DropReason::UnaskedPing), "asked nothing since");
     }
 }

@@ -1,20 +1,44 @@
 //! Answers other nodes' repair requests from what the ledger holds (reference 7.1, 7.2).
+//!
+//! Costs are met in the order of what they are: header fields are free; checking a signature comes out of an
+//! allowance, and who has ponged has one that strangers, who can be invented, can not use up; reading and sending
+//! comes out of another. Of each allowance, nobody gets more than a share, and those without stake half at most.
 
 use crate::{
     metrics::DropReason,
     ping::PingCache,
-    repair_wire::{Ask, ORPHAN_ANSWERS, Packet, Ping, Pong, Request, RequestFault, encode_shred_response},
+    quota::{Quota, Rates},
+    repair_wire::{
+        ANCESTORS_MAX, AncestorHashes, Ask, ORPHAN_ANSWERS, Packet, Ping, Pong, Request, RequestFault,
+        encode_shred_response,
+    },
 };
 use bytes::Bytes;
-use std::{net::SocketAddr, sync::Arc};
-use sundog_types::{Now, ShredIndex, Slot, sign::Sign};
+use std::{collections::BTreeSet, net::SocketAddr, sync::Arc};
+use sundog_types::{Hash, Now, Pubkey, ShredIndex, Slot, peer::Peer, shred::variant::DATA_SHRED_SIZE, sign::Sign};
 
 /// Bytes served in a second: the reference's figure, about 10,000 shreds. Over it, requests are dropped.
 pub const SERVED_BYTES_PER_SECOND: u64 = 12_000_000;
-/// Requests whose signatures are checked in a second: a fifth of a core. Over it, requests are dropped unread.
+/// Bytes served to one peer in a second.
+pub const SERVED_BYTES_EACH: u64 = SERVED_BYTES_PER_SECOND / 4;
+/// Requests of peers that have ponged whose signatures are checked in a second: a fifth of a core. Over it, requests
+/// are dropped unread.
 pub const CHECKS_PER_SECOND: u64 = 4_000;
+/// Requests of one peer that are checked in a second.
+pub const CHECKS_EACH: u64 = CHECKS_PER_SECOND / 2;
+/// Requests from where nobody has ponged that are checked in a second. They are answered with a ping at most.
+pub const STRANGERS_PER_SECOND: u64 = 500;
+/// Of these, requests from one address.
+pub const STRANGERS_EACH: u64 = 20;
+/// Nodes whose stake is known: all that repair may ask. More: those with the least stake count as without.
+pub const STAKED_MAX: usize = crate::peers::PEERS_MAX;
+/// Most reads that one request costs: a shred and a parent for each slot that an orphan request is answered with.
+pub const READS_MAX: usize = 2 * ORPHAN_ANSWERS as usize;
 
-/// Reads shreds from the ledger. Calls must be quick: they are made on the protocol's thread.
+const SHRED_ANSWER_BYTES: u64 = DATA_SHRED_SIZE as u64 + 4;
+
+/// Reads shreds from the ledger. Calls must be quick: they are made on the protocol's thread, [`READS_MAX`] for a
+/// request, within the allowances above.
 pub trait ShredSource: Send + Sync {
     /// The data shred at an index, if held.
     fn data_shred(&self, slot: Slot, index: ShredIndex) -> Option<Bytes>;
@@ -22,6 +46,12 @@ pub trait ShredSource: Send + Sync {
     fn highest_data_shred(&self, slot: Slot) -> Option<Bytes>;
     /// The slot's parent, if known.
     fn parent(&self, slot: Slot) -> Option<Slot>;
+    /// Bank hashes of the slot and its ancestors, the slot first, up to [`ANCESTORS_MAX`], if the cluster has confirmed
+    /// that version of the slot. `None`, as if not given: it has not; the answer is then an empty list.
+    fn ancestor_hashes(&self, slot: Slot) -> Option<Vec<(Slot, Hash)>> {
+        let _ = slot;
+        None
+    }
 }
 
 /// What the server sends.
@@ -29,75 +59,73 @@ pub trait ShredSource: Send + Sync {
 pub enum ServedKind {
     /// A shred and the request's nonce.
     Shred,
+    /// Bank hashes of ancestors, or an empty list.
+    Ancestors,
     /// A ping.
     Ping,
 }
 
-/// An allowance that fills with time. Full at the start.
-#[derive(Debug)]
-struct Allowance {
-    per_second: u64,
-    /// In millionths; at most a tenth of a second's worth.
-    left: u64,
-    filled: Option<Now>,
-}
-
-impl Allowance {
-    const fn new(per_second: u64) -> Self {
-        Self { per_second, left: per_second * 100_000, filled: None }
-    }
-
-    /// Takes `amount` if there is so much.
-    fn take(&mut self, now: Now, amount: u64) -> bool {
-        if let Some(filled) = self.filled {
-            let us = now.mono_us.saturating_sub(filled.mono_us);
-            let full = self.per_second * 100_000;
-            self.left = self.left.saturating_add(us.saturating_mul(self.per_second)).min(full);
-        }
-        self.filled = Some(now);
-        let enough = self.left >= amount * 1_000_000;
-        if enough {
-            self.left -= amount * 1_000_000;
-        }
-        enough
-    }
-}
+type Answers = Vec<(Bytes, ServedKind)>;
+/// An identity at an address, and whether there is stake behind it.
+type Asker = ((Pubkey, SocketAddr), bool);
 
 /// The repair server.
 pub struct Serve {
     signer: Arc<dyn Sign>,
     source: Arc<dyn ShredSource>,
     pings: PingCache,
-    bytes: Allowance,
-    checks: Allowance,
+    staked: BTreeSet<Pubkey>,
+    bytes: Quota<(Pubkey, SocketAddr)>,
+    checks: Quota<(Pubkey, SocketAddr)>,
+    strangers: Quota<SocketAddr>,
 }
 
 impl Serve {
     /// A server that reads from `source` and derives its ping tokens from `secret`.
     #[must_use]
     pub fn new(signer: Arc<dyn Sign>, source: Arc<dyn ShredSource>, secret: [u8; 32]) -> Self {
+        let rates = |all, each| Rates { all, unstaked: all / 2, each };
+        let strangers = Rates { all: STRANGERS_PER_SECOND, unstaked: STRANGERS_PER_SECOND, each: STRANGERS_EACH };
         Self {
             signer,
             source,
             pings: PingCache::new(secret),
-            bytes: Allowance::new(SERVED_BYTES_PER_SECOND),
-            checks: Allowance::new(CHECKS_PER_SECOND),
+            staked: BTreeSet::new(),
+            bytes: Quota::new(rates(SERVED_BYTES_PER_SECOND, SERVED_BYTES_EACH)),
+            checks: Quota::new(rates(CHECKS_PER_SECOND, CHECKS_EACH)),
+            strangers: Quota::new(strangers),
         }
+    }
+
+    /// Takes the registry: who has stake.
+    pub fn set_peers(&mut self, peers: &[Peer]) {
+        let mut staked: Vec<_> = peers.iter().filter(|peer| peer.stake > 0).collect();
+        if staked.len() > STAKED_MAX {
+            staked.sort_by_key(|peer| (std::cmp::Reverse(peer.stake), peer.identity));
+            staked.truncate(STAKED_MAX);
+        }
+        self.staked = staked.into_iter().map(|peer| peer.identity).collect();
     }
 
     /// Takes a datagram and tells what to send back to where it came from; nothing for a good pong.
     ///
     /// # Errors
     /// Why there is no answer. An address that has not ponged gets at most a ping, which is shorter than its request.
-    pub fn answer(&mut self, now: Now, from: SocketAddr, bytes: &[u8]) -> Result<Vec<(Bytes, ServedKind)>, DropReason> {
+    pub fn answer(&mut self, now: Now, from: SocketAddr, bytes: &[u8]) -> Result<Answers, DropReason> {
         let packet = Packet::decode(bytes)?;
         packet.check_header(&self.signer.identity(), now.unix_ms)?;
-        if let Packet::Pong(pong) = &packet
-            && !self.pings.expects(now, pong.from, from, &pong.hash)
-        {
-            return Err(DropReason::UnaskedPong);
-        }
-        if !self.checks.take(now, 1) {
+        let (identity, known) = match &packet {
+            Packet::Pong(pong) if !self.pings.expects(now, pong.from, from, &pong.hash) => {
+                return Err(DropReason::UnaskedPong);
+            }
+            // Whoever knows the token reads at that address, signature or not.
+            Packet::Pong(pong) => (pong.from, true),
+            Packet::Request(request, _) => (request.sender, self.pings.proven(now, request.sender, from)),
+        };
+        let asker = ((identity, from), self.staked.contains(&identity));
+        let may_check =
+            if known { self.checks.take(now, asker, 1) } else { self.strangers.take(now, (from, false), 1) };
+        if !may_check {
             return Err(DropReason::RequestBudget);
         }
         packet.check_signature(bytes)?;
@@ -106,12 +134,12 @@ impl Serve {
                 self.pings.prove(now, identity, from);
                 Ok(Vec::new())
             }
-            Packet::Request(request, _) => self.serve(now, from, &request),
+            Packet::Request(request, _) => self.serve(now, asker, &request),
         }
     }
 
-    fn serve(&mut self, now: Now, from: SocketAddr, request: &Request) -> Result<Vec<(Bytes, ServedKind)>, DropReason> {
-        let standing = self.pings.standing(now, request.sender, from);
+    fn serve(&mut self, now: Now, asker: Asker, request: &Request) -> Result<Answers, DropReason> {
+        let standing = self.pings.standing(now, request.sender, asker.0.1);
         let ping = standing.ping.map(|token| {
             let ping = Ping::new(token, &*self.signer);
             let bytes = match request.ask {
@@ -120,41 +148,50 @@ impl Serve {
             };
             (bytes, ServedKind::Ping)
         });
-        let shreds = if standing.proven { self.shreds(now, request) } else { Err(DropReason::Unproven) };
-        match (ping, shreds) {
-            (None, shreds) => shreds,
-            (Some(ping), shreds) => {
-                let mut answers = shreds.unwrap_or_default();
+        let answers = if standing.proven { self.answers(now, asker, request) } else { Err(DropReason::Unproven) };
+        match (ping, answers) {
+            (None, answers) => answers,
+            (Some(ping), answers) => {
+                let mut answers = answers.unwrap_or_default();
                 answers.push(ping);
                 Ok(answers)
             }
         }
     }
 
-    fn shreds(&mut self, now: Now, request: &Request) -> Result<Vec<(Bytes, ServedKind)>, DropReason> {
-        let held: Vec<Bytes> = match request.ask {
-            Ask::Window { slot, index } => {
-                let index = u32::try_from(index).map_err(|_| DropReason::NotHeld)?;
-                self.source.data_shred(slot, ShredIndex::new(index)).into_iter().collect()
-            }
-            Ask::Highest { slot, .. } => self
-                .source
-                .highest_data_shred(slot)
-                .filter(|shred| request.ask.answered_by(shred))
-                .into_iter()
-                .collect(),
-            Ask::Orphan { slot } => self.ancestry(slot),
-            Ask::AncestorHashes { .. } => return Err(DropReason::NotServed),
-        };
-        if held.is_empty() {
-            return Err(DropReason::NotHeld);
-        }
-        let size: usize = held.iter().map(|shred| shred.len() + 4).sum();
-        if !self.bytes.take(now, size as u64) {
+    /// What a peer that has proved itself gets. Pays for the longest answer before anything is read; what was not
+    /// needed is given back, but for one shred's worth, which is the price of having looked.
+    fn answers(&mut self, now: Now, asker: Asker, request: &Request) -> Result<Answers, DropReason> {
+        let most = u64::from(request.ask.answers()) * SHRED_ANSWER_BYTES;
+        if !self.bytes.take(now, asker, most) {
             return Err(DropReason::AnswerBudget);
         }
-        let answer = |shred: Bytes| (encode_shred_response(&shred, request.nonce), ServedKind::Shred);
-        Ok(held.into_iter().map(answer).collect())
+        let answers = self.read(request);
+        let size: usize = answers.iter().map(|(bytes, _)| bytes.len()).sum();
+        let needed = (size as u64).max(SHRED_ANSWER_BYTES);
+        self.bytes.give_back(asker, most.saturating_sub(needed));
+        if answers.is_empty() { Err(DropReason::NotHeld) } else { Ok(answers) }
+    }
+
+    fn read(&self, request: &Request) -> Answers {
+        let held: Vec<Bytes> = match request.ask {
+            Ask::Window { slot, index } => {
+                let index = u32::try_from(index).ok().map(ShredIndex::new);
+                index.and_then(|index| self.source.data_shred(slot, index)).into_iter().collect()
+            }
+            Ask::Highest { slot, .. } => {
+                let highest = self.source.highest_data_shred(slot);
+                highest.filter(|shred| request.ask.answered_by(shred)).into_iter().collect()
+            }
+            Ask::Orphan { slot } => self.ancestry(slot),
+            Ask::AncestorHashes { slot } => {
+                let mut hashes = self.source.ancestor_hashes(slot).unwrap_or_default();
+                hashes.truncate(ANCESTORS_MAX);
+                let answer = AncestorHashes { hashes, nonce: request.nonce };
+                return vec![(answer.encode(), ServedKind::Ancestors)];
+            }
+        };
+        held.iter().map(|shred| (encode_shred_response(shred, request.nonce), ServedKind::Shred)).collect()
     }
 
     /// The highest shreds of a slot and its ancestors, up to the first of which nothing is held.
@@ -210,6 +247,9 @@ mod tests {
         }
         fn parent(&self, slot: Slot) -> Option<Slot> {
             slot.previous()
+        }
+        fn ancestor_hashes(&self, slot: Slot) -> Option<Vec<(Slot, Hash)>> {
+            (slot.get() == 3).then(|| vec![(slot, Hash::default()); 40])
         }
     }
 
@@ -290,7 +330,12 @@ mod tests {
         assert_eq!(pair.ask(Ask::Highest { slot, index: 10 }), Err(DropReason::NotHeld));
         assert_eq!(pair.indexes(Ask::Orphan { slot: Slot::new(2) }), [(2, 9), (1, 9)]);
         assert_eq!(pair.indexes(Ask::Orphan { slot: Slot::new(20) }).len(), 11);
-        assert_eq!(pair.ask(Ask::AncestorHashes { slot }), Err(DropReason::NotServed));
+        for (slot, count) in [(5, 0), (3, ANCESTORS_MAX)] {
+            let answers = pair.ask(Ask::AncestorHashes { slot: Slot::new(slot) }).unwrap();
+            let [(bytes, ServedKind::Ancestors)] = &answers[..] else { panic!("one list, not {answers:?}") };
+            let list = AncestorHashes::decode(bytes).unwrap();
+            assert_eq!((list.hashes.len(), list.nonce), (count, 77));
+        }
     }
 
     #[test]
@@ -304,21 +349,106 @@ mod tests {
         assert_eq!(pair.ask(ask), Err(DropReason::Unproven));
     }
 
+    /// Another asker at the same server: who, and how much it was served until it was refused.
+    fn drain(pair: &mut Pair, number: u8) -> (u64, DropReason) {
+        pair.asker = Identity::new(Keypair::new_from_array([number; 32]));
+        pair.from = SocketAddr::from(([10, 0, 0, number], 7));
+        pair.prove();
+        let mut served = 0;
+        loop {
+            match pair.ask(Ask::Orphan { slot: Slot::new(20) }) {
+                Ok(answers) => served += answers.iter().map(|(bytes, _)| bytes.len() as u64).sum::<u64>(),
+                Err(why) => return (served, why),
+            }
+        }
+    }
+
+    fn stake(number: u8) -> Peer {
+        let identity = Identity::new(Keypair::new_from_array([number; 32])).identity();
+        let (addresses, version) = Default::default();
+        let last_seen = Now { mono_us: 0, unix_ms: 0 };
+        Peer { identity, addresses, stake: 1, last_seen, shred_version: 7, version }
+    }
+
     #[test]
     fn output_stops_at_the_budget_and_goes_on_later() {
         let mut pair = Pair::new();
-        pair.prove();
-        let ask = Ask::Orphan { slot: Slot::new(20) };
-        let mut served = 0;
-        let refused = loop {
-            match pair.ask(ask) {
-                Ok(answers) => served += answers.iter().map(|(bytes, _)| bytes.len() as u64).sum::<u64>(),
-                Err(why) => break why,
-            }
-        };
-        assert!(matches!(refused, DropReason::AnswerBudget | DropReason::RequestBudget));
-        assert!(served <= SERVED_BYTES_PER_SECOND / 10);
+        pair.server.set_peers(&(10..20).map(stake).collect::<Vec<_>>());
+        let drained: Vec<_> = (10..16).map(|number| drain(&mut pair, number)).collect();
+        let total: u64 = drained.iter().map(|(served, _)| served).sum();
+        assert!(drained.iter().all(|(_, why)| *why == DropReason::AnswerBudget), "{drained:?}");
+        assert!(total <= SERVED_BYTES_PER_SECOND / 10 && total > SERVED_BYTES_PER_SECOND / 11, "{total}");
+        assert!(drained.iter().all(|(served, _)| *served <= SERVED_BYTES_EACH / 10));
         pair.now = pair.now.after(std::time::Duration::from_millis(100));
+        assert!(pair.ask(Ask::Orphan { slot: Slot::new(20) }).is_ok());
+    }
+
+    #[test]
+    fn a_greedy_peer_and_any_number_without_stake_leave_enough_for_others() {
+        let mut pair = Pair::new();
+        pair.server.set_peers(&[stake(40)]);
+        let greedy: u64 = (10..30).map(|number| drain(&mut pair, number).0).sum();
+        assert!(greedy <= SERVED_BYTES_PER_SECOND / 20, "half of a tenth of a second: {greedy}");
+        let (staked, _) = drain(&mut pair, 40);
+        assert!(staked > SERVED_BYTES_EACH / 11, "its whole share: {staked}");
+    }
+
+    #[test]
+    fn what_is_not_held_costs_the_asker_a_shred() {
+        let mut pair = Pair::new();
+        pair.prove();
+        let mut asked = 0;
+        while pair.ask(Ask::Window { slot: Slot::new(90), index: 0 }) == Err(DropReason::NotHeld) {
+            asked += 1;
+        }
+        assert_eq!(asked, CHECKS_EACH / 10 - 1, "the signature checks run out first");
+        pair.now = pair.now.after(std::time::Duration::from_millis(100));
+        assert!(!pair.indexes(Ask::Orphan { slot: Slot::new(2) }).is_empty());
+    }
+
+    #[test]
+    fn a_flood_of_strangers_is_not_read_and_keeps_nobody_out_who_has_ponged() {
+        let mut pair = Pair::new();
+        pair.prove();
+        let request = pair.request(Ask::Orphan { slot: Slot::new(2) });
+        let mut checked = 0;
+        let mut refused = 0;
+        for port in 0..5_000_u16 {
+            let elsewhere = SocketAddr::from(([10, 1, (port >> 8) as u8, port as u8], 9));
+            match pair.server.answer(pair.now, elsewhere, &request) {
+                Ok(_) => checked += 1,
+                Err(why) => refused += u32::from(why == DropReason::RequestBudget),
+            }
+        }
+        assert_eq!(
+            (checked, refused),
+            (STRANGERS_PER_SECOND as u32 / 10 - 1, 5_001 - STRANGERS_PER_SECOND as u32 / 10)
+        );
+        assert_eq!(pair.indexes(Ask::Orphan { slot: Slot::new(2) }), [(2, 9), (1, 9)]);
+    }
+
+    #[test]
+    fn one_stranger_has_few_signatures_checked() {
+        let mut pair = Pair::new();
+        let ask = Ask::Orphan { slot: Slot::new(2) };
         assert!(pair.ask(ask).is_ok());
+        assert_eq!(pair.ask(ask), Err(DropReason::Unproven));
+        assert_eq!(pair.ask(ask), Err(DropReason::RequestBudget));
+        pair.now = pair.now.after(std::time::Duration::from_millis(50));
+        assert_eq!(pair.ask(ask), Err(DropReason::Unproven));
+    }
+
+    #[test]
+    fn proof_holds_for_one_identity_at_one_address() {
+        let mut pair = Pair::new();
+        pair.prove();
+        let ask = Ask::Orphan { slot: Slot::new(2) };
+        let answer = |pair: &mut Pair| pair.ask(ask).map(|answers| answers.iter().map(|(_, kind)| *kind).collect());
+        let ping: Result<Vec<_>, _> = Ok(vec![ServedKind::Ping]);
+        pair.from = SocketAddr::from(([127, 0, 0, 1], 8));
+        assert_eq!(answer(&mut pair), ping, "the same identity elsewhere");
+        pair.from = SocketAddr::from(([127, 0, 0, 1], 7));
+        pair.asker = Identity::new(Keypair::new_from_array([3; 32]));
+        assert_eq!(answer(&mut pair), ping, "another identity there");
     }
 }

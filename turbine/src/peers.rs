@@ -1,0 +1,356 @@
+//! Whom repair asks: peers by stake, and those first that have answered quickly.
+
+use indexmap::IndexMap;
+use rand::Rng as _;
+use rand_chacha::ChaCha8Rng;
+use std::{net::SocketAddr, time::Duration};
+use sundog_types::{Now, Pubkey, peer::Peer};
+
+/// Peers that may be asked: more than any cluster has validators. More: those with the least stake are left out.
+pub const PEERS_MAX: usize = 8_192;
+/// A peer whose answers take no longer than this, on average, is fast.
+pub const FAST: Duration = Duration::from_millis(100);
+/// Requests in a row without an answer in time after which a peer counts as silent.
+pub const SILENT: u32 = 16;
+/// A peer that has pinged may be owed a pong for so long after it was last asked.
+const ASKED_LIFE: Duration = Duration::from_secs(10);
+/// Least time between two pongs to a peer.
+const PONG_PAUSE: Duration = Duration::from_millis(100);
+/// How long an answer of a peer is waited for whose answer time is not known.
+const TIMEOUT_UNKNOWN: Duration = Duration::from_millis(250);
+/// Weight of a new measurement in the average: one in this many.
+const SMOOTHING: u32 = 8;
+/// How often the draw is repeated when it hits the peer that was asked last.
+const REDRAWS: usize = 4;
+
+/// How a peer has answered so far. Also the order of [`SHARES`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Class {
+    Fast,
+    Slow,
+    /// Never answered, and not yet silent.
+    New,
+    Silent,
+}
+
+/// Shares of the requests that the classes get, as far as they have members: fast peers six times what slow ones get;
+/// newcomers enough to be measured soon; silent ones just enough that they are found to be back.
+const SHARES: [u32; 4] = [24, 4, 4, 1];
+
+/// A peer that repair may ask, and how it has answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RepairPeer {
+    /// Who it is.
+    pub identity: Pubkey,
+    /// Its `serve_repair` address.
+    pub address: SocketAddr,
+    /// Its stake, in lamports.
+    pub stake: u64,
+    /// Requests sent to it.
+    pub asked: u64,
+    /// Requests that it answered, also late.
+    pub answered: u64,
+    /// Requests that it did not answer in time. Not holding a shred is a reason too.
+    pub unanswered: u64,
+    /// Answers that carried a nonce it had been sent, but not what was asked for.
+    pub wrong: u64,
+    /// Time from request to answer, as a moving average in which the newest weighs an eighth. `None`: no answer yet.
+    pub answer_time: Option<Duration>,
+}
+
+#[derive(Debug)]
+struct Server {
+    peer: RepairPeer,
+    /// Requests in a row without an answer in time.
+    silent: u32,
+    asked_at: Option<Now>,
+    ponged_at: Option<Now>,
+}
+
+impl Server {
+    fn new(peer: &Peer, address: SocketAddr) -> Self {
+        let Peer { identity, stake, .. } = *peer;
+        let peer =
+            RepairPeer { identity, address, stake, asked: 0, answered: 0, unanswered: 0, wrong: 0, answer_time: None };
+        Self { peer, silent: 0, asked_at: None, ponged_at: None }
+    }
+
+    fn class(&self) -> Class {
+        match self.peer.answer_time {
+            _ if self.silent >= SILENT => Class::Silent,
+            None => Class::New,
+            Some(time) if time <= FAST => Class::Fast,
+            Some(_) => Class::Slow,
+        }
+    }
+}
+
+/// The peers of one class: sums of the weights up to and with each, and its place among the servers.
+type Members = Vec<(u64, usize)>;
+
+/// Peers that repair may ask.
+#[derive(Debug, Default)]
+pub(crate) struct RepairPeers {
+    servers: IndexMap<Pubkey, Server>,
+    classes: [Members; 4],
+    /// Whether the classes are to be made anew: done at the next draw, so once in a tick at most.
+    stale: bool,
+}
+
+impl RepairPeers {
+    /// Takes the registry: those on this chain that serve repair. What is known of their answers stays.
+    pub(crate) fn set(&mut self, peers: &[Peer], me: Pubkey, shred_version: u16) {
+        let mut before = std::mem::take(&mut self.servers);
+        let fit = |peer: &&Peer| peer.identity != me && peer.shred_version == shred_version;
+        let mut fit: Vec<_> =
+            peers.iter().filter(fit).filter_map(|peer| Some((peer, peer.addresses.serve_repair?))).collect();
+        if fit.len() > PEERS_MAX {
+            fit.sort_by_key(|(peer, _)| (std::cmp::Reverse(peer.stake), peer.identity));
+            fit.truncate(PEERS_MAX);
+        }
+        for (peer, address) in fit {
+            let mut server = before.swap_remove(&peer.identity).unwrap_or_else(|| Server::new(peer, address));
+            server.peer.address = address;
+            server.peer.stake = peer.stake;
+            self.servers.insert(peer.identity, server);
+        }
+        self.stale = true;
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.servers.is_empty()
+    }
+
+    /// All peers, with how they answered.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &RepairPeer> {
+        self.servers.values().map(|server| &server.peer)
+    }
+
+    /// Draws whom to ask, if possible not the one that was asked last, and counts it as asked.
+    pub(crate) fn pick(&mut self, now: Now, rng: &mut ChaCha8Rng, last: Option<Pubkey>) -> Option<RepairPeer> {
+        if self.stale {
+            self.sort_into_classes();
+        }
+        let repeated = |server: &Server| Some(server.peer.identity) == last;
+        let mut place = self.draw(rng)?;
+        for _ in 0..REDRAWS {
+            if !repeated(&self.servers[place]) {
+                break;
+            }
+            place = self.draw(rng)?;
+        }
+        if repeated(&self.servers[place]) {
+            let (count, from) = (self.servers.len(), rng.gen_range(0..self.servers.len()));
+            let mut others = (0..count).map(|step| (from + step) % count).filter(|at| !repeated(&self.servers[*at]));
+            place = others.find(|at| self.servers[*at].silent < SILENT).unwrap_or(place);
+        }
+        let server = &mut self.servers[place];
+        server.peer.asked += 1;
+        server.asked_at = Some(now);
+        Some(server.peer)
+    }
+
+    /// A class by its share, then a peer of it by its stake.
+    fn draw(&self, rng: &mut ChaCha8Rng) -> Option<usize> {
+        let share = |class: usize| if self.classes[class].is_empty() { 0 } else { SHARES[class] };
+        let total: u32 = (0..SHARES.len()).map(share).sum();
+        if total == 0 {
+            return None;
+        }
+        let mut ticket = rng.gen_range(0..total);
+        let drawn = (0..SHARES.len()).find(|class| {
+            let hit = ticket < share(*class);
+            ticket = ticket.saturating_sub(share(*class));
+            hit
+        })?;
+        let members = &self.classes[drawn];
+        let weight = rng.gen_range(0..members.last()?.0);
+        let place = members.partition_point(|(weights, _)| *weights <= weight);
+        members.get(place).map(|(_, server)| *server)
+    }
+
+    fn sort_into_classes(&mut self) {
+        self.classes.iter_mut().for_each(Vec::clear);
+        for (place, server) in self.servers.values().enumerate() {
+            let members = &mut self.classes[server.class() as usize];
+            let before = members.last().map_or(0, |(weights, _)| *weights);
+            members.push((before.saturating_add(server.peer.stake.saturating_add(1)), place));
+        }
+        self.stale = false;
+    }
+
+    /// How long an answer of this peer is waited for: twice what its answers take, and a little more.
+    pub(crate) fn timeout(&self, identity: &Pubkey) -> Duration {
+        let time = self.servers.get(identity).and_then(|server| server.peer.answer_time);
+        time.map_or(TIMEOUT_UNKNOWN, |time| time * 2 + Duration::from_millis(50))
+    }
+
+    fn update(&mut self, identity: &Pubkey, change: impl FnOnce(&mut Server)) {
+        if let Some(server) = self.servers.get_mut(identity) {
+            let before = server.class();
+            change(server);
+            self.stale |= server.class() != before;
+        }
+    }
+
+    /// A request was answered after this time.
+    pub(crate) fn answered(&mut self, identity: &Pubkey, took: Duration) {
+        self.update(identity, |server| {
+            server.silent = 0;
+            server.peer.answered += 1;
+            let before = server.peer.answer_time.unwrap_or(took);
+            server.peer.answer_time = Some((before * (SMOOTHING - 1) + took) / SMOOTHING);
+        });
+    }
+
+    /// A request was not answered in time.
+    pub(crate) fn unanswered(&mut self, identity: &Pubkey) {
+        self.update(identity, |server| {
+            server.silent = server.silent.saturating_add(1);
+            server.peer.unanswered += 1;
+        });
+    }
+
+    /// A request was answered with something else.
+    pub(crate) fn answered_wrongly(&mut self, identity: &Pubkey) {
+        self.update(identity, |server| server.peer.wrong += 1);
+    }
+
+    /// Whether a ping of this peer, from there, may be an answer to what it was asked, and was not answered just now.
+    pub(crate) fn may_ping(&self, now: Now, identity: &Pubkey, from: SocketAddr) -> bool {
+        self.servers.get(identity).is_some_and(|server| {
+            same_host(server.peer.address, from)
+                && server.asked_at.is_some_and(|asked| now.since(asked) < ASKED_LIFE)
+                && server.ponged_at.is_none_or(|ponged| now.since(ponged) >= PONG_PAUSE)
+        })
+    }
+
+    /// A ping of this peer was answered.
+    pub(crate) fn ponged(&mut self, now: Now, identity: &Pubkey) {
+        self.update(identity, |server| {
+            server.silent = 0;
+            server.ponged_at = Some(now);
+        });
+    }
+}
+
+/// Whether two addresses are on one host. Ports may differ: address translation changes them on the way.
+pub(crate) fn same_host(one: SocketAddr, other: SocketAddr) -> bool {
+    one.ip().to_canonical() == other.ip().to_canonical()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rand::SeedableRng as _;
+    use sundog_types::peer::{Addresses, Version};
+
+    const NOW: Now = Now { mono_us: 1_000_000, unix_ms: 1_000_000 };
+
+    fn node(number: u32) -> Pubkey {
+        let mut bytes = [0; 32];
+        bytes[..4].copy_from_slice(&number.to_le_bytes());
+        Pubkey::from(bytes)
+    }
+
+    fn peer(number: u32, stake: u64) -> Peer {
+        let address = SocketAddr::from(([10, 0, (number >> 8) as u8, number as u8], 1));
+        Peer {
+            identity: node(number),
+            addresses: Addresses { serve_repair: Some(address), ..Addresses::default() },
+            stake,
+            last_seen: NOW,
+            shred_version: 7,
+            version: Version::default(),
+        }
+    }
+
+    fn peers(list: &[Peer]) -> (RepairPeers, ChaCha8Rng) {
+        let mut peers = RepairPeers::default();
+        peers.set(list, node(0), 7);
+        (peers, ChaCha8Rng::from_seed([1; 32]))
+    }
+
+    /// How often each of the numbers is drawn in 2,000 draws.
+    fn drawn<const N: usize>(peers: &mut RepairPeers, rng: &mut ChaCha8Rng, numbers: [u32; N]) -> [u32; N] {
+        let mut times = [0; N];
+        for _ in 0..2_000 {
+            let peer = peers.pick(NOW, rng, None).unwrap();
+            if let Some(place) = numbers.iter().position(|number| node(*number) == peer.identity) {
+                times[place] += 1;
+            }
+        }
+        times
+    }
+
+    fn ms(ms: u64) -> Duration {
+        Duration::from_millis(ms)
+    }
+
+    #[test]
+    fn stake_decides_among_peers_alike_and_strangers_are_never_asked() {
+        let myself = peer(0, 1_000_000);
+        let elsewhere = Peer { shred_version: 8, ..peer(3, 1_000_000) };
+        let deaf = Peer { addresses: Addresses::default(), ..peer(4, 1_000_000) };
+        let (mut peers, mut rng) = peers(&[peer(1, 900), peer(2, 100), myself, elsewhere, deaf]);
+        let [much, little, none @ ..] = drawn(&mut peers, &mut rng, [1, 2, 0, 3, 4]);
+        assert_eq!(none, [0; 3]);
+        assert!((1_700..1_900).contains(&much) && much + little == 2_000, "{much} {little}");
+        assert!(peers.pick(NOW, &mut rng, Some(node(1))).is_some_and(|peer| peer.identity == node(2)));
+    }
+
+    #[test]
+    fn fast_peers_are_asked_six_times_as_often_as_slow_ones_whatever_their_stake() {
+        let (mut peers, mut rng) = peers(&[peer(1, 1), peer(2, 1_000_000), peer(3, 3)]);
+        peers.answered(&node(1), ms(20));
+        peers.answered(&node(2), ms(300));
+        peers.answered(&node(3), ms(90));
+        let [small, slow, large] = drawn(&mut peers, &mut rng, [1, 2, 3]);
+        assert!((5..8).contains(&((small + large) / slow)), "{small} {slow} {large}");
+        assert!(large > small, "stake decides within the class");
+    }
+
+    #[test]
+    fn a_newcomer_is_tried_and_one_that_stays_silent_is_asked_rarely() {
+        let (mut peers, mut rng) = peers(&[peer(1, 1_000), peer(2, 1_000_000)]);
+        peers.answered(&node(1), ms(20));
+        let [_, new] = drawn(&mut peers, &mut rng, [1, 2]);
+        assert!((200..400).contains(&new), "{new}");
+        for _ in 0..SILENT {
+            peers.unanswered(&node(2));
+        }
+        let [_, silent] = drawn(&mut peers, &mut rng, [1, 2]);
+        assert!((30..140).contains(&silent), "{silent}");
+        peers.answered(&node(2), ms(10));
+        let [_, back] = drawn(&mut peers, &mut rng, [1, 2]);
+        assert!(back > 1_900, "{back}");
+    }
+
+    #[test]
+    fn the_answer_time_is_an_average_that_sets_the_timeout() {
+        let (mut peers, _) = peers(&[peer(1, 1)]);
+        assert_eq!(peers.timeout(&node(1)), TIMEOUT_UNKNOWN);
+        peers.answered(&node(1), ms(80));
+        peers.answered(&node(1), ms(160));
+        assert_eq!(peers.iter().next().unwrap().answer_time, Some(ms(90)));
+        assert_eq!(peers.timeout(&node(1)), ms(230));
+        peers.unanswered(&node(1));
+        peers.answered_wrongly(&node(1));
+        let seen = *peers.iter().next().unwrap();
+        assert_eq!((seen.answered, seen.unanswered, seen.wrong), (2, 1, 1));
+    }
+
+    #[test]
+    fn a_new_registry_keeps_what_is_known_and_holds_so_many_peers_at_most() {
+        let (mut peers, mut rng) = peers(&[peer(1, 1)]);
+        peers.answered(&node(1), ms(20));
+        let many: Vec<_> = (1..=PEERS_MAX as u32 + 5).map(|number| peer(number, (number % 7 + 1).into())).collect();
+        peers.set(&many, node(0), 7);
+        assert_eq!(peers.iter().count(), PEERS_MAX);
+        assert!(peers.iter().all(|peer| peer.stake > 1 || peer.answered == 0));
+        peers.set(&[peer(1, 5)], node(0), 7);
+        assert!(peers.pick(NOW, &mut rng, None).is_some());
+        peers.set(&[], node(0), 7);
+        assert!(peers.is_empty() && peers.pick(NOW, &mut rng, None).is_none());
+    }
+}

@@ -1,34 +1,33 @@
-//! Making blocks: when this node's slots begin, what goes into them, when they end.
+//! Making blocks: when this node's slots begin.
 //!
 //! ```text
 //!  Reset(block) -> plan the next own slot -> PoH ticks early -> begin -> execute, record, commit ... -> last tick -> freeze
-//!                                                                           entries -> broadcast (see `broadcast.rs`)
+//!                                                               `own_block.rs`   entries -> `broadcast.rs`
 //! ```
+//!
+//! A block that was begun is finished, even when the tower would build on another by then: it costs nothing but the rest
+//! of its slot, and may still win. Only when the root has left its fork is it given up.
 //!
 //! Slots begin by the timeline of the block that is built on: slot `N` on a block of slot `R` that was
 //! reset to at `t` begins at `t + (N - R - 1) * slot`. The recorder hashes the ticks of the missing slots
 //! before that moment, fast, so that a slot after missing leaders still begins on time.
 
-use super::{Effect, Event, Node, forks::Frozen, job::Job};
-use std::{collections::VecDeque, time::Duration};
-use sundog_gulfstream::VerifiedTransaction;
+use super::{
+    Effect, Event, Node,
+    own_block::{OwnBlock, Tick},
+};
+use std::collections::VecDeque;
 use sundog_poh::{RecorderEffect, RecorderInput};
-use sundog_runtime::{Bank, Executed};
-use sundog_types::{Effects, Hash, Now, Slot, TickHeight, entry::Entry};
+use sundog_runtime::Bank;
+use sundog_types::{Effects, Now, Slot, TickHeight};
 
 /// How far ahead the schedule is searched for the next own slot.
 const LOOKAHEAD_SLOTS: u64 = 2_048;
 /// Missing slots that a block makes up for at most: their ticks are entries of the block (48 bytes each, 64 a slot),
 /// and must leave room for a full block's transactions among the slot's 32,768 data shreds.
-const MISSING_SLOTS_MAX: u64 = 3_072;
+pub(super) const MISSING_SLOTS_MAX: u64 = 3_072;
 /// Ticks kept that belong to no block yet: those of the missing slots and of the windows after them.
 const TICKS_MAX: usize = 64 * (MISSING_SLOTS_MAX + 4 * WINDOW_SLOTS) as usize;
-/// Transactions executed at a time: small enough that a batch is recorded within a tick or two.
-const BATCH_TRANSACTIONS: usize = 64;
-/// Bytes of transactions executed at a time: they fill one FEC set.
-const BATCH_BYTES: usize = 28_000;
-/// Transactions in a block at most: at 1,232 bytes each they fill two thirds of the slot's 32,768 data shreds.
-const BLOCK_TRANSACTIONS: u64 = 16_384;
 // A block names its parent by a distance of 16 bits (reference 3.2).
 const _: () = assert!(MISSING_SLOTS_MAX < 65_535);
 /// Slots that the previous leader is given to finish its window (reference 2.8).
@@ -39,14 +38,6 @@ const WINDOW_SLOTS: u64 = 4;
 pub(super) const UPCOMING_SLOTS: u64 = 32;
 /// A node that has seen shreds of slots this much newer than its block does not lead: it is catching up.
 pub(super) const BEHIND_SLOTS: u64 = 32;
-
-/// A tick of the recorder that no block holds yet.
-#[derive(Clone, Copy, Debug)]
-struct Tick {
-    height: TickHeight,
-    num_hashes: u64,
-    hash: Hash,
-}
 
 /// The block that the next own slot builds on, and its timeline.
 #[derive(Clone, Copy, Debug)]
@@ -60,7 +51,7 @@ pub(super) struct Reset {
 
 /// An own slot to come.
 #[derive(Clone, Copy, Debug)]
-struct Planned {
+pub(super) struct Planned {
     slot: Slot,
     /// When it begins.
     start: Now,
@@ -70,41 +61,18 @@ struct Planned {
     first: Slot,
 }
 
-/// The block being made.
-struct Block {
-    slot: Slot,
-    parent: Slot,
-    began: Now,
-    /// `None` while a job has it.
-    bank: Option<Box<Bank>>,
-    /// An executed batch that waits for its entry.
-    recording: Option<Recording>,
-    /// The recorder refused a batch: the next one is executed after the next tick.
-    hold: bool,
-    /// Set once the slot's last tick is in.
-    over: bool,
-    ticks: u64,
-    transactions: u64,
-}
-
-struct Recording {
-    id: u64,
-    transactions: Vec<VerifiedTransaction>,
-    executed: Box<Executed>,
-}
-
 /// A node's state as a leader.
 #[derive(Default)]
 pub(super) struct Leading {
-    generation: u64,
-    reset: Option<Reset>,
+    pub(super) generation: u64,
+    pub(super) reset: Option<Reset>,
     /// A reset that came while a block was being made; it holds once that is done.
-    later: Option<Slot>,
+    pub(super) later: Option<Slot>,
     /// The last slot that the recorder ticks to, while it does.
     ticking: Option<Slot>,
-    ticks: VecDeque<Tick>,
-    planned: Option<Planned>,
-    block: Option<Block>,
+    pub(super) ticks: VecDeque<Tick>,
+    pub(super) planned: Option<Planned>,
+    pub(super) block: Option<OwnBlock>,
     /// The last own slot begun in this life.
     begun: Option<Slot>,
     /// No slot up to here may be led again: it may have been, before a restart.
@@ -112,8 +80,8 @@ pub(super) struct Leading {
     /// Own slots up to here are durably marked as led.
     pub(super) marked: Option<Slot>,
     marking: Option<Slot>,
-    next_record: u64,
-    freezing: Option<(Slot, Now)>,
+    pub(super) next_record: u64,
+    pub(super) freezing: Option<(Slot, Now)>,
 }
 
 impl Leading {
@@ -173,7 +141,7 @@ impl Node {
         self.lead_timeout(now, out);
     }
 
-    fn sleep_recorder(&mut self, out: &mut Effects<Effect>) {
+    pub(super) fn sleep_recorder(&mut self, out: &mut Effects<Effect>) {
         self.leading.generation += 1;
         self.leading.ticks.clear();
         if self.leading.ticking.take().is_some() {
@@ -183,7 +151,7 @@ impl Node {
 
     /// Plans the first own slot at or after `from` on the present reset. A recorder that would stop before its end
     /// sleeps until it is started anew, with that slot's last tick for its end.
-    fn plan(&mut self, now: Now, from: Slot, out: &mut Effects<Effect>) {
+    pub(super) fn plan(&mut self, now: Now, from: Slot, out: &mut Effects<Effect>) {
         self.leading.planned = self.next_own(now, from);
         if self.leading.planned.map(|p| p.slot) > self.leading.ticking {
             self.sleep_recorder(out);
@@ -266,6 +234,7 @@ impl Node {
     fn may_begin(&self, now: Now, planned: Planned) -> bool {
         let Some(reset) = self.leading.reset else { return false };
         if self.forks.is_nearly_full()
+            || self.broadcast.is_behind()
             || !self.ready_to_lead(now)
             || self.leading.begun.is_some_and(|begun| planned.slot <= begun)
         {
@@ -283,17 +252,7 @@ impl Node {
         let slot = planned.slot;
         let bank = Box::new(Bank::child(&parent.bank, slot, self.identity));
         self.leading.begun = Some(slot);
-        self.leading.block = Some(Block {
-            slot,
-            parent: reset.slot,
-            began: now,
-            bank: Some(bank),
-            recording: None,
-            hold: false,
-            over: false,
-            ticks: 0,
-            transactions: 0,
-        });
+        self.leading.block = Some(OwnBlock::new(now, reset.slot, bank));
         self.broadcast_open(slot, reset.slot);
         out.push(Effect::Event(Event::SlotStarted { slot, leader: self.identity, mine: true }));
         self.gulf(now, sundog_gulfstream::Input::Leading { slot: Some(slot) }, out);
@@ -317,134 +276,6 @@ impl Node {
             }
             _ => {}
         }
-    }
-
-    /// Puts ticks into the block, up to its last one.
-    fn absorb_ticks(&mut self, now: Now, out: &mut Effects<Effect>) {
-        let ticks_per_slot = self.config.ticks_per_slot;
-        let Some(block) = &mut self.leading.block else { return };
-        let Some(bank) = &mut block.bank else { return };
-        let end = TickHeight::end_of(block.slot, ticks_per_slot);
-        let begin = end.saturating_sub(ticks_per_slot);
-        while let Some(tick) = self.leading.ticks.front().copied().filter(|t| t.height <= end) {
-            self.leading.ticks.pop_front();
-            bank.register_tick(&tick.hash);
-            block.ticks = tick.height.get().saturating_sub(begin.get());
-            block.over = tick.height == end;
-            block.hold = false;
-            let entry = Entry { num_hashes: tick.num_hashes, hash: tick.hash, transactions: Vec::new() };
-            self.broadcast.push(now, entry, block.ticks, block.over);
-        }
-        let finish = block.over && block.recording.is_none();
-        self.broadcast_pump(now, out);
-        if finish {
-            self.finish(now, out);
-        } else {
-            self.produce(now, out);
-        }
-    }
-
-    /// Executes the next batch of transactions, if the bank is at hand.
-    pub(super) fn produce(&mut self, now: Now, out: &mut Effects<Effect>) {
-        let Some(block) = &mut self.leading.block else { return };
-        if block.over
-            || block.hold
-            || block.recording.is_some()
-            || block.bank.is_none()
-            || block.transactions >= BLOCK_TRANSACTIONS
-        {
-            return;
-        }
-        let transactions = self.gulfstream.take(BATCH_TRANSACTIONS, BATCH_BYTES);
-        if transactions.is_empty() {
-            return;
-        }
-        let bank = block.bank.take().expect("checked above");
-        let _ = now;
-        out.push(Effect::Run(Job::Execute { bank, transactions }));
-    }
-
-    /// Takes an executed batch and asks for its entry.
-    pub(super) fn lead_executed(
-        &mut self,
-        now: Now,
-        (bank, transactions, executed): (Box<Bank>, Vec<VerifiedTransaction>, Box<Executed>),
-        out: &mut Effects<Effect>,
-    ) {
-        let Some(block) = &mut self.leading.block else { return };
-        block.bank = Some(bank);
-        for error in executed.rejections().into_iter().flatten() {
-            tracing::debug!(slot = %block.slot, %error, "a transaction cannot be in this block");
-            self.counters.rejected += 1;
-        }
-        let processed = executed.processed();
-        if processed.is_empty() {
-            self.absorb_ticks(now, out);
-            return;
-        }
-        self.leading.next_record += 1;
-        let id = self.leading.next_record;
-        let mixins = vec![sundog_poh::mixin(&processed)];
-        let slot = block.slot;
-        block.recording = Some(Recording { id, transactions, executed });
-        out.push(Effect::Poh(RecorderInput::Record { generation: self.leading.generation, id, slot, mixins }));
-        self.absorb_ticks(now, out);
-    }
-
-    fn recorded(&mut self, now: Now, id: u64, entries: &[(u64, Hash)], out: &mut Effects<Effect>) {
-        let Some(block) = &mut self.leading.block else { return };
-        let Some(recording) = block.recording.take_if(|r| r.id == id) else { return };
-        let bank = block.bank.as_mut().expect("the bank stays here while its entry is recorded");
-        let transactions = recording.executed.processed();
-        let committed = bank.commit(*recording.executed);
-        block.transactions += transactions.len() as u64;
-        let (num_hashes, hash) = *entries.first().expect("one entry for one mixin");
-        let (slot, ticks) = (block.slot, block.ticks);
-        self.broadcast.push(now, Entry { num_hashes, hash, transactions }, ticks, false);
-        self.remember_transactions(slot, committed, out);
-        self.broadcast_pump(now, out);
-        self.absorb_ticks(now, out);
-    }
-
-    fn refused(&mut self, now: Now, id: u64, out: &mut Effects<Effect>) {
-        let Some(block) = &mut self.leading.block else { return };
-        let Some(recording) = block.recording.take_if(|r| r.id == id) else { return };
-        self.gulfstream.give_back(recording.transactions);
-        block.hold = true;
-        if block.over {
-            self.finish(now, out);
-        } else {
-            self.absorb_ticks(now, out);
-        }
-    }
-
-    /// The last tick is in: the block is whole, and its bank can be frozen.
-    fn finish(&mut self, now: Now, out: &mut Effects<Effect>) {
-        let Some(block) = self.leading.block.take_if(|b| b.bank.is_some()) else { return };
-        self.leading.freezing = Some((block.slot, block.began));
-        self.transactions_in_block.insert(block.slot, block.transactions);
-        let _ = block.parent;
-        self.gulf(now, sundog_gulfstream::Input::Leading { slot: None }, out);
-        out.push(Effect::Run(Job::Freeze { bank: block.bank.expect("checked above") }));
-    }
-
-    /// The own block is frozen.
-    pub(super) fn lead_frozen(&mut self, now: Now, bank: Box<Bank>, out: &mut Effects<Effect>) {
-        let slot = bank.slot();
-        let Some((_, began)) = self.leading.freezing.filter(|(freezing, _)| *freezing == slot) else { return };
-        let transactions = self.transactions_in_block.remove(&slot).unwrap_or(0);
-        let frozen = Frozen { bank: (*bank).into(), mine: true, block_id: None, transactions };
-        let ms = now.since(began).min(Duration::from_secs(3_600)).as_millis() as u64;
-        self.on_frozen(now, frozen, super::replay::Tally { ms, ..Default::default() }, out);
-        self.leading.freezing = None;
-        if let Some(later) = self.leading.later.take() {
-            self.lead_reset(now, later, out);
-        } else if self.leading.reset.is_some_and(|r| r.slot < slot) && self.leading.planned.is_none() {
-            // The own block is not built on: its ticks are used up, and the next block needs others.
-            self.sleep_recorder(out);
-            self.plan(now, slot.next(), out);
-        }
-        self.lead_timeout(now, out);
     }
 
     /// Own slots up to `slot` are durably marked as led.

@@ -175,6 +175,7 @@ impl Node {
         let bank = Arc::clone(&self.forks.get(slot).expect("it was just made the root").bank);
         bank.squash();
         self.replays.set_root(slot);
+        self.lead_rooted(now, out);
         self.replay_put_off(now, out);
         self.dead.retain(|dead| *dead > slot);
         self.told.retain(|told, _| *told > slot);

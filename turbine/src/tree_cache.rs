@@ -52,6 +52,7 @@ type OrderKey = (Hash, ShredId, Pubkey, bool);
 /// identity cannot pass to other contents; orders are looked up by the hash of their list.
 pub struct TreeCache {
     orders_max: usize,
+    registry: Option<Arc<Vec<Peer>>>,
     kept: Mutex<Kept>,
 }
 
@@ -82,7 +83,14 @@ impl TreeCache {
     /// way between all of them.
     #[must_use]
     pub fn new(orders_max: usize) -> Self {
-        Self { orders_max: orders_max.max(1), kept: Mutex::default() }
+        Self { orders_max: orders_max.max(1), registry: None, kept: Mutex::default() }
+    }
+
+    /// With a registry that holds for all machines that share the cache, whatever each is told with
+    /// [`Input::Peers`](crate::Input::Peers): that then is only about repair. For worlds of thousands of machines.
+    #[must_use]
+    pub fn with_registry(orders_max: usize, registry: Arc<Vec<Peer>>) -> Self {
+        Self { registry: Some(registry), ..Self::new(orders_max) }
     }
 
     /// Drawn trees that are kept.
@@ -121,6 +129,7 @@ impl TreeCache {
     }
 
     pub(crate) fn contacts(&self, peers: &Arc<Vec<Peer>>, shred_version: u16) -> Arc<Contacts> {
+        let peers = self.registry.as_ref().unwrap_or(peers);
         let mut kept = self.kept();
         let same = |(of, version, _): &&(Arc<Vec<Peer>>, u16, _)| Arc::ptr_eq(of, peers) && *version == shred_version;
         if let Some((.., contacts)) = kept.contacts.iter().find(same) {
@@ -250,6 +259,12 @@ mod tests {
         let kept = cache.kept();
         assert_eq!((kept.lists.len(), kept.stakes.len(), kept.contacts.len()), (LISTS_MAX, SOURCES_MAX, SOURCES_MAX));
         assert_eq!(kept.oldest_order.len(), kept.orders.len());
+    }
+
+    #[test]
+    fn a_common_registry_holds_whatever_a_machine_is_told() {
+        let cache = TreeCache::with_registry(4, Arc::new(Vec::new()));
+        assert!(Arc::ptr_eq(&cache.contacts(&Arc::default(), 1), &cache.contacts(&Arc::default(), 1)));
     }
 
     #[test]

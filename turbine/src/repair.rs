@@ -49,7 +49,7 @@ const SEARCHES: usize = 8;
 /// How long an answer is taken. The reference takes it for a minute; what is so late has been asked elsewhere.
 const OPEN_LIFE: Duration = Duration::from_secs(10);
 const RECENT_LIFE: Duration = Duration::from_secs(5);
-/// How soon a slot is looked at again of which nothing could be asked.
+/// How soon a slot is looked at again of which nothing could be asked, or of which more becomes due.
 const GLANCE: Duration = Duration::from_millis(50);
 
 #[derive(Debug)]
@@ -229,7 +229,7 @@ impl Repair {
         };
         block.retry_at = if left_over {
             now
-        } else if asks.is_empty() {
+        } else if asks.is_empty() || !matches!(due, Some(Due::All)) {
             now.after(GLANCE)
         } else {
             block.idle += 1;

@@ -3,8 +3,11 @@
 mod program;
 
 use program::{Localnet, run, until};
-use serde_json::json;
-use std::net::{Ipv4Addr, TcpListener};
+use serde_json::{Value, json};
+use std::{
+    collections::BTreeSet,
+    net::{Ipv4Addr, TcpListener},
+};
 
 #[test]
 fn a_localnet_starts_loses_a_node_gets_it_back_and_starts_again_where_it_ended() {
@@ -53,7 +56,7 @@ fn a_localnet_starts_loses_a_node_gets_it_back_and_starts_again_where_it_ended()
 }
 
 #[test]
-fn a_second_localnet_beside_the_first_has_a_chain_of_its_own() {
+fn two_localnets_side_by_side_root_their_own_chains_and_never_meet() {
     let directories = [tempfile::tempdir().expect("a directory"), tempfile::tempdir().expect("a directory")];
     let mut both = directories.each_ref().map(|dir| Localnet::start(dir.path(), &["--fast", "--validators", "2"]));
     both.iter_mut().for_each(Localnet::wait_until_ready);
@@ -61,9 +64,59 @@ fn a_second_localnet_beside_the_first_has_a_chain_of_its_own() {
     assert!(hashes[0].is_some() && hashes[0] != hashes[1], "{hashes:?}");
     for (localnet, hash) in both.iter().zip(hashes) {
         assert_eq!(Some(localnet.cluster()["genesis_hash"].clone()), hash);
-        until("both go on", || localnet.slot(1, "confirmed") > 10);
+        until("both nodes root blocks", || (0..2).all(|node| localnet.slot(node, "finalized") > 10));
+    }
+    for localnet in &both {
+        let known = localnet.call(0, "getClusterNodes", &json!([])).expect("it answers");
+        let known: BTreeSet<String> = identities(&known, "pubkey");
+        assert_eq!(known, identities(&localnet.cluster()["nodes"], "identity"), "it knows its own nodes and no others");
     }
     both.iter_mut().for_each(Localnet::down);
+}
+
+fn identities(list: &Value, key: &str) -> BTreeSet<String> {
+    list.as_array().into_iter().flatten().filter_map(|node| Some(node[key].as_str()?.to_owned())).collect()
+}
+
+#[test]
+fn seven_nodes_with_a_fanout_of_two_use_three_layers_of_the_tree_and_the_timeline_shows_them() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let equal = ["100"; 7].join(",");
+    let mut localnet = Localnet::start(directory.path(), &["--stakes", &equal, "--fanout", "2"]);
+    localnet.wait_until_ready();
+    let first = localnet.slot(0, "finalized");
+    until("every node roots block after block", || (0..7).all(|node| localnet.slot(node, "finalized") > first + 16));
+
+    let slot = (0..7).map(|node| localnet.slot(node, "finalized")).min().expect("seven nodes");
+    let timelines: Vec<Value> = (0..7).filter_map(|node| localnet.shreds(node, slot)).collect();
+    assert_eq!(timelines.len(), 7, "every node tells how a rooted slot's shreds came; a skipped slot is never rooted");
+    let leader = timelines[0]["leader"].clone();
+    let mut layers = BTreeSet::new();
+    for timeline in &timelines {
+        let arrivals = timeline["arrivals"].as_array().expect("a list");
+        assert!(arrivals.len() >= 32 && timeline["complete_ms"].is_u64(), "{timeline}");
+        for arrival in arrivals.iter().filter(|arrival| arrival["how"] == "turbine") {
+            let layer = arrival["layer"].as_u64().expect("a number");
+            assert_eq!(layer == 0, arrival["from"] == leader, "the leader sends to the root alone: {arrival}");
+            assert!(arrival["name"].as_str().is_some_and(|name| name.starts_with("node-")), "{arrival}");
+            layers.insert(layer);
+        }
+    }
+    assert_eq!(layers.into_iter().collect::<Vec<_>>(), [0, 1, 2]);
+
+    let page = localnet.shreds_page(1, slot);
+    assert!(page.status.success() && page.stdout.contains(&format!("slot {slot}  leader node-")), "{}", page.stdout);
+    let later = localnet.shreds_page(0, slot + 1_000_000);
+    assert!(!later.status.success() && later.stderr.contains("still to come"), "{}", later.stderr);
+    let nobody = localnet.shreds_page(7, slot);
+    assert!(!nobody.status.success() && nobody.stderr.contains("--node takes one of node-0, "), "{}", nobody.stderr);
+
+    localnet.down();
+    let stopped = directory.path().join("node-3/ledger");
+    let stopped =
+        ["ledger", "shreds", &slot.to_string(), "--ledger", stopped.to_str().expect("UTF-8")].map(str::to_owned);
+    let read = run(&stopped);
+    assert!(read.status.success() && read.stdout.contains(&format!("slot {slot}  leader ")), "{}", read.stderr);
 }
 
 #[test]

@@ -14,7 +14,7 @@ use std::{
 use sundog_validator::io::client::Client;
 
 /// Nothing that is waited for takes longer than this, even on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(120);
 /// How often something is looked at again.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// Lines of output kept until they are read.
@@ -140,6 +140,25 @@ impl Localnet {
     /// Runs a verb that prints JSON.
     pub fn ask_json(&self, verb: &[&str]) -> Value {
         serde_json::from_str(&self.ask(verb)).expect("it prints JSON")
+    }
+
+    /// Runs `sundog ledger shreds` for a node.
+    pub fn shreds_page(&self, node: usize, slot: u64) -> Ended {
+        run(&self.shreds_arguments(node, slot))
+    }
+
+    /// What `sundog ledger shreds --json` prints of a node; `None` if it knows nothing of the slot.
+    pub fn shreds(&self, node: usize, slot: u64) -> Option<Value> {
+        let mut arguments = self.shreds_arguments(node, slot);
+        arguments.push("--json".into());
+        let ended = run(&arguments);
+        ended.status.success().then(|| serde_json::from_str(&ended.stdout).expect("it prints JSON"))
+    }
+
+    fn shreds_arguments(&self, node: usize, slot: u64) -> Vec<String> {
+        let dir = self.directory.to_str().expect("UTF-8");
+        let (slot, node) = (slot.to_string(), format!("node-{node}"));
+        ["ledger", "shreds", &slot, "--dir", dir, "--node", &node].map(str::to_owned).to_vec()
     }
 
     /// `cluster.json`.

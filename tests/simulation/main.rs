@@ -7,6 +7,7 @@ mod crashes;
 mod liars;
 mod oracle;
 mod promises;
+mod timelines;
 mod transfers;
 
 use std::time::Duration;

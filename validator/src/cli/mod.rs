@@ -3,6 +3,7 @@
 mod bench;
 mod genesis;
 mod keygen;
+mod ledger;
 pub mod localnet;
 mod sim;
 mod validator;
@@ -32,6 +33,8 @@ enum Command {
     Genesis(genesis::GenesisArgs),
     /// Make or show a keypair in Solana's JSON format.
     Keygen(keygen::KeygenArgs),
+    /// Look into a node's ledger.
+    Ledger(ledger::LedgerArgs),
     /// Run a cluster in virtual time: the same seed gives the same history.
     Sim(sim::SimArgs),
     /// Measure the parts, or a cluster.
@@ -57,6 +60,7 @@ pub fn main() -> ExitCode {
         Command::Validator(args) => validator::run(args),
         Command::Genesis(args) => genesis::run(&args),
         Command::Keygen(args) => keygen::run(&args),
+        Command::Ledger(args) => ledger::run(&args),
         Command::Sim(args) => sim::run(&args),
         Command::Bench(args) => bench::run(args),
     };

@@ -65,8 +65,18 @@ impl Client {
     /// # Errors
     /// If nobody answers.
     pub fn get(&self, url: &str) -> Result<String, CallError> {
+        self.page(url).map(|(_, text)| text)
+    }
+
+    /// Gets a page as its HTTP status and text.
+    ///
+    /// # Errors
+    /// If nobody answers.
+    pub fn page(&self, url: &str) -> Result<(u16, String), CallError> {
         let unreachable = |e: ureq::Error| CallError::Unreachable { url: url.to_owned(), message: e.to_string() };
-        self.agent.get(url).call().map_err(unreachable)?.body_mut().read_to_string().map_err(unreachable)
+        let mut response = self.agent.get(url).call().map_err(unreachable)?;
+        let text = response.body_mut().read_to_string().map_err(unreachable)?;
+        Ok((response.status().as_u16(), text))
     }
 
     /// The slot at a commitment.

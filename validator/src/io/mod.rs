@@ -15,6 +15,7 @@ pub mod metrics;
 pub mod pace;
 pub mod quic;
 pub mod recorder;
+pub mod shreds;
 pub mod signals;
 pub mod storage;
 pub mod store;

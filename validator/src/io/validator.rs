@@ -327,10 +327,10 @@ impl Shell {
         let chain: Arc<dyn sundog_rpc::Chain> = Arc::new(NodeChain::new(
             (&self.genesis, self.identity.pubkey()),
             Arc::clone(&view),
-            ledger,
+            ledger.clone(),
             (self.faucet, lanes.clone()),
         ));
-        let sources = metrics::Sources { view, traffic, lanes: lanes.clone() };
+        let sources = metrics::Sources { view, traffic, lanes: lanes.clone(), ledger };
         let readers = Readers { chain, feed: feed.clone(), sources };
         readers.serve(settings, [sockets.rpc, sockets.websocket, sockets.metrics], &fail)?;
         Ok((Running { stop: stopped, feed, lanes, node: node_thread, storage: storage_thread }, failed))

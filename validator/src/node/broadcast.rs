@@ -305,17 +305,17 @@ mod tests {
         Entry { num_hashes: 8, ..Entry::default() }
     }
 
-    /// An entry of about so many bytes, in transactions as long as they may be.
+    /// An entry of so many bytes, or two more, in one long transaction.
     fn loaded(bytes: usize) -> Entry {
-        let transaction = |data: usize| {
-            let instructions =
-                vec![CompiledInstruction { program_id_index: 0, accounts: Vec::new(), data: vec![7; data] }];
+        let entry = |data: usize| {
+            let data = vec![7; data];
+            let instructions = vec![CompiledInstruction { program_id_index: 0, accounts: Vec::new(), data }];
             let account_keys = vec![Pubkey::new_from_array([3; 32])];
-            let message = Message { account_keys, instructions, ..Message::default() };
-            VersionedTransaction { signatures: vec![Signature::default()], message: VersionedMessage::Legacy(message) }
+            let message = VersionedMessage::Legacy(Message { account_keys, instructions, ..Message::default() });
+            let transaction = VersionedTransaction { signatures: vec![Signature::default()], message };
+            Entry { transactions: vec![transaction], ..tick() }
         };
-        let count = bytes.div_ceil(1_200);
-        Entry { transactions: (0..count).map(|_| transaction(bytes / count.max(1) % 1_200)).collect(), ..tick() }
+        entry(bytes.saturating_sub(entry_bytes(&entry(0))))
     }
 
     /// Shreds all that is queued; the sets by batch.
@@ -369,7 +369,7 @@ mod tests {
         let entries = vec![tick(), loaded(1), loaded(5_000), tick(), loaded(28_000)];
         let counted: usize = entries.iter().map(entry_bytes).sum();
         assert_eq!(COUNT_BYTES + counted, entry::encode_batch(&entries).len());
-        assert_eq!(SET_BYTES, sundog_turbine::set_capacity(false));
+        assert_eq!([SET_BYTES, SET_BYTES + 1].map(|bytes| Shredder::sets_for(bytes, false)), [1, 2]);
     }
 
     #[test]
@@ -383,7 +383,7 @@ mod tests {
         assert_eq!(broadcast.poll_timeout(), None, "ticks alone wait for the end of the slot");
         broadcast.push(after(10), loaded(10_000), 10, false);
         assert_eq!(broadcast.poll_timeout(), Some(after(10).after(COALESCE)));
-        broadcast.push(after(11), loaded(19_600), 11, false);
+        broadcast.push(after(11), loaded(19_300), 11, false);
         assert_eq!(broadcast.queue.len(), 2, "nearly one set");
         broadcast.push(after(12), loaded(20_000), 12, false);
         broadcast.push(after(13), loaded(20_000), 13, false);
@@ -483,7 +483,7 @@ mod tests {
         let mut to_come = if late { ticks } else { ticking(&mut broadcast, now, ticks - 64) };
         for size in sizes.iter().cycle() {
             let entry = loaded(*size);
-            let most = size + 5_000;
+            let most = size + 2;
             assert!(entry_bytes(&entry) <= most);
             if !broadcast.has_room(most, to_come) {
                 break;

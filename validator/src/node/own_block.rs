@@ -227,3 +227,102 @@ impl Node {
         self.broadcast_pump(now, out);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        node::{Done, Event},
+        sim::{World, WorldConfig},
+    };
+    use std::sync::Arc;
+    use sundog_types::Pubkey;
+
+    /// A node in the middle of a block of its own, of which a set has left.
+    fn in_the_middle(seed: u64) -> (World, Node, Slot) {
+        let mut world = World::new(WorldConfig { seed, ..WorldConfig::default() });
+        let making = |world: &World| {
+            let block = world.hosts[0].node.as_ref().and_then(|node| node.leading.block.as_ref());
+            block.filter(|block| block.slot > Slot::new(8) && block.bank.is_some()).map(|block| block.slot)
+        };
+        let found = world
+            .run_until(Duration::from_secs(120), |world| making(world).is_some_and(|slot| world.wire.sets(slot) > 0));
+        assert!(found, "the largest leads soon");
+        let slot = making(&world).expect("it was just found");
+        let node = world.hosts[0].node.take().expect("it runs");
+        (world, node, slot)
+    }
+
+    /// A frozen block of another leader, with nothing in it.
+    fn sibling(node: &Node, parent: Slot, slot: Slot) -> Frozen {
+        let parent = &node.forks.get(parent).expect("it is frozen").bank;
+        let mut bank = Bank::child(parent, slot, Pubkey::new_from_array([5; 32]));
+        while bank.tick_height() < bank.max_tick_height() {
+            bank.register_tick(&Hash::new_from_array([4; 32]));
+        }
+        bank.freeze();
+        Frozen { bank: Arc::new(bank), mine: false, block_id: None, transactions: 0 }
+    }
+
+    /// Does what the pool would; the data shreds that leave meanwhile.
+    fn run_jobs(world: &World, node: &mut Node, out: &mut Effects<Effect>) -> Vec<bytes::Bytes> {
+        let mut sent = Vec::new();
+        while !out.is_empty() {
+            for effect in std::mem::take(out) {
+                match effect {
+                    Effect::Run(job) => {
+                        let done: Done = job.run();
+                        node.done(world.now(), done, out);
+                    }
+                    Effect::SendShred { shred, .. } => sent.push(shred),
+                    _ => {}
+                }
+            }
+        }
+        sent
+    }
+
+    #[test]
+    fn a_block_on_a_fork_that_the_root_has_left_is_ended_and_the_node_leads_on_the_other_fork() {
+        let (world, mut node, slot) = in_the_middle(3);
+        let now = world.now();
+        let parent = node.leading.block.as_ref().expect("it is made").parent;
+        let grandparent = node.forks.get(parent).expect("it is frozen").bank.parent_slot();
+        let other = slot.saturating_add(2);
+        assert!(node.forks.insert(sibling(&node, grandparent, other)));
+        let mut out = Vec::new();
+        node.lead_reset(now, other, &mut out);
+        assert!(node.leading.block.is_some() && node.leading.later == Some(other), "a reset alone lets it go on");
+
+        node.forks.set_root(other);
+        node.lead_rooted(now, &mut out);
+        assert!(node.leading.block.is_none() && node.leading.freezing.is_none());
+        assert_eq!(node.leading.reset().map(|reset| reset.slot), Some(other));
+        let given_up = out.iter().any(|e| matches!(e, Effect::Event(Event::Dead { slot: dead, .. }) if *dead == slot));
+        assert!(given_up, "it says so");
+
+        let sent = run_jobs(&world, &mut node, &mut out);
+        let views = sent.iter().map(|bytes| sundog_types::shred::View::read(bytes).expect("it was made here"));
+        let last = views.clone().filter(|view| view.slot() == slot && view.parent().is_some());
+        let end = last.max_by_key(|view| view.index()).expect("its end leaves");
+        assert_eq!(end.flags(), 0xc0 | 63, "nobody waits for more of it");
+        assert!(views.clone().all(|view| view.slot() == slot), "nothing else leaves");
+        node.lead_rooted(now, &mut out);
+        assert!(out.is_empty(), "it is given up once");
+    }
+
+    #[test]
+    fn what_was_under_way_for_a_block_given_up_does_not_get_into_the_next_one() {
+        let (world, mut node, slot) = in_the_middle(4);
+        let block = node.leading.block.as_mut().expect("it is made");
+        let bank = block.bank.take().expect("it was chosen so");
+        let executed = Box::new(bank.execute(&[]));
+        let parent = node.forks.get(block.parent).expect("it is frozen").bank.clone();
+        let next = Box::new(Bank::child(&parent, slot.saturating_add(1), node.identity));
+        node.leading.block = Some(OwnBlock::new(world.now(), parent.slot(), next));
+        node.lead_executed(world.now(), (bank, Vec::new(), executed), &mut Vec::new());
+        let block = node.leading.block.as_ref().expect("the next one");
+        let slots = (block.slot, block.bank.as_ref().map(|bank| bank.slot()));
+        assert_eq!(slots, (slot.next(), Some(slot.next())), "the old bank is let go");
+    }
+}

@@ -2,7 +2,10 @@
 
 use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet};
-use sundog_types::{FecSetIndex, Now, Signature, Slot, shred::View};
+use sundog_types::{
+    FecSetIndex, Now, Signature, Slot,
+    shred::{Kind, View, wire::LAST_IN_SLOT},
+};
 
 /// A shred on its way.
 #[derive(Clone, Debug)]
@@ -21,6 +24,8 @@ pub struct Wire {
     /// What leaders signed: one signature stands for one FEC set.
     signed: BTreeMap<(Slot, FecSetIndex), Signature>,
     signed_twice: BTreeSet<Slot>,
+    /// Slots whose last data shred has left.
+    ended: BTreeSet<Slot>,
     /// Every shred that left, while somebody wants to know.
     kept: Option<Vec<Sent>>,
 }
@@ -35,6 +40,9 @@ impl Wire {
         let signature = *self.signed.entry((shred.slot(), shred.fec_set_index())).or_insert(shred.signature());
         if signature != shred.signature() {
             self.signed_twice.insert(shred.slot());
+        }
+        if shred.kind() == Kind::Data && shred.flags() & LAST_IN_SLOT == LAST_IN_SLOT {
+            self.ended.insert(shred.slot());
         }
     }
 
@@ -53,6 +61,12 @@ impl Wire {
     #[must_use]
     pub fn sets(&self, slot: Slot) -> usize {
         self.signed.range((slot, FecSetIndex::new(0))..=(slot, FecSetIndex::new(u32::MAX))).count()
+    }
+
+    /// Whether the last data shred of a slot has left.
+    #[must_use]
+    pub fn ended(&self, slot: Slot) -> bool {
+        self.ended.contains(&slot)
     }
 
     /// The slots of which two versions left, signed by their leader.

@@ -75,9 +75,14 @@ pub fn run(args: &LedgerArgs) -> anyhow::Result<()> {
         (Some(path), _) => from_directory(path, Slot::new(args.slot))?,
         (None, Some(url)) => from_node(url, args.slot)?,
         (None, None) => {
-            let remedy = "to read a stopped node, name its ledger directory with --ledger";
-            let cluster = cluster.as_ref().map_err(|error| anyhow::anyhow!("{error:#}; {remedy}"))?;
-            from_node(&metrics_of(cluster, &args.node)?, args.slot)?
+            let Ok(cluster) = &cluster else {
+                bail!(
+                    "no localnet runs in {0}; start one, name its --dir, or read a stopped node with --ledger {0}/{1}/ledger",
+                    args.dir.display(),
+                    args.node
+                );
+            };
+            from_node(metrics_of(cluster, args)?, args.slot)?
         }
     };
     if let Ok(cluster) = &cluster {
@@ -91,15 +96,19 @@ pub fn run(args: &LedgerArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Where a node of the localnet serves its metrics.
-fn metrics_of(cluster: &Cluster, node: &str) -> anyhow::Result<String> {
-    let number: Option<usize> = node.parse().ok();
+/// Where the node that is asked for serves its metrics.
+fn metrics_of<'a>(cluster: &'a Cluster, args: &ShredsArgs) -> anyhow::Result<&'a str> {
+    let number: Option<usize> = args.node.parse().ok();
     let mut nodes = cluster.nodes.iter().enumerate();
-    let Some((_, found)) = nodes.find(|(at, n)| n.name == node || Some(*at) == number) else {
-        let names: Vec<_> = cluster.nodes.iter().map(|n| n.name.as_str()).collect();
-        bail!("there is no node {node}; --node takes one of {}", names.join(", "));
+    let Some((_, node)) = nodes.find(|(at, node)| node.name == args.node || Some(*at) == number) else {
+        let names: Vec<_> = cluster.nodes.iter().map(|node| node.name.as_str()).collect();
+        bail!("there is no node {}; --node takes one of {}", args.node, names.join(", "));
     };
-    Ok(found.metrics.clone())
+    if node.pid.is_none() {
+        let ledger = args.dir.join(&node.ledger);
+        bail!("{} does not run; restart it, or read what it left with --ledger {}", node.name, ledger.display());
+    }
+    Ok(&node.metrics)
 }
 
 fn from_node(url: &str, slot: u64) -> anyhow::Result<SlotShreds> {
@@ -132,5 +141,77 @@ fn name(shreds: &mut SlotShreds, cluster: &Cluster) {
     shreds.leader_name = known(&shreds.leader);
     for arrival in &mut shreds.arrivals {
         arrival.name = arrival.from.as_deref().and_then(known);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::localnet::ClusterNode;
+    use clap::Parser as _;
+
+    #[derive(clap::Parser)]
+    struct Line {
+        #[command(flatten)]
+        args: ShredsArgs,
+    }
+
+    fn args(line: &[&str]) -> ShredsArgs {
+        Line::try_parse_from(["shreds", "7"].iter().chain(line)).unwrap_or_else(|e| panic!("{e}")).args
+    }
+
+    fn node(number: u16, pid: Option<u32>) -> ClusterNode {
+        let mut node: ClusterNode = serde_json::from_value(serde_json::json!({
+            "name": format!("node-{number}"), "identity": format!("identity {number}"), "vote_account": null,
+            "stake": 0, "pid": pid, "gossip": "", "tpu": "", "tvu_quic": "", "rpc": "", "websocket": "",
+            "metrics": "", "log": "", "ledger": format!("node-{number}/ledger"),
+        }))
+        .expect("a node of cluster.json");
+        node.metrics = format!("http://127.0.0.1:{}/metrics", 8_902 + 10 * number);
+        node
+    }
+
+    fn cluster() -> Cluster {
+        let nodes = vec![node(0, Some(1)), node(1, Some(2)), node(2, None)];
+        Cluster { genesis_hash: String::new(), faucet: String::new(), nodes }
+    }
+
+    #[test]
+    fn a_node_is_found_by_name_or_number_and_the_first_by_default() {
+        let found = |line: &[&str]| metrics_of(&cluster(), &args(line)).map(str::to_owned).unwrap_or_default();
+        assert_eq!(found(&[]), "http://127.0.0.1:8902/metrics");
+        assert_eq!(found(&["--node", "node-1"]), "http://127.0.0.1:8912/metrics");
+        assert_eq!(found(&["--node", "1"]), found(&["--node", "node-1"]));
+    }
+
+    #[test]
+    fn what_cannot_be_asked_is_named_with_what_to_do() {
+        let refused = |line: &[&str]| metrics_of(&cluster(), &args(line)).expect_err("refused").to_string();
+        let unknown = refused(&["--node", "node-3"]);
+        assert_eq!(unknown, "there is no node node-3; --node takes one of node-0, node-1, node-2");
+        let stopped = refused(&["--node", "2", "--dir", "here"]);
+        assert!(
+            stopped.contains("node-2 does not run") && stopped.contains("--ledger here/node-2/ledger"),
+            "{stopped}"
+        );
+        let directory = tempfile::tempdir().expect("a directory");
+        let absent = directory.path().join("ledger");
+        let error = from_directory(&absent, Slot::new(1)).expect_err("it is not there").to_string();
+        assert!(error.contains("is no directory") && !absent.exists(), "{error}");
+    }
+
+    #[test]
+    fn a_ledger_and_a_node_contradict_each_other() {
+        for line in [["--ledger", "x", "--url", "y"], ["--ledger", "x", "--node", "y"], ["--url", "x", "--node", "y"]] {
+            assert!(Line::try_parse_from(["shreds", "7"].iter().chain(&line)).is_err(), "{line:?}");
+        }
+    }
+
+    #[test]
+    fn a_directory_in_use_says_how_to_ask_the_node() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let _node = FjallStore::open(directory.path()).expect("opened");
+        let error = format!("{:#}", from_directory(directory.path(), Slot::new(1)).expect_err("in use"));
+        assert!(error.contains("leave out --ledger") && error.contains("in use by another process"), "{error}");
     }
 }

@@ -4,6 +4,7 @@
 
 mod agreement;
 mod crashes;
+mod leaders;
 mod liars;
 mod oracle;
 mod promises;

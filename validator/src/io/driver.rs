@@ -71,11 +71,7 @@ impl World {
     fn carry_out(&self, effect: Effect) {
         match effect {
             Effect::SendUdp { socket, to, bytes } => self.udp.send(socket, to, &bytes),
-            Effect::SendShred { to, addresses, shred } => match (addresses.tvu_quic, addresses.tvu) {
-                (Some(address), _) => self.turbine.send(address, Some(to), shred),
-                (None, Some(address)) => self.udp.send_shred(address, &shred),
-                (None, None) => {}
-            },
+            Effect::SendShred { to, addresses, shred } => self.udp.send_shred(&self.turbine, (to, addresses), shred),
             Effect::SendTransactions { to, address, transactions } => {
                 for transaction in transactions {
                     self.tpu.send(address, Some(to), transaction);
@@ -97,11 +93,8 @@ impl World {
                 let _ = self.storage.send(Order::Tower { id, bytes });
             }
             Effect::Publish(view) => {
-                for peer in view.peers.iter() {
-                    if let Some(address) = peer.addresses.tvu_quic.filter(|_| peer.identity != self.feed.identity) {
-                        self.turbine.warm(address, peer.identity);
-                    }
-                }
+                self.turbine.keep_warm(&view.peers, &self.feed.identity);
+                self.tpu.keep_warm(&view.peers, &self.feed.identity);
                 self.feed.view(&view);
                 self.view.store(Some(view));
             }

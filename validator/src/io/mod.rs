@@ -1,5 +1,6 @@
 //! The shell: the only place with sockets, threads, clocks and files.
 
+pub mod bucket;
 pub mod capped;
 pub mod chain;
 pub mod client;
@@ -17,6 +18,7 @@ pub mod quic;
 pub mod recorder;
 pub mod shreds;
 pub mod signals;
+pub mod standing;
 pub mod storage;
 pub mod store;
 pub mod tls;

@@ -8,7 +8,7 @@
 use rustls::{
     DigitallySignedStruct, DistinguishedName, SignatureScheme,
     client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
-    crypto::{CryptoProvider, WebPkiSupportedAlgorithms, verify_tls13_signature},
+    crypto::{CryptoProvider, WebPkiSupportedAlgorithms, tls13::OkmBlock, verify_tls13_signature},
     pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName, UnixTime},
     server::danger::{ClientCertVerified, ClientCertVerifier},
 };
@@ -69,6 +69,12 @@ impl Credentials {
         let signature = der.len() - 64;
         der[signature..].fill(0xff);
         Ok(Self { certificate: der.into(), key })
+    }
+
+    /// A secret of this identity for a purpose: the same in every life of the process.
+    #[must_use]
+    pub fn secret(&self, purpose: &[u8]) -> [u8; 32] {
+        hmac_sha256(&self.key.secret_pkcs8_der()[PKCS8_PREFIX.len()..], purpose)
     }
 
     fn parts(&self) -> (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>) {
@@ -137,6 +143,15 @@ impl Credentials {
         config.alpn_protocols = vec![alpn.to_vec()];
         Ok(config)
     }
+}
+
+/// HMAC-SHA-256 (RFC 2104) under a key of at most 64 bytes.
+#[must_use]
+pub fn hmac_sha256(key: &[u8], message: &[u8]) -> [u8; 32] {
+    let suite = rustls::crypto::ring::cipher_suite::TLS13_AES_128_GCM_SHA256;
+    let hkdf = suite.tls13().expect("a suite of TLS 1.3").hkdf_provider;
+    let tag = hkdf.hmac_sign(&OkmBlock::new(key), message);
+    tag.as_ref().try_into().expect("SHA-256 makes 32 bytes")
 }
 
 /// The ring provider, with Ed25519 as the only signature scheme.
@@ -297,6 +312,13 @@ mod tests {
         twice.extend_from_slice(&SPKI_PREFIX);
         twice.extend_from_slice(&[9; 32]);
         assert_eq!(identity_of(&twice), None);
+    }
+
+    #[test]
+    fn hmac_is_as_in_rfc_4231() {
+        let tag = hmac_sha256(b"Jefe", b"what do ya want for nothing?");
+        let expected = "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843";
+        assert_eq!(tag.iter().map(|byte| format!("{byte:02x}")).collect::<String>(), expected);
     }
 
     #[test]

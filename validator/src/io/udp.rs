@@ -1,16 +1,21 @@
 //! UDP sockets: receive tasks in, and a plain send out.
 
 use super::{
+    bucket::{AddressBuckets, UdpLimits},
     lanes::{Lane, Lanes},
-    traffic::{Traffic, Unsent, Way},
+    quic::Dialer,
+    traffic::{Refused, Traffic, Unsent, Way},
 };
 use crate::node::{Input, Socket};
 use bytes::Bytes;
 use std::{
     net::{SocketAddr, UdpSocket},
     sync::Arc,
+    time::Instant,
 };
 use sundog_gulfstream::Source;
+use sundog_turbine::{Route, Sender};
+use sundog_types::Pubkey;
 
 /// The largest datagram of the protocol (reference 1.1); repair answers are a shred and a nonce, which is as long.
 const DATAGRAM_BYTES_MAX: usize = 1_232;
@@ -41,19 +46,25 @@ impl Arrival {
             Self::Node(Socket::Repair) => Input::RepairResponse { from, bytes },
             Self::Node(Socket::ServeRepair) => Input::RepairRequest { from, bytes },
             Self::Node(Socket::TpuVote) => Input::Transactions { source: Source::Vote, packets: vec![bytes] },
-            Self::Tvu => Input::Shred { from: sundog_turbine::Sender::Address(from), bytes },
+            Self::Tvu => Input::Shred { from: Sender::Address(from), bytes },
         }
     }
 }
 
-/// Receives until the runtime ends.
+/// Receives until the runtime ends. What goes to the lane of shreds is limited for each sender, so that no address
+/// alone can fill it.
 pub async fn receive(socket: Arc<tokio::net::UdpSocket>, arrival: Arrival, lanes: Lanes, traffic: Arc<Traffic>) {
     let (lane, way) = arrival.lane();
     // Room for one byte more than the largest datagram shows the oversized ones, which no decoder takes.
     let mut buffer = [0; DATAGRAM_BYTES_MAX + 1];
+    let mut rates = (lane == Lane::Shreds).then(|| AddressBuckets::new(UdpLimits::DEFAULT));
     loop {
         let Ok((len, from)) = socket.recv_from(&mut buffer).await else { continue };
         traffic.count(way, len);
+        if rates.as_mut().is_some_and(|rates| !rates.admit(Instant::now(), from)) {
+            traffic.refuse(Refused::UdpRate);
+            continue;
+        }
         lanes.offer(lane, arrival.input(from, Bytes::copy_from_slice(&buffer[..len])));
     }
 }
@@ -85,9 +96,14 @@ impl Outgoing {
         self.put(socket, way, to, bytes);
     }
 
-    /// Sends a shred to a peer that has no QUIC address.
-    pub fn send_shred(&self, to: SocketAddr, bytes: &[u8]) {
-        self.put(&self.votes, Way::TurbineUdpOut, to, bytes);
+    /// Sends a shred to a peer: in a QUIC datagram if it advertises an address for that, else over UDP.
+    pub fn send_shred(&self, turbine: &Arc<Dialer>, to: (Pubkey, Route), shred: Bytes) {
+        let (identity, route) = to;
+        match (route.tvu_quic, route.tvu) {
+            (Some(address), _) => turbine.send(address, Some(identity), shred),
+            (None, Some(address)) => self.put(&self.votes, Way::TurbineUdpOut, address, &shred),
+            (None, None) => {}
+        }
     }
 
     fn put(&self, socket: &UdpSocket, way: Way, to: SocketAddr, bytes: &[u8]) {

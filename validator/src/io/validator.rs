@@ -9,8 +9,8 @@ use super::{
     files, http,
     lanes::{Lane, Lanes},
     metrics,
-    quic::{self, Acceptor, Dialer, Protocol},
-    recorder, signals, storage,
+    quic::{Acceptor, Dialer, Port, Protocol, QuicLimits},
+    recorder, signals, standing, storage,
     store::FjallStore,
     tls::Credentials,
     tower_file::TowerFile,
@@ -32,7 +32,6 @@ use std::{
     thread::JoinHandle,
     time::Duration,
 };
-use sundog_gulfstream::Source;
 use sundog_ledger::Ledger;
 use sundog_poh::Recorder;
 use sundog_types::{peer::Addresses, store::Store};
@@ -49,6 +48,9 @@ const METRICS_CONNECTIONS_MAX: usize = 16;
 const HTTP_SILENCE: Duration = Duration::from_secs(60);
 /// How long a WebSocket may be silent: a subscription may wait long for its news.
 const WEBSOCKET_SILENCE: Duration = Duration::from_secs(3_600);
+
+/// How long telling peers that the process ends may take, for each of the two QUIC ports.
+const GOODBYE: Duration = Duration::from_millis(200);
 
 /// Where a validator listens: written to `addresses.json` beside its ledger once every socket is bound.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -193,7 +195,7 @@ async fn live(settings: &Settings, stop_with_stdin: bool) -> anyhow::Result<()> 
         files::write_json(&directory.join("addresses.json"), &bound)?;
     }
     let ended = wait_for_end(stop_with_stdin, &mut running.stop, failed).await;
-    running.end();
+    running.end().await;
     ended
 }
 
@@ -256,18 +258,23 @@ struct Running {
     stop: tokio::sync::mpsc::Receiver<String>,
     feed: Feed,
     lanes: Lanes,
+    quic: [Port; 2],
     node: JoinHandle<()>,
     storage: JoinHandle<()>,
 }
 
 impl Running {
-    /// Ends the node, then the storage once its last write is durable.
-    fn end(self) {
+    /// Ends the node, tells its peers, and ends the storage once its last write is durable.
+    async fn end(self) {
         self.feed.close();
         // Any input wakes the node's thread.
         let _ = self.lanes.answer(Input::Durable { id: 0 });
         let _ = self.node.join();
+        self.quic.iter().for_each(Port::close);
         let _ = self.storage.join();
+        for port in &self.quic {
+            port.told(GOODBYE).await;
+        }
     }
 }
 
@@ -289,18 +296,15 @@ impl Shell {
         let (storage, storage_thread) =
             storage::start(Arc::clone(&self.store), tower, lanes.clone(), watch("storage"))?;
         let credentials = Credentials::new(&self.identity)?;
-        let turbine = quic::endpoint(Protocol::Turbine, &credentials, sockets.tvu_quic)?;
-        let tpu = quic::endpoint(Protocol::Tpu, &credentials, sockets.tpu_quic)?;
+        let port =
+            |protocol, socket| Port::open(protocol, &credentials, socket, Arc::clone(&traffic), QuicLimits::DEFAULT);
+        let quic = [port(Protocol::Turbine, sockets.tvu_quic)?, port(Protocol::Tpu, sockets.tpu_quic)?];
+        let [turbine, tpu] = quic.clone().map(|port| accept(port, &lanes, &view));
         let udp = self.listen(
             &lanes,
             &traffic,
             [sockets.gossip, sockets.repair, sockets.serve_repair, sockets.tpu_vote, sockets.tvu],
         )?;
-        let source_of = source_of(Arc::clone(&view));
-        for (protocol, endpoint) in [(Protocol::Turbine, &turbine), (Protocol::Tpu, &tpu)] {
-            let acceptor = Acceptor::new(protocol, lanes.clone(), Arc::clone(&traffic), Arc::clone(&source_of));
-            tokio::spawn(acceptor.run(endpoint.clone()));
-        }
         let workers = rayon::ThreadPoolBuilder::new()
             .num_threads(settings.workers.unwrap_or(0))
             .thread_name(|i| format!("work-{i}"));
@@ -311,8 +315,8 @@ impl Shell {
             recorder: recorder::start(recorder, self.clock, lanes.clone(), watch("Proof of History"))?,
             storage,
             udp,
-            turbine: Dialer::new(Protocol::Turbine, turbine, Arc::clone(&traffic)),
-            tpu: Dialer::new(Protocol::Tpu, tpu, Arc::clone(&traffic)),
+            turbine,
+            tpu,
             view: Arc::clone(&view),
             feed: feed.clone(),
             stop,
@@ -333,7 +337,7 @@ impl Shell {
         let sources = metrics::Sources { view, traffic, lanes: lanes.clone(), ledger };
         let readers = Readers { chain, feed: feed.clone(), sources };
         readers.serve(settings, [sockets.rpc, sockets.websocket, sockets.metrics], &fail)?;
-        Ok((Running { stop: stopped, feed, lanes, node: node_thread, storage: storage_thread }, failed))
+        Ok((Running { stop: stopped, feed, lanes, quic, node: node_thread, storage: storage_thread }, failed))
     }
 
     /// Starts the receiving tasks, and keeps what the node sends from.
@@ -413,12 +417,10 @@ fn feed_stored(ledger: &Ledger, lanes: &Lanes) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A peer that gossip knows as a node forwards; everybody else is a client.
-fn source_of(view: Arc<ArcSwapOption<crate::node::View>>) -> Arc<quic::SourceOf> {
-    Arc::new(move |peer| match peer {
-        Some(peer) if view.load().as_ref().is_some_and(|v| v.peers.iter().any(|p| p.identity == peer)) => {
-            Source::Forwarded(peer)
-        }
-        peer => Source::Client(peer),
-    })
+/// Accepts connections on a port; what opens them.
+fn accept(port: Port, lanes: &Lanes, view: &Arc<ArcSwapOption<crate::node::View>>) -> Arc<Dialer> {
+    let dialer = Dialer::new(port.clone());
+    let acceptor = Acceptor::new(port, lanes.clone(), standing::of_view(Arc::clone(view)), Arc::clone(&dialer));
+    tokio::spawn(acceptor.run());
+    dialer
 }

@@ -5,7 +5,7 @@ use crate::{
     io::{
         client::Client,
         files,
-        quic::{self, Dialer, Protocol},
+        quic::{Dialer, Port, Protocol, QuicLimits},
         tls::Credentials,
         traffic::{Traffic, Way},
     },
@@ -156,7 +156,8 @@ fn drive(args: &TpsArgs, url: &str, faucet: &Keypair) -> anyhow::Result<Report> 
     let socket = UdpSocket::bind(("0.0.0.0", 0))?;
     socket.set_nonblocking(true)?;
     let traffic = Arc::new(Traffic::default());
-    let dialer = Dialer::new(Protocol::Tpu, quic::endpoint(Protocol::Tpu, &credentials, socket)?, Arc::clone(&traffic));
+    let port = Port::open(Protocol::Tpu, &credentials, socket, Arc::clone(&traffic), QuicLimits::DEFAULT)?;
+    let dialer = Dialer::new(port);
     let mut run = Run { client: &client, dialer, sent: BTreeMap::new(), latencies: Vec::new(), last: None };
     let started = Instant::now();
     let until = started + Duration::from_secs(args.seconds);

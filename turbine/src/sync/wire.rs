@@ -164,7 +164,7 @@ impl Message {
     /// Its bytes.
     #[must_use]
     pub fn encode(&self) -> Bytes {
-        let mut out = Writer(Vec::with_capacity(self.size_hint()));
+        let out = Writer(Vec::with_capacity(self.size_hint()));
         match self {
             Self::Hello(hello) => out.u32(0).hello(hello),
             Self::Refuse { why, detail } => {

@@ -1,0 +1,177 @@
+//! Whom to dial: the registry, what peers told, and who is left alone for a while.
+
+use super::{config::PEERS_MAX, wire::PeerEntry};
+use rand::{Rng as _, SeedableRng as _};
+use rand_chacha::ChaCha8Rng;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::SocketAddr,
+    sync::Arc,
+    time::Duration,
+};
+use sundog_types::{Now, Pubkey, peer::Peer};
+
+/// Peers that are remembered because they failed: more than a cluster has staked nodes. Full: the one whose time is
+/// over first is forgotten.
+pub const MARKS_MAX: usize = 4_096;
+/// The longest time for which a peer is left alone.
+const BAN_MAX: Duration = Duration::from_secs(600);
+
+#[derive(Clone, Copy, Debug)]
+struct Mark {
+    until: Now,
+    offences: u32,
+}
+
+/// How badly a peer failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Offence {
+    /// It does not listen, has no room, or went away: left alone for the same time each time it is asked again soon.
+    Absent,
+    /// It is silent or lies: twice as long each time.
+    Bad,
+    /// It is on another chain: the longest time.
+    Foreign,
+}
+
+/// Whom to dial.
+#[derive(Debug)]
+pub(crate) struct Book {
+    me: Pubkey,
+    shred_version: u16,
+    ban: Duration,
+    registry: Arc<Vec<Peer>>,
+    listed: BTreeSet<Pubkey>,
+    learned: BTreeMap<Pubkey, SocketAddr>,
+    marks: BTreeMap<Pubkey, Mark>,
+    dialing: BTreeMap<Pubkey, (SocketAddr, Now)>,
+    rng: ChaCha8Rng,
+}
+
+impl Book {
+    pub(crate) fn new(me: Pubkey, shred_version: u16, ban: Duration, seed: [u8; 32]) -> Self {
+        Self {
+            me,
+            shred_version,
+            ban,
+            registry: Arc::default(),
+            listed: BTreeSet::new(),
+            learned: BTreeMap::new(),
+            marks: BTreeMap::new(),
+            dialing: BTreeMap::new(),
+            rng: ChaCha8Rng::from_seed(seed),
+        }
+    }
+
+    pub(crate) fn set_registry(&mut self, peers: Arc<Vec<Peer>>) {
+        self.listed = peers.iter().map(|peer| peer.identity).collect();
+        self.registry = peers;
+    }
+
+    /// Remembers peers that a peer named. Full: newcomers are not taken.
+    pub(crate) fn learn(&mut self, peers: Vec<PeerEntry>) {
+        for peer in peers {
+            if self.learned.len() < PEERS_MAX && peer.address.port() != 0 {
+                self.learned.entry(peer.identity).or_insert(peer.address);
+            }
+        }
+    }
+
+    /// Peers to name to others: those of the registry that may serve blocks.
+    pub(crate) fn known(&mut self) -> Vec<(Pubkey, SocketAddr)> {
+        let usable = |peer: &Peer| Self::address(peer, self.shred_version).map(|address| (peer.identity, address));
+        let count = self.registry.len();
+        let start = if count == 0 { 0 } else { self.rng.gen_range(0..count) };
+        let around = self.registry[start..].iter().chain(&self.registry[..start]);
+        around.filter_map(usable).take(PEERS_MAX).collect()
+    }
+
+    fn address(peer: &Peer, shred_version: u16) -> Option<SocketAddr> {
+        peer.addresses.serve_repair.filter(|_| peer.shred_version == shred_version)
+    }
+
+    /// A peer to dial now: staked ones before others, those that peers named last, at random within each.
+    pub(crate) fn choose(&mut self, now: Now, linked: impl Fn(&Pubkey) -> bool) -> Option<(Pubkey, SocketAddr)> {
+        let free = |peer: &Pubkey| {
+            let marked = self.marks.get(peer).is_some_and(|mark| !now.reached(mark.until));
+            *peer != self.me && !marked && !self.dialing.contains_key(peer) && !linked(peer)
+        };
+        let count = self.registry.len();
+        let start = if count == 0 { 0 } else { self.rng.gen_range(0..count) };
+        let around = || self.registry[start..].iter().chain(&self.registry[..start]);
+        let usable = |staked: bool| {
+            around().filter(move |peer| (peer.stake > 0) == staked).find_map(|peer| {
+                let address = Self::address(peer, self.shred_version)?;
+                free(&peer.identity).then_some((peer.identity, address))
+            })
+        };
+        let named = || self.learned.iter().find(|(peer, _)| free(peer)).map(|(peer, address)| (*peer, *address));
+        usable(true).or_else(|| usable(false)).or_else(named)
+    }
+
+    /// Notes that a peer is being dialed.
+    pub(crate) fn dial(&mut self, peer: Pubkey, address: SocketAddr, deadline: Now) {
+        self.dialing.insert(peer, (address, deadline));
+    }
+
+    /// A link came of a dial: whether it leads to the peer that was dialed. If another one is there, the entry that
+    /// led to it is left alone, not the one that is there: anybody can claim to listen where others do.
+    pub(crate) fn arrived(&mut self, now: Now, peer: &Pubkey, address: SocketAddr) -> bool {
+        if self.dialing.get(peer).is_some_and(|dial| dial.0 == address) {
+            self.dialing.remove(peer);
+            return true;
+        }
+        let meant = self.dialing.iter().find(|(_, dial)| dial.0 == address).map(|(meant, _)| *meant);
+        if let Some(meant) = meant {
+            self.dialing.remove(&meant);
+            self.mark(now, meant, Offence::Bad);
+        }
+        false
+    }
+
+    /// Forgets a dial that failed. Whether it was under way.
+    pub(crate) fn dial_failed(&mut self, peer: &Pubkey) -> bool {
+        self.dialing.remove(peer).is_some()
+    }
+
+    pub(crate) fn dialing(&self) -> usize {
+        self.dialing.len()
+    }
+
+    /// Dials that took too long.
+    pub(crate) fn overdue(&self, now: Now) -> Vec<Pubkey> {
+        self.dialing.iter().filter(|(_, dial)| now.reached(dial.1)).map(|(peer, _)| *peer).collect()
+    }
+
+    pub(crate) fn deadline(&self) -> Option<Now> {
+        self.dialing.values().map(|dial| dial.1).min()
+    }
+
+    /// Leaves a peer alone for a while.
+    pub(crate) fn mark(&mut self, now: Now, peer: Pubkey, offence: Offence) {
+        let offences = self.marks.get(&peer).map_or(0, |mark| mark.offences);
+        let growing = self.ban.saturating_mul(1 << offences.min(16)).min(BAN_MAX);
+        let (time, offences) = match offence {
+            Offence::Absent => (growing, offences.saturating_add(1)),
+            Offence::Bad => (growing, offences.saturating_add(1)),
+            Offence::Foreign => (BAN_MAX, offences),
+        };
+        if self.marks.len() >= MARKS_MAX && !self.marks.contains_key(&peer) {
+            let first = self.marks.iter().min_by_key(|(_, mark)| mark.until).map(|(peer, _)| *peer);
+            first.and_then(|peer| self.marks.remove(&peer));
+        }
+        self.marks.insert(peer, Mark { until: now.after(time), offences });
+    }
+
+    /// Forgets what a peer did: a range of its blocks was executed.
+    pub(crate) fn forgive(&mut self, peer: &Pubkey) {
+        self.marks.remove(peer);
+    }
+
+    /// When the next peer that is left alone may be dialed again.
+    pub(crate) fn next_free(&self, now: Now) -> Option<Now> {
+        let listed = |peer: &Pubkey| self.learned.contains_key(peer) || self.listed.contains(peer);
+        let waiting = self.marks.iter().filter(|(peer, mark)| !now.reached(mark.until) && listed(peer));
+        waiting.map(|(_, mark)| mark.until).min()
+    }
+}

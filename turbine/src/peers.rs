@@ -12,6 +12,9 @@ pub const PEERS_MAX: usize = 8_192;
 pub const FAST: Duration = Duration::from_millis(100);
 /// Requests in a row without an answer in time after which a peer counts as silent.
 pub const SILENT: u32 = 16;
+/// Of a thousand requests, those that a fast peer must answer in time. Else whoever is near could draw most requests
+/// to itself and leave them lying.
+pub const RELIABLE: u32 = 500;
 /// A peer that has pinged may be owed a pong for so long after it was last asked.
 const ASKED_LIFE: Duration = Duration::from_secs(10);
 /// Least time between two pongs to a peer.
@@ -26,6 +29,7 @@ const REDRAWS: usize = 4;
 /// How a peer has answered so far. Also the order of [`SHARES`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Class {
+    /// Answers quickly, and most of the time.
     Fast,
     Slow,
     /// Never answered, and not yet silent.
@@ -54,6 +58,8 @@ pub struct RepairPeer {
     pub unanswered: u64,
     /// Answers that carried a nonce it had been sent, but not what was asked for.
     pub wrong: u64,
+    /// Of a thousand requests, those answered in time, as a moving average in which the newest weighs an eighth.
+    pub reliability: u32,
     /// Time from request to answer, as a moving average in which the newest weighs an eighth. `None`: no answer yet.
     pub answer_time: Option<Duration>,
 }
@@ -70,8 +76,17 @@ struct Server {
 impl Server {
     fn new(peer: &Peer, address: SocketAddr) -> Self {
         let Peer { identity, stake, .. } = *peer;
-        let peer =
-            RepairPeer { identity, address, stake, asked: 0, answered: 0, unanswered: 0, wrong: 0, answer_time: None };
+        let peer = RepairPeer {
+            identity,
+            address,
+            stake,
+            asked: 0,
+            answered: 0,
+            unanswered: 0,
+            wrong: 0,
+            reliability: 1_000,
+            answer_time: None,
+        };
         Self { peer, silent: 0, asked_at: None, ponged_at: None }
     }
 
@@ -79,9 +94,13 @@ impl Server {
         match self.peer.answer_time {
             _ if self.silent >= SILENT => Class::Silent,
             None => Class::New,
-            Some(time) if time <= FAST => Class::Fast,
+            Some(time) if time <= FAST && self.peer.reliability >= RELIABLE => Class::Fast,
             Some(_) => Class::Slow,
         }
+    }
+
+    fn rate(&mut self, outcome: u32) {
+        self.peer.reliability = (self.peer.reliability * (SMOOTHING - 1) + outcome) / SMOOTHING;
     }
 }
 
@@ -199,6 +218,7 @@ impl RepairPeers {
             server.silent = 0;
             server.peer.answered += 1;
             let before = server.peer.answer_time.unwrap_or(took);
+            server.rate(1_000);
             server.peer.answer_time = Some((before * (SMOOTHING - 1) + took) / SMOOTHING);
         });
     }
@@ -208,12 +228,16 @@ impl RepairPeers {
         self.update(identity, |server| {
             server.silent = server.silent.saturating_add(1);
             server.peer.unanswered += 1;
+            server.rate(0);
         });
     }
 
     /// A request was answered with something else.
     pub(crate) fn answered_wrongly(&mut self, identity: &Pubkey) {
-        self.update(identity, |server| server.peer.wrong += 1);
+        self.update(identity, |server| {
+            server.peer.wrong += 1;
+            server.rate(0);
+        });
     }
 
     /// Whether a ping of this peer, from there, may be an answer to what it was asked, and was not answered just now.
@@ -321,9 +345,24 @@ mod tests {
         }
         let [_, silent] = drawn(&mut peers, &mut rng, [1, 2]);
         assert!((30..140).contains(&silent), "{silent}");
-        peers.answered(&node(2), ms(10));
+        (0..6).for_each(|_| peers.answered(&node(2), ms(10)));
         let [_, back] = drawn(&mut peers, &mut rng, [1, 2]);
         assert!(back > 1_900, "{back}");
+    }
+
+    #[test]
+    fn a_near_peer_that_leaves_most_requests_lying_is_not_preferred() {
+        let (mut peers, mut rng) = peers(&[peer(1, 1_000), peer(2, 1)]);
+        peers.answered(&node(1), ms(300));
+        for _ in 0..10 {
+            peers.answered(&node(2), ms(5));
+            (0..3).for_each(|_| peers.unanswered(&node(2)));
+        }
+        let [honest, near] = drawn(&mut peers, &mut rng, [1, 2]);
+        assert!(near < 20 && honest > 1_980, "{honest} {near}: by stake alone");
+        (0..8).for_each(|_| peers.answered(&node(2), ms(5)));
+        let [_, near] = drawn(&mut peers, &mut rng, [1, 2]);
+        assert!(near > 1_600, "{near}");
     }
 
     #[test]

@@ -2,14 +2,20 @@
 
 use crate::vectors::family;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
+use bytes::Bytes;
 use serde_json::Value;
 use solana_keypair::Keypair;
-use sundog_turbine::repair_wire::{
-    AncestorHashes, Ask, Packet, Ping, Pong, Request, RequestFault, encode_shred_response, split_shred_response,
+use std::{net::SocketAddr, sync::Arc};
+use sundog_turbine::{
+    DropReason, ServedKind, ShredSource,
+    repair_wire::{
+        AncestorHashes, Ask, Packet, Ping, Pong, Request, RequestFault, encode_shred_response, split_shred_response,
+    },
+    serve::Serve,
 };
 use sundog_types::{
-    Hash, Pubkey, Signature, Slot,
-    sign::{Identity, Sign as _},
+    Hash, Now, Pubkey, ShredIndex, Signature, Slot,
+    sign::{Identity, Sign},
 };
 
 fn vectors() -> Value {
@@ -163,5 +169,50 @@ fn every_datagram_is_judged_as_the_reference_judges_it() {
             other => other,
         };
         assert_eq!(verdict, expected, "{}", case["what"]);
+    }
+}
+
+/// A ledger with nothing in it.
+struct Nothing;
+
+impl ShredSource for Nothing {
+    fn data_shred(&self, _: Slot, _: ShredIndex) -> Option<Bytes> {
+        None
+    }
+    fn highest_data_shred(&self, _: Slot) -> Option<Bytes> {
+        None
+    }
+    fn parent(&self, _: Slot) -> Option<Slot> {
+        None
+    }
+}
+
+#[test]
+fn the_server_pings_whoever_asks_as_the_reference_allows_and_names_why_it_drops_others() {
+    let vectors = vectors();
+    let me: Arc<dyn Sign> = Arc::new(identity(&vectors["judged_by"]));
+    let now = Now { mono_us: 1, unix_ms: vectors["judged_at"].as_u64().unwrap() };
+    for (number, case) in list(&vectors, "judged").iter().enumerate() {
+        let mut server = Serve::new(Arc::clone(&me), Arc::new(Nothing), [number as u8; 32]);
+        let request = bytes(&case["bytes"]);
+        let outcome = server.answer(now, SocketAddr::from(([127, 0, 0, 1], 9)), &request);
+        let dropped = match case["agave"].as_str().unwrap() {
+            "accepted" => {
+                let answers = outcome.unwrap_or_else(|why| panic!("{}: {why}", case["what"]));
+                let [(ping, ServedKind::Ping)] = &answers[..] else { panic!("{}: {answers:?}", case["what"]) };
+                assert!(ping.len() <= request.len(), "{}", case["what"]);
+                continue;
+            }
+            "too_short" => DropReason::RequestTooShort,
+            "malformed" | "unsigned" => DropReason::RequestMalformed,
+            "id_mismatch" => DropReason::RequestOtherRecipient,
+            "self_repair" => DropReason::RequestFromSelf,
+            "time_skew" => DropReason::RequestTimeSkew,
+            // A pong's token is looked at first: it costs less than its signature.
+            "signature_invalid" if case["what"] == "Pong: hash changed" => DropReason::UnaskedPong,
+            "signature_invalid" => DropReason::RequestBadSignature,
+            other => panic!("{other}"),
+        };
+        assert_eq!(outcome, Err(dropped), "{}", case["what"]);
     }
 }

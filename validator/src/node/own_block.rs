@@ -312,6 +312,32 @@ mod tests {
     }
 
     #[test]
+    fn the_next_batch_is_with_the_pool_before_the_one_before_it_leaves_and_ticks_need_not_wait() {
+        let (world, mut node, slot) = in_the_middle(5);
+        let now = world.now();
+        let tick = || Entry { num_hashes: 8, ..Entry::default() };
+        let late = now.after(Duration::from_millis(50));
+        let mut out = Vec::new();
+        for _ in 0..1_300 {
+            node.broadcast.push(now, tick(), 20, false);
+        }
+        node.broadcast.push(now, tick(), 64, true);
+        node.broadcast_pump(now, &mut out);
+        let job = out.drain(..).find_map(|effect| match effect {
+            Effect::Run(job @ Job::Shred(_)) => Some(job),
+            _ => None,
+        });
+        let done = job.expect("the first batch is shredded at once").run();
+        assert!(out.is_empty(), "one job at a time");
+        node.done(now, done, &mut out);
+        let sent = out.iter().position(|effect| matches!(effect, Effect::SendShred { .. })).expect("it leaves");
+        let next = out.iter().position(|effect| matches!(effect, Effect::Run(Job::Shred(_)))).expect("the next one");
+        assert!(next < sent, "the pool works while the shreds go out");
+        run_jobs(&world, &mut node, &mut out);
+        assert!(node.broadcast.poll_timeout().is_none_or(|due| due <= late), "slot {slot} waits for nothing");
+    }
+
+    #[test]
     fn what_was_under_way_for_a_block_given_up_does_not_get_into_the_next_one() {
         let (world, mut node, slot) = in_the_middle(4);
         let block = node.leading.block.as_mut().expect("it is made");

@@ -8,6 +8,7 @@
 mod host;
 mod network;
 mod outcome;
+pub mod spread;
 mod wire;
 mod world;
 

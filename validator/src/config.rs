@@ -8,6 +8,7 @@ use std::{
     fmt::Write as _,
     fs,
     net::{IpAddr, Ipv4Addr, SocketAddr},
+    ops::RangeInclusive,
     path::{Path, PathBuf},
 };
 
@@ -41,6 +42,9 @@ pub enum ConfigError {
 fn env_name(key: &str) -> String {
     format!("SUNDOG_{}", key.to_uppercase().replace('-', "_"))
 }
+
+/// What a bulk sync message may be limited to: one part of an answer must fit, and a few must fit memory.
+const SYNC_FRAME_BYTES: RangeInclusive<usize> = 5_000_000..=100_000_000;
 
 /// What may be set. `None`: the default holds.
 #[derive(Args, Clone, Debug, Default, Serialize, Deserialize)]
@@ -116,6 +120,16 @@ pub struct Settings {
     /// WebSocket connections served at a time; further ones are closed.
     #[arg(long, env = "SUNDOG_WEBSOCKETS_MAX", value_name = "COUNT")]
     pub websockets_max: Option<usize>,
+    /// Bulk sync connections that one address may open; further ones are refused. A localnet, whose nodes share an
+    /// address, needs more.
+    #[arg(long, env = "SUNDOG_SYNC_CONNECTIONS_PER_ADDRESS", value_name = "COUNT")]
+    pub sync_connections_per_address: Option<usize>,
+    /// Bytes of a bulk sync message; a peer that announces a longer one is refused. All nodes of a cluster should agree.
+    #[arg(long, env = "SUNDOG_SYNC_FRAME_BYTES_MAX", value_name = "BYTES")]
+    pub sync_frame_bytes_max: Option<usize>,
+    /// Bulk sync messages that a connection may bring in a second; a peer that sends more is refused.
+    #[arg(long, env = "SUNDOG_SYNC_MESSAGES_PER_SECOND", value_name = "COUNT")]
+    pub sync_messages_per_second: Option<u32>,
     /// How far behind the cluster's confirmed slot the node may be and still answer `ok` to health checks.
     #[arg(long, env = "SUNDOG_HEALTH_DISTANCE_SLOTS", value_name = "SLOTS")]
     pub health_distance_slots: Option<u64>,
@@ -143,6 +157,9 @@ impl Settings {
             workers: Some(0),
             rpc_connections_max: Some(384),
             websockets_max: Some(384),
+            sync_connections_per_address: Some(3),
+            sync_frame_bytes_max: Some(10_000_000),
+            sync_messages_per_second: Some(100),
             health_distance_slots: Some(32),
             ..Self::default()
         }
@@ -196,6 +213,9 @@ impl Settings {
             workers: self.workers.or(below.workers),
             rpc_connections_max: self.rpc_connections_max.or(below.rpc_connections_max),
             websockets_max: self.websockets_max.or(below.websockets_max),
+            sync_connections_per_address: self.sync_connections_per_address.or(below.sync_connections_per_address),
+            sync_frame_bytes_max: self.sync_frame_bytes_max.or(below.sync_frame_bytes_max),
+            sync_messages_per_second: self.sync_messages_per_second.or(below.sync_messages_per_second),
             health_distance_slots: self.health_distance_slots.or(below.health_distance_slots),
         }
     }
@@ -214,7 +234,8 @@ impl Settings {
             let message = "identity and vote-account are the same file; make a second key with `sundog keygen`";
             return Err(ConfigError::Relation(message.into()));
         }
-        let tcp = [self.rpc_port, self.websocket_port, self.metrics_port];
+        // Bulk sync listens on TCP with the port number of serve-repair.
+        let tcp = [self.rpc_port, self.websocket_port, self.metrics_port, self.serve_repair_port];
         let udp = [
             self.gossip_port,
             self.tvu_port,
@@ -236,6 +257,17 @@ impl Settings {
         }
         if self.turbine_fanout == Some(0) {
             let message = "turbine-fanout is 0, so that no shred would be passed on; give at least 1, or leave it out";
+            return Err(ConfigError::Relation(message.into()));
+        }
+        if self.sync_frame_bytes_max.is_some_and(|bytes| !SYNC_FRAME_BYTES.contains(&bytes)) {
+            let (least, most) = (SYNC_FRAME_BYTES.start(), SYNC_FRAME_BYTES.end());
+            let message =
+                format!("sync-frame-bytes-max is not between {least} and {most}; leave it out, or choose one");
+            return Err(ConfigError::Relation(message));
+        }
+        if self.sync_connections_per_address == Some(0) || self.sync_messages_per_second == Some(0) {
+            let message = "sync-connections-per-address or sync-messages-per-second is 0, so that nobody could catch up \
+                           from this node; give at least 1, or leave it out";
             return Err(ConfigError::Relation(message.into()));
         }
         if self.ledger_slots.is_some_and(|slots| slots < 512) {
@@ -337,6 +369,24 @@ mod tests {
         let error = Settings { turbine_fanout: Some(0), ..complete() }.validate().unwrap_err().to_string();
         assert!(error.contains("turbine-fanout") && error.contains("at least 1"), "{error}");
         assert!(Settings { turbine_fanout: Some(1), ..complete() }.validate().is_ok());
+    }
+
+    #[test]
+    fn limits_under_which_nobody_could_catch_up_are_refused() {
+        let refused = |settings: Settings, key: &str| {
+            let error = settings.validate().unwrap_err().to_string();
+            assert!(error.contains(key), "{error}");
+        };
+        refused(Settings { sync_frame_bytes_max: Some(1_000), ..complete() }, "sync-frame-bytes-max");
+        refused(Settings { sync_frame_bytes_max: Some(1 << 40), ..complete() }, "sync-frame-bytes-max");
+        refused(Settings { sync_connections_per_address: Some(0), ..complete() }, "sync-connections-per-address");
+        refused(Settings { sync_messages_per_second: Some(0), ..complete() }, "sync-messages-per-second");
+    }
+
+    #[test]
+    fn the_port_of_serve_repair_is_used_over_tcp_too() {
+        assert!(Settings { rpc_port: Some(9), serve_repair_port: Some(9), ..complete() }.validate().is_err());
+        assert!(Settings { rpc_port: Some(9), gossip_port: Some(9), ..complete() }.validate().is_ok());
     }
 
     #[test]

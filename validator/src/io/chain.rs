@@ -301,6 +301,12 @@ pub fn events(event: Event) -> Vec<ChainEvent> {
         Event::Dead { slot, why } => vec![ChainEvent::Dead { slot, why }],
         Event::Confirmed { slot } => vec![ChainEvent::Confirmed(slot)],
         Event::Rooted { slot } => vec![ChainEvent::Rooted(slot)],
-        Event::Skipped { .. } | Event::Voted { .. } | Event::Finalized { .. } | Event::Duplicate { .. } => Vec::new(),
+        Event::Skipped { .. }
+        | Event::Voted { .. }
+        | Event::Finalized { .. }
+        | Event::CatchingUp { .. }
+        | Event::CaughtUp { .. }
+        | Event::Stranded { .. }
+        | Event::Duplicate { .. } => Vec::new(),
     }
 }

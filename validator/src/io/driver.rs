@@ -6,6 +6,7 @@ use super::{
     lanes::{Ends, Lanes},
     quic::Dialer,
     storage::Order,
+    sync::SyncNet,
     udp::Outgoing,
 };
 use crate::node::{Effect, Input, Node};
@@ -14,6 +15,7 @@ use crossbeam_channel::Sender;
 use rayon::ThreadPool;
 use std::{sync::Arc, time::Duration};
 use sundog_poh::RecorderInput;
+use sundog_turbine::sync;
 use sundog_types::Machine as _;
 
 /// The longest sleep of the node's thread.
@@ -37,6 +39,8 @@ pub struct World {
     pub turbine: Arc<Dialer>,
     /// Transactions over QUIC.
     pub tpu: Arc<Dialer>,
+    /// Bulk sync over TCP.
+    pub sync: Arc<SyncNet>,
     /// Readers.
     pub view: Arc<ArcSwapOption<crate::node::View>>,
     /// Subscribers and the log.
@@ -77,6 +81,7 @@ impl World {
                     self.tpu.send(address, Some(to), transaction);
                 }
             }
+            Effect::Sync(order) => self.carry_out_sync(order),
             Effect::Run(job) => {
                 let lanes = self.lanes.clone();
                 self.pool.spawn(move || {
@@ -102,6 +107,16 @@ impl World {
             Effect::Stop { why } => {
                 let _ = self.stop.try_send(why);
             }
+        }
+    }
+
+    /// What bulk sync asks of its links. Everything else that it asks is the node's to do.
+    fn carry_out_sync(&self, order: sync::Effect) {
+        match order {
+            sync::Effect::Dial { peer, address } => self.sync.dial(peer, address),
+            sync::Effect::Send { link, frame } => self.sync.send(link, frame),
+            sync::Effect::Close { link } => self.sync.close(link),
+            _ => {}
         }
     }
 }

@@ -9,6 +9,8 @@ use std::{
     },
     time::Duration,
 };
+use sundog_turbine::sync;
+use tokio::sync::Semaphore;
 
 /// What an input is, by how much the cluster depends on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,6 +22,8 @@ pub enum Lane {
     Votes,
     /// Shreds and repair.
     Shreds,
+    /// Bulk sync. Never dropped: who sends it waits for room, and so does the peer.
+    Sync,
     /// Gossip.
     Gossip,
     /// Transactions.
@@ -27,7 +31,12 @@ pub enum Lane {
 }
 
 /// All lanes, the most important first.
-pub const LANES: [Lane; 5] = [Lane::Consensus, Lane::Votes, Lane::Shreds, Lane::Gossip, Lane::Transactions];
+pub const LANES: [Lane; 6] = [Lane::Consensus, Lane::Votes, Lane::Shreds, Lane::Sync, Lane::Gossip, Lane::Transactions];
+
+/// Room in the lane of bulk sync is counted in units of 4 KiB, so that it holds bytes and not only inputs.
+const SYNC_UNIT_BYTES: usize = 4 << 10;
+/// Room in the lane of bulk sync: 64 MiB, a dozen ranges of blocks.
+const SYNC_ROOM: usize = (64 << 20) / SYNC_UNIT_BYTES;
 
 impl Lane {
     /// Its name in metrics.
@@ -37,6 +46,7 @@ impl Lane {
             Self::Consensus => "consensus",
             Self::Votes => "votes",
             Self::Shreds => "shreds",
+            Self::Sync => "sync",
             Self::Gossip => "gossip",
             Self::Transactions => "transactions",
         }
@@ -47,6 +57,8 @@ impl Lane {
         match self {
             Self::Consensus => 65_536,
             Self::Shreds => 16_384,
+            // Each takes a unit at least, so that the room ends before the places.
+            Self::Sync => SYNC_ROOM,
             Self::Votes | Self::Gossip | Self::Transactions => 4_096,
         }
     }
@@ -56,6 +68,8 @@ impl Lane {
         match self {
             Self::Consensus => 256,
             Self::Shreds => 256,
+            // A frame may hold megabytes to decode.
+            Self::Sync => 8,
             Self::Votes => 64,
             Self::Gossip | Self::Transactions => 32,
         }
@@ -67,6 +81,13 @@ impl Lane {
 pub struct Lanes {
     senders: Vec<Sender<Input>>,
     dropped: Arc<[AtomicU64; LANES.len()]>,
+    sync_room: Arc<Semaphore>,
+}
+
+/// Room that an input takes in the lane of bulk sync; never more than there is.
+fn sync_units(input: &sync::Input) -> u32 {
+    let bytes = if let sync::Input::Frame { bytes, .. } = input { bytes.len() } else { 0 };
+    u32::try_from((1 + bytes / SYNC_UNIT_BYTES).min(SYNC_ROOM)).expect("the room is far below 2^32")
 }
 
 impl Lanes {
@@ -74,8 +95,9 @@ impl Lanes {
     #[must_use]
     pub fn new() -> (Self, Ends) {
         let (senders, receivers) = LANES.iter().map(|lane| bounded(lane.capacity())).unzip();
-        let dropped = Arc::default();
-        (Self { senders, dropped }, Ends { receivers })
+        let sync_room = Arc::new(Semaphore::new(SYNC_ROOM));
+        let ends = Ends { receivers, sync_room: Arc::clone(&sync_room) };
+        (Self { senders, dropped: Arc::default(), sync_room }, ends)
     }
 
     /// Hands in an input from the network. A full lane drops it, and counts that: the network loses packets too.
@@ -96,6 +118,15 @@ impl Lanes {
         self.senders[Lane::Consensus as usize].send(input).is_ok()
     }
 
+    /// Hands in what bulk sync received, in the order of the calls; waits until the node has taken enough of what came
+    /// before. False once the node has ended.
+    pub async fn sync(&self, input: sync::Input) -> bool {
+        let Ok(room) = self.sync_room.acquire_many(sync_units(&input)).await else { return false };
+        // The node gives it back when it takes the input.
+        room.forget();
+        self.offer(Lane::Sync, Input::Sync(input))
+    }
+
     /// Inputs dropped because the lane was full.
     #[must_use]
     pub fn dropped(&self, lane: Lane) -> u64 {
@@ -106,6 +137,14 @@ impl Lanes {
 /// The node's end of the lanes.
 pub struct Ends {
     receivers: Vec<Receiver<Input>>,
+    sync_room: Arc<Semaphore>,
+}
+
+impl Drop for Ends {
+    /// Nobody waits for room in a node that has ended.
+    fn drop(&mut self) {
+        self.sync_room.close();
+    }
 }
 
 impl Ends {
@@ -133,7 +172,12 @@ impl Ends {
 
     fn take_ready(&self, taken: &mut Vec<Input>) {
         for lane in LANES {
+            let before = taken.len();
             taken.extend(self.receivers[lane as usize].try_iter().take(lane.share()));
+            if lane == Lane::Sync {
+                let units = |input: &Input| if let Input::Sync(input) = input { sync_units(input) } else { 0 };
+                self.sync_room.add_permits(taken[before..].iter().map(|input| units(input) as usize).sum());
+            }
         }
     }
 }
@@ -168,6 +212,35 @@ mod tests {
         let mut taken = Vec::new();
         assert!(ends.take(Duration::ZERO, &mut taken));
         assert!(matches!(taken[..], [Input::Durable { id: 1 }, Input::Transactions { .. }]));
+    }
+
+    #[tokio::test]
+    async fn bulk_sync_waits_for_room_and_loses_nothing() {
+        let (lanes, ends) = Lanes::new();
+        let link = sync::LinkId::new(1);
+        let frame = move |bytes| sync::Input::Frame { link, bytes };
+        let megabyte = bytes::Bytes::from(vec![0; 1 << 20]);
+        let sender = lanes.clone();
+        let sending = tokio::spawn(async move {
+            for _ in 0..200 {
+                assert!(sender.sync(frame(megabyte.clone())).await);
+            }
+        });
+        while lanes.sync_room.available_permits() > (1 << 20) / SYNC_UNIT_BYTES {
+            tokio::task::yield_now().await;
+        }
+        assert!(lanes.senders[Lane::Sync as usize].len() < 64, "64 MiB at most");
+        let (mut frames, mut taken) = (0, Vec::new());
+        while frames < 200 {
+            ends.take(Duration::ZERO, &mut taken);
+            assert!(taken.len() <= Lane::Sync.share());
+            frames += taken.drain(..).count();
+            tokio::task::yield_now().await;
+        }
+        sending.await.expect("all are in");
+        assert_eq!((lanes.sync_room.available_permits(), lanes.dropped(Lane::Sync)), (SYNC_ROOM, 0));
+        drop(ends);
+        assert!(!lanes.sync(sync::Input::Closed { link }).await, "the node has ended");
     }
 
     #[test]

@@ -33,10 +33,14 @@ pub enum Way {
     VoteUdpIn,
     /// Votes sent over UDP.
     VoteUdpOut,
+    /// Frames of bulk sync received, with their lengths.
+    SyncTcpIn,
+    /// Frames of bulk sync sent, with their lengths.
+    SyncTcpOut,
 }
 
 /// Every way.
-pub const WAYS: [Way; 14] = [
+pub const WAYS: [Way; 16] = [
     Way::GossipUdpIn,
     Way::GossipUdpOut,
     Way::TurbineQuicIn,
@@ -51,6 +55,8 @@ pub const WAYS: [Way; 14] = [
     Way::TpuQuicOut,
     Way::VoteUdpIn,
     Way::VoteUdpOut,
+    Way::SyncTcpIn,
+    Way::SyncTcpOut,
 ];
 
 impl Way {
@@ -72,6 +78,8 @@ impl Way {
             Self::TpuQuicOut => ["tpu", "quic", "out"],
             Self::VoteUdpIn => ["tpu_vote", "udp", "in"],
             Self::VoteUdpOut => ["tpu_vote", "udp", "out"],
+            Self::SyncTcpIn => ["sync", "tcp", "in"],
+            Self::SyncTcpOut => ["sync", "tcp", "out"],
         }
     }
 }
@@ -142,6 +150,8 @@ pub struct Traffic {
     refused: [AtomicU64; Refused::COUNT],
     unsent: [AtomicU64; Unsent::COUNT],
     ended: [AtomicU64; Ended::COUNT],
+    /// Links of bulk sync, and what was refused there.
+    pub sync: super::sync::Tally,
 }
 
 impl Traffic {

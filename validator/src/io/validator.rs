@@ -10,8 +10,11 @@ use super::{
     lanes::{Lane, Lanes},
     metrics,
     quic::{Acceptor, Dialer, Port, Protocol, QuicLimits},
-    recorder, signals, standing, storage,
+    recorder, signals,
+    sockets::{Bound, Sockets},
+    standing, storage,
     store::FjallStore,
+    sync::{SyncLimits, SyncNet},
     tls::Credentials,
     tower_file::TowerFile,
     traffic::Traffic,
@@ -20,14 +23,13 @@ use super::{
 };
 use crate::{
     config::Settings,
-    node::{Boot, Input, Node, Socket, Voter, stored},
+    node::{Boot, Input, Node, Socket, SyncBounds, Voter, stored},
 };
 use anyhow::{Context as _, bail};
 use arc_swap::ArcSwapOption;
-use serde::{Deserialize, Serialize};
 use solana_signer::Signer as _;
 use std::{
-    net::{IpAddr, SocketAddr, TcpListener, UdpSocket},
+    net::{TcpListener, UdpSocket},
     sync::Arc,
     thread::JoinHandle,
     time::Duration,
@@ -35,9 +37,6 @@ use std::{
 use sundog_ledger::Ledger;
 use sundog_poh::Recorder;
 use sundog_types::{peer::Addresses, store::Store};
-
-/// Receive buffers asked of the system, so that a burst of shreds survives a busy moment.
-const RECEIVE_BUFFER_BYTES: usize = 4 << 20;
 
 /// Connections of one server unless told otherwise: those of all servers, the sockets and the ledger's files fit the
 /// 1,024 handles that a process has by default.
@@ -51,96 +50,6 @@ const WEBSOCKET_SILENCE: Duration = Duration::from_secs(3_600);
 
 /// How long telling peers that the process ends may take, for each of the two QUIC ports.
 const GOODBYE: Duration = Duration::from_millis(200);
-
-/// Where a validator listens: written to `addresses.json` beside its ledger once every socket is bound.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Bound {
-    /// Gossip, UDP.
-    pub gossip: SocketAddr,
-    /// Shreds, UDP.
-    pub tvu: SocketAddr,
-    /// Shreds, QUIC.
-    pub tvu_quic: SocketAddr,
-    /// Transactions, QUIC.
-    pub tpu_quic: SocketAddr,
-    /// Votes, UDP.
-    pub tpu_vote: SocketAddr,
-    /// Repair requests of this node leave here.
-    pub repair: SocketAddr,
-    /// Repair requests of others arrive here.
-    pub serve_repair: SocketAddr,
-    /// JSON-RPC.
-    pub rpc: SocketAddr,
-    /// JSON-RPC over WebSocket.
-    pub websocket: SocketAddr,
-    /// Metrics.
-    pub metrics: SocketAddr,
-}
-
-/// Every socket of a validator.
-struct Sockets {
-    gossip: UdpSocket,
-    tvu: UdpSocket,
-    tvu_quic: UdpSocket,
-    tpu_quic: UdpSocket,
-    tpu_vote: UdpSocket,
-    repair: UdpSocket,
-    serve_repair: UdpSocket,
-    rpc: TcpListener,
-    websocket: TcpListener,
-    metrics: TcpListener,
-}
-
-impl Sockets {
-    fn bind(settings: &Settings, ip: IpAddr) -> anyhow::Result<Self> {
-        let port = |given: Option<u16>| given.unwrap_or(0);
-        Ok(Self {
-            gossip: udp(ip, port(settings.gossip_port), "gossip-port")?,
-            tvu: udp(ip, port(settings.tvu_port), "tvu-port")?,
-            tvu_quic: udp(ip, port(settings.tvu_quic_port), "tvu-quic-port")?,
-            tpu_quic: udp(ip, port(settings.tpu_quic_port), "tpu-quic-port")?,
-            tpu_vote: udp(ip, port(settings.tpu_vote_port), "tpu-vote-port")?,
-            repair: udp(ip, port(settings.repair_port), "repair-port")?,
-            serve_repair: udp(ip, port(settings.serve_repair_port), "serve-repair-port")?,
-            rpc: tcp(ip, port(settings.rpc_port), "rpc-port")?,
-            websocket: tcp(ip, port(settings.websocket_port), "websocket-port")?,
-            metrics: tcp(ip, port(settings.metrics_port), "metrics-port")?,
-        })
-    }
-
-    fn bound(&self) -> std::io::Result<Bound> {
-        Ok(Bound {
-            gossip: self.gossip.local_addr()?,
-            tvu: self.tvu.local_addr()?,
-            tvu_quic: self.tvu_quic.local_addr()?,
-            tpu_quic: self.tpu_quic.local_addr()?,
-            tpu_vote: self.tpu_vote.local_addr()?,
-            repair: self.repair.local_addr()?,
-            serve_repair: self.serve_repair.local_addr()?,
-            rpc: self.rpc.local_addr()?,
-            websocket: self.websocket.local_addr()?,
-            metrics: self.metrics.local_addr()?,
-        })
-    }
-}
-
-fn taken(port: u16, key: &str) -> String {
-    format!("port {port} is taken or not allowed; stop the program that uses it, or give another --{key}")
-}
-
-fn udp(ip: IpAddr, port: u16, key: &str) -> anyhow::Result<UdpSocket> {
-    let socket = UdpSocket::bind((ip, port)).with_context(|| taken(port, key))?;
-    let _ = socket2::SockRef::from(&socket).set_recv_buffer_size(RECEIVE_BUFFER_BYTES);
-    socket.set_nonblocking(true)?;
-    Ok(socket)
-}
-
-fn tcp(ip: IpAddr, port: u16, key: &str) -> anyhow::Result<TcpListener> {
-    // The standard library sets SO_REUSEADDR, so that a restarted node gets its port back at once.
-    let listener = TcpListener::bind((ip, port)).with_context(|| taken(port, key))?;
-    listener.set_nonblocking(true)?;
-    Ok(listener)
-}
 
 /// Runs a validator until it is told to end.
 ///
@@ -182,6 +91,7 @@ async fn live(settings: &Settings, stop_with_stdin: bool) -> anyhow::Result<()> 
         entrypoints: settings.entrypoints.clone().unwrap_or_default(),
         allow_private: settings.allow_private_addresses.unwrap_or(false),
         fanout: settings.turbine_fanout,
+        sync: sync_bounds(settings),
         ledger_slots: settings.ledger_slots.unwrap_or(u64::MAX),
         health_distance_slots: settings.health_distance_slots.unwrap_or(32),
         seed: seed(),
@@ -308,6 +218,7 @@ impl Shell {
         let workers = rayon::ThreadPoolBuilder::new()
             .num_threads(settings.workers.unwrap_or(0))
             .thread_name(|i| format!("work-{i}"));
+        let sync = SyncLimits::from(sync_bounds(settings));
         let world = World {
             lanes: lanes.clone(),
             clock: self.clock,
@@ -317,6 +228,7 @@ impl Shell {
             udp,
             turbine,
             tpu,
+            sync: SyncNet::start(sockets.sync, &credentials, lanes.clone(), Arc::clone(&traffic), sync)?,
             view: Arc::clone(&view),
             feed: feed.clone(),
             stop,
@@ -415,6 +327,16 @@ fn feed_stored(ledger: &Ledger, lanes: &Lanes) -> anyhow::Result<()> {
         lanes.offer(Lane::Consensus, Input::Stored { shreds });
     }
     Ok(())
+}
+
+/// What other nodes may do on the links of bulk sync.
+fn sync_bounds(settings: &Settings) -> SyncBounds {
+    let default = SyncBounds::default();
+    SyncBounds {
+        frame_bytes_max: settings.sync_frame_bytes_max.unwrap_or(default.frame_bytes_max),
+        messages_per_second: settings.sync_messages_per_second.unwrap_or(default.messages_per_second),
+        connections_per_address: settings.sync_connections_per_address.unwrap_or(default.connections_per_address),
+    }
 }
 
 /// Accepts connections on a port; what opens them.

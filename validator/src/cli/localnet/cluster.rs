@@ -1,6 +1,6 @@
 //! `cluster.json`: what other programs need to know of a localnet.
 
-use crate::io::validator::Bound;
+use crate::io::sockets::Bound;
 use anyhow::Context as _;
 use serde::{Deserialize, Serialize};
 use std::path::Path;

@@ -9,7 +9,7 @@ use crate::{
         genesis::{Founder, GenesisPlan},
         say,
     },
-    io::{files, pace, validator::Bound},
+    io::{files, pace, sockets::Bound},
 };
 use anyhow::{Context as _, bail};
 use indicatif::{ProgressBar, ProgressStyle};
@@ -28,6 +28,8 @@ use std::{
 const STAKES: [u64; 4] = [1_000, 600, 400, 100];
 /// Ports of one node lie in a stretch of this many.
 const PORTS_PER_NODE: u16 = 10;
+/// Bulk sync connections that a node takes from the address that all of them share: as many as it takes in all.
+const SYNC_CONNECTIONS: usize = 64;
 /// How long a node may take to bind its sockets: opening a large ledger takes seconds.
 const BIND_WAIT: Duration = Duration::from_secs(60);
 /// How long a node may take to stop cleanly before it is killed.
@@ -249,6 +251,8 @@ impl<'a> Localnet<'a> {
             // A first node that comes back joins like any other.
             command.arg("--entrypoint").arg(&other.gossip);
         }
+        // All nodes share one address.
+        command.arg("--sync-connections-per-address").arg(SYNC_CONNECTIONS.to_string());
         if let Some(fanout) = self.fanout {
             command.arg("--turbine-fanout").arg(fanout.to_string());
         }

@@ -1,18 +1,17 @@
 //! One slot while it is gathered: FEC sets to ordered entry batches.
 
 use crate::{
-    effect::{DeadReason, DuplicateReason, Origin},
+    conflict::{Claims, Conflict, judge_chain, judge_layout},
+    effect::{DeadReason, Origin},
     metrics::DropReason,
-    set::{Offer, Set},
+    set::{Offer, SET, Set},
 };
 use bytes::{Bytes, BytesMut};
 use std::collections::BTreeMap;
 use sundog_types::{
     FecSetIndex, Hash, Now, ShredIndex, Slot,
-    shred::{Kind, SHREDS_PER_KIND, Shred, Signed, View, variant::PROOF_ENTRIES},
+    shred::{Kind, Shred, Signed, View, variant::PROOF_ENTRIES},
 };
-
-const SET: u32 = SHREDS_PER_KIND as u32;
 
 /// How far a slot is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,15 +24,15 @@ pub enum Status {
     Dead(DeadReason),
 }
 
-/// What became of a shred.
+/// What a slot says to a shred.
 #[derive(Debug)]
 pub(crate) enum Verdict {
-    /// Taken. `keep`: its bytes are of use to a ledger.
-    New { keep: bool },
-    /// It contradicts `first`. `forward`: others should see it too.
-    Conflict { first: Bytes, why: DuplicateReason, dead: Option<DeadReason>, forward: bool },
-    /// Not taken.
+    /// It can be taken.
+    Fits,
+    /// Not taken: what is here has it, or it makes no sense.
     Refused(DropReason),
+    /// Not taken, as it contradicts what is here, but others should see it too. `kills`: the slot cannot become good.
+    Contradicts { why: DropReason, kills: Option<DeadReason> },
 }
 
 /// A finished range of shreds.
@@ -61,13 +60,15 @@ pub(crate) struct Missing {
     pub(crate) tail: Option<ShredIndex>,
 }
 
+/// Bytes of a block without its shreds.
+pub(crate) const BLOCK_BYTES: usize = size_of::<Block>() + 64;
+
 /// A slot while it is gathered.
 #[derive(Debug)]
 pub(crate) struct Block {
     pub(crate) parent: Option<Slot>,
     pub(crate) started: Now,
     pub(crate) status: Status,
-    pub(crate) duplicate: bool,
     pub(crate) recovered: u32,
     pub(crate) repaired: u32,
     /// Repair looks at it again then.
@@ -75,8 +76,9 @@ pub(crate) struct Block {
     /// How often repair asked since the last shred came.
     pub(crate) idle: u32,
     sets: BTreeMap<FecSetIndex, Set>,
-    last: Option<Shred<Signed>>,
-    highest: Option<Shred<Signed>>,
+    claims: Claims,
+    /// Whether marks of it were forgotten.
+    forgot: bool,
     /// Data shreds before this one are known to exist.
     known_end: u32,
     batch_start: u32,
@@ -89,104 +91,121 @@ impl Block {
             parent: None,
             started: now,
             status: Status::Gathering,
-            duplicate: false,
             recovered: 0,
             repaired: 0,
             retry_at,
             idle: 0,
             sets: BTreeMap::new(),
-            last: None,
-            highest: None,
+            claims: Claims::default(),
+            forgot: false,
             known_end: 0,
             batch_start: 0,
             next: 0,
         }
     }
 
-    /// Takes a shred of this slot, or says why not.
-    pub(crate) fn insert(&mut self, shred: &Shred<Signed>, origin: Origin) -> Verdict {
+    /// Whether nothing was ever taken.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.sets.is_empty() && !self.forgot && self.claims.held() == 0
+    }
+
+    /// Judges a shred of this slot. What it contradicts goes to `found`. Only what [`Verdict::Fits`] may be taken.
+    pub(crate) fn judge(&mut self, shred: &Shred<Signed>, found: &mut Vec<Conflict>) -> Verdict {
         if !lies_in_standard_set(shred) {
-            return Verdict::Refused(DropReason::OddSet);
+            return self.judge_odd(shred, found);
         }
-        if let Some(verdict) = self.judge_version(shred).or_else(|| self.judge_place(shred)) {
+        let index = shred.fec_set_index();
+        let known = self.sets.contains_key(&index);
+        if let Some(verdict) = self.judge_version(shred, found) {
             return verdict;
         }
-        let set = self.sets.entry(shred.fec_set_index()).or_insert_with(|| Set::new(shred));
-        let had_all = set.has_all_data();
-        set.take(shred);
-        if self.status != Status::Gathering {
-            set.release();
-        }
-        self.known_end = self.known_end.max(shred.fec_set_index().get() + SET);
-        if shred.kind() == Kind::Data {
-            self.note_data(shred, origin);
-        }
-        let keep = shred.kind() == Kind::Data || !had_all && origin != Origin::Recovered;
-        Verdict::New { keep: keep && self.status == Status::Gathering }
-    }
-
-    fn note_data(&mut self, shred: &Shred<Signed>, origin: Origin) {
-        self.parent = shred.parent();
-        if shred.last_in_slot() {
-            self.last = Some(shred.clone());
-        }
-        if self.highest.as_ref().is_none_or(|highest| highest.index() < shred.index()) {
-            self.highest = Some(shred.clone());
-        }
-        match origin {
-            Origin::Recovered => self.recovered += 1,
-            Origin::Repair => self.repaired += 1,
-            _ => {}
-        }
-    }
-
-    /// `None`: it belongs to the version that is gathered, and is new.
-    fn judge_version(&mut self, shred: &Shred<Signed>) -> Option<Verdict> {
         let gathering = self.status == Status::Gathering;
-        let set = self.sets.get_mut(&shred.fec_set_index())?;
-        match set.judge(shred) {
-            Offer::Taken => None,
-            Offer::Seen => Some(Verdict::Refused(DropReason::Seen)),
-            Offer::Third => Some(Verdict::Refused(DropReason::TooManyVersions)),
-            Offer::Second => {
-                set.note_second(shred);
-                Some(Verdict::Conflict {
-                    first: set.witness().clone(),
-                    why: DuplicateReason::ForkedSet,
-                    dead: (gathering && shred.kind() == Kind::Data).then_some(DeadReason::ForkedSet),
-                    forward: true,
-                })
+        if let Some(objection) = self.claims.judge(shred) {
+            // A set that names another parent than its slot, and was begun, can never be finished.
+            let mixed = (known && objection.why == DropReason::ParentConflict).then_some(DeadReason::Parent);
+            let kills = objection.kills.or(mixed).filter(|_| gathering);
+            found.extend(objection.conflict);
+            return Verdict::Contradicts { why: objection.why, kills };
+        }
+        if !known {
+            found.extend(judge_chain(&self.sets, shred));
+            found.extend(self.claims.judge_odd(shred));
+        }
+        Verdict::Fits
+    }
+
+    /// `None`: it belongs to the version that is gathered, and is lacking.
+    fn judge_version(&mut self, shred: &Shred<Signed>, found: &mut Vec<Conflict>) -> Option<Verdict> {
+        let index = shred.fec_set_index();
+        let past = self.is_past(index);
+        let Some(set) = self.sets.get_mut(&index) else {
+            return past.then_some(Verdict::Refused(DropReason::Seen));
+        };
+        let refusal = match set.offer(shred) {
+            Offer::Taken => return None,
+            Offer::TakenFrom(conflict) => {
+                found.push(conflict);
+                return None;
+            }
+            Offer::SeenFrom(conflict) => {
+                found.push(conflict);
+                DropReason::Seen
+            }
+            Offer::Seen => DropReason::Seen,
+            Offer::Third => DropReason::TooManyVersions,
+            Offer::Second(conflict) => {
+                found.push(conflict);
+                let kills = self.status == Status::Gathering && shred.kind() == Kind::Data;
+                let kills = kills.then_some(DeadReason::ForkedSet);
+                return Some(Verdict::Contradicts { why: DropReason::OtherVersion, kills });
+            }
+        };
+        Some(Verdict::Refused(refusal))
+    }
+
+    fn judge_odd(&mut self, shred: &Shred<Signed>, found: &mut Vec<Conflict>) -> Verdict {
+        let set = self.sets.get(&shred.fec_set_index());
+        let conflict = set.and_then(|set| judge_layout(set, shred)).or_else(|| self.claims.judge_odd(shred));
+        found.extend(conflict);
+        self.claims.note_odd(shred);
+        Verdict::Refused(DropReason::OddSet)
+    }
+
+    /// Whether all of a set was here, or is of no more use, though nothing is remembered of it.
+    fn is_past(&self, set: FecSetIndex) -> bool {
+        match self.status {
+            Status::Gathering => set < self.first_unfinished(),
+            Status::Complete(_) => self.length().is_some_and(|length| set.get() < length),
+            Status::Dead(_) => self.forgot,
+        }
+    }
+
+    /// Takes a shred that fits. Whether its bytes are of use to a ledger.
+    pub(crate) fn take(&mut self, shred: &Shred<Signed>, origin: Origin) -> bool {
+        let gathering = self.status == Status::Gathering;
+        let begin = || if gathering { Set::new(shred) } else { Set::new(&shred.compact()) };
+        let set = self.sets.entry(shred.fec_set_index()).or_insert_with(begin);
+        let had_all = set.has_all_data();
+        set.take(shred, gathering);
+        self.known_end = self.known_end.max(shred.fec_set_index().get() + SET);
+        if shred.kind() == Kind::Data && gathering {
+            self.claims.note(shred);
+            self.parent = self.claims.parent();
+            match origin {
+                Origin::Recovered => self.recovered += 1,
+                Origin::Repair(_) => self.repaired += 1,
+                _ => {}
             }
         }
+        let keep = shred.kind() == Kind::Data || !had_all && origin != Origin::Recovered;
+        keep && gathering
     }
 
-    /// `None`: parent and place agree with what is here.
-    fn judge_place(&self, shred: &Shred<Signed>) -> Option<Verdict> {
-        let last = self.last.as_ref();
-        if shred.kind() == Kind::Code {
-            let beyond = last.is_some_and(|last| shred.fec_set_index().get() > last.index().get());
-            return beyond.then_some(Verdict::Refused(DropReason::BeyondLast));
-        }
-        if self.parent.is_some() && self.parent != shred.parent() {
-            return Some(Verdict::Refused(DropReason::ParentConflict));
-        }
-        if let Some(last) = last.filter(|last| shred.index() > last.index()) {
-            let first = last.payload().clone();
-            return Some(Verdict::Conflict { first, why: DuplicateReason::BeyondLast, dead: None, forward: false });
-        }
-        let highest =
-            self.highest.as_ref().filter(|highest| shred.last_in_slot() && highest.index() > shred.index())?;
-        Some(Verdict::Conflict {
-            first: highest.payload().clone(),
-            why: DuplicateReason::BeyondLast,
-            dead: (self.status == Status::Gathering).then_some(DeadReason::LastTooEarly),
-            forward: false,
-        })
-    }
-
-    /// Whether the set with this signature was seen to have a shred like this one. Costs no hashing.
+    /// Whether the set with this signature was seen to have a shred like this one, or all of the set was here. Costs no
+    /// hashing.
     pub(crate) fn has_seen(&self, shred: View<'_>) -> bool {
-        self.sets.get(&shred.fec_set_index()).is_some_and(|set| set.has_seen(shred))
+        let index = shred.fec_set_index();
+        self.sets.get(&index).map_or_else(|| self.is_past(index), |set| set.has_seen(shred))
     }
 
     /// The first set that has a part in the batch that is not finished.
@@ -230,6 +249,7 @@ impl Block {
             }
             set.release();
         }
+        self.claims.compact();
         Batch { bytes: bytes.freeze(), first_index, last_in_slot }
     }
 
@@ -247,6 +267,7 @@ impl Block {
 
     fn release(&mut self) {
         self.sets.values_mut().for_each(Set::release);
+        self.claims.compact();
     }
 
     /// The set with this index.
@@ -254,9 +275,20 @@ impl Block {
         self.sets.get(&index)
     }
 
-    /// The set with this index, to change it.
-    pub(crate) fn set_mut(&mut self, index: FecSetIndex) -> Option<&mut Set> {
-        self.sets.get_mut(&index)
+    /// Its sets.
+    pub(crate) fn sets(&self) -> impl Iterator<Item = (FecSetIndex, &Set)> {
+        self.sets.iter().map(|(index, set)| (*index, set))
+    }
+
+    /// Shreds held beside those of the sets.
+    pub(crate) fn claims_held(&self) -> usize {
+        self.claims.held()
+    }
+
+    /// Forgets what was seen of a set whose bytes were let go.
+    pub(crate) fn forget_mark(&mut self, index: FecSetIndex) {
+        self.sets.remove(&index);
+        self.forgot = true;
     }
 
     /// Forgets a set that is not yet part of a batch.
@@ -267,7 +299,7 @@ impl Block {
 
     /// Number of data shreds, once the end is known.
     pub(crate) fn length(&self) -> Option<u32> {
-        self.last.as_ref().map(|last| last.index().get() + 1)
+        self.claims.length()
     }
 
     /// What is missing of what is due, at most `limit` indexes.
@@ -283,8 +315,8 @@ impl Block {
             missing.indexes.extend(places.take(lacks.min(room)).map(|place| ShredIndex::new(first + place)));
             first += SET;
         }
-        if self.last.is_none() && matches!(due, Due::All) {
-            missing.tail = Some(ShredIndex::new(self.highest.as_ref().map_or(0, |shred| shred.index().get() + 1)));
+        if self.claims.length().is_none() && matches!(due, Due::All) {
+            missing.tail = Some(ShredIndex::new(self.claims.end()));
         }
         missing
     }

@@ -2,7 +2,7 @@
 
 use crate::{
     checks::WAITING_MAX,
-    gather::{SETS_MAX, SLOTS_MAX},
+    gather::{MARKS_MAX, SETS_MAX, SLOTS_MAX},
     repair::BUDGET,
 };
 use std::time::Duration;
@@ -30,6 +30,8 @@ pub struct TurbineConfig {
     pub slots_max: usize,
     /// FEC sets whose bytes are held.
     pub sets_max: usize,
+    /// FEC sets whose bytes were let go, but of which it is known what was seen.
+    pub marks_max: usize,
     /// Shreds that may wait for verification.
     pub waiting_max: usize,
 }
@@ -48,6 +50,7 @@ impl TurbineConfig {
             repair_budget: BUDGET,
             slots_max: SLOTS_MAX,
             sets_max: SETS_MAX,
+            marks_max: MARKS_MAX,
             waiting_max: WAITING_MAX,
         }
     }
@@ -57,7 +60,7 @@ impl TurbineConfig {
     /// # Errors
     /// What is wrong, and what would do.
     pub fn validate(self) -> Result<Self, ConfigError> {
-        let positive = [self.repair_budget, self.slots_max, self.sets_max, self.waiting_max];
+        let positive = [self.repair_budget, self.slots_max, self.sets_max, self.marks_max, self.waiting_max];
         if positive.contains(&0) || self.fanout == Some(0) || self.ticks_per_slot == 0 {
             return Err(ConfigError::Zero);
         }

@@ -347,11 +347,12 @@ pub enum Effect {
 /// How a shred came here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Origin {
-    Turbine,
-    Repair,
+    Turbine(Sender),
+    Repair(Pubkey),
     Recovered,
     Own,
     Stored,
+    Synced(Pubkey),
 }
 
 /// The outcome of judging something that arrived.

@@ -1,32 +1,39 @@
 //! Gathers shreds of many slots, within bounds.
 
 use crate::{
-    block::{Batch, Block, Due, Missing, Status, Verdict},
+    block::{BLOCK_BYTES, Batch, Block, Due, Missing, Status, Verdict},
+    conflict::Conflict,
     effect::{DeadReason, DuplicateReason, Effect, Origin},
     metrics::DropReason,
+    set::{Set, TABLE_BYTES},
 };
-use bytes::Bytes;
 use std::{
     collections::{BTreeMap, BTreeSet},
     time::Duration,
 };
 use sundog_types::{
-    FecSetIndex, Now, Slot,
-    shred::{Shred, Signed},
+    FecSetIndex, Hash, Now, Slot,
+    shred::{Shred, Signed, variant::CODE_SHRED_SIZE},
 };
 
-/// Slots held above the root: nearly two hours without a new root. A complete one costs about 1.4 kB for each FEC
-/// set. Full: the slot farthest from the root loses.
+/// Slots held above the root: nearly two hours without a new root. Each costs up to three shreds beside its sets. Full:
+/// the slot farthest from the root loses.
 pub const SLOTS_MAX: usize = 16_384;
-/// FEC sets whose bytes are held: at most 160 MB. A set is held until its batch is finished. Full: the set farthest
+/// FEC sets whose bytes are held: at most 170 MB. A set is held until its batch is finished. Full: the set farthest
 /// from the root loses.
 pub const SETS_MAX: usize = 2_048;
+/// Marks: FEC sets whose bytes were let go, of which a shred and the places that were seen are kept, some 55 MB; those
+/// of 32 full slots, or of all slots that may be held if they are small. Full: the mark farthest from the root is
+/// forgotten, and nothing more of its set is taken; a second version of it is no longer noticed.
+pub const MARKS_MAX: usize = 32_768;
 
-/// A shred that was taken.
+/// What became of a shred that was not refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Taken {
-    /// Whether it is worth storing.
-    pub(crate) keep: bool,
+pub(crate) enum Outcome {
+    /// Taken. `keep`: its bytes are worth storing.
+    Taken { keep: bool },
+    /// Not taken, because it contradicts others of its leader; but it is to be passed on.
+    Contradicts(DropReason),
 }
 
 /// How much may be held. Tests make it small.
@@ -34,6 +41,14 @@ pub(crate) struct Taken {
 pub(crate) struct Bounds {
     pub(crate) slots: usize,
     pub(crate) sets: usize,
+    pub(crate) marks: usize,
+}
+
+/// How a slot's leader was seen to contradict itself.
+#[derive(Debug, Default)]
+struct Reported {
+    kinds: BTreeSet<DuplicateReason>,
+    proved: bool,
 }
 
 /// Slots above the root, as far as they are here.
@@ -48,7 +63,14 @@ pub(crate) struct Gather {
     open: BTreeSet<Slot>,
     /// Parents of which nothing is here, and since when; as many as slots may be held.
     orphans: BTreeMap<Slot, Now>,
+    /// Sets that hold bytes.
     held: BTreeSet<(Slot, FecSetIndex)>,
+    /// Sets that do not.
+    marks: BTreeSet<(Slot, FecSetIndex)>,
+    /// Outlives the blocks, so that each kind is reported once. As many as slots may be held.
+    reported: BTreeMap<Slot, Reported>,
+    pub(crate) duplicate_slots: u64,
+    pub(crate) marks_forgotten: u64,
     pub(crate) sets_evicted: u64,
     pub(crate) slots_evicted: u64,
 }
@@ -63,53 +85,116 @@ impl Gather {
             open: BTreeSet::new(),
             orphans: BTreeMap::new(),
             held: BTreeSet::new(),
+            marks: BTreeSet::new(),
+            reported: BTreeMap::new(),
+            duplicate_slots: 0,
+            marks_forgotten: 0,
             sets_evicted: 0,
             slots_evicted: 0,
         }
     }
 
+    /// Whether there is no place for a shred of this set, as far as can be said before it is verified: then it is not
+    /// worth verifying. Nothing is evicted yet.
+    ///
+    /// # Errors
+    /// What is full of nearer ones.
+    pub(crate) fn has_place(&self, slot: Slot, set: FecSetIndex) -> Result<(), DropReason> {
+        let block = self.blocks.get(&slot);
+        let slots_full = block.is_none() && self.blocks.len() >= self.bounds.slots;
+        if slots_full && self.blocks.last_key_value().is_none_or(|(farthest, _)| *farthest < slot) {
+            return Err(DropReason::SlotsFull);
+        }
+        let gathering = block.is_none_or(|block| block.status == Status::Gathering);
+        let sets_full = gathering && !self.held.contains(&(slot, set)) && self.held.len() >= self.bounds.sets;
+        if sets_full && self.held.last().is_none_or(|farthest| *farthest < (slot, set)) {
+            return Err(DropReason::SetsFull);
+        }
+        Ok(())
+    }
+
     /// Takes a shred. What it starts, finishes or breaks goes to `out`.
     ///
     /// # Errors
-    /// Why it is not taken. A shred of a second version is not taken, but see [`Gather::insert`]'s `Ok(None)`: it is
-    /// to be passed on.
+    /// Why it is not taken, nor to be passed on.
     pub(crate) fn insert(
         &mut self,
         now: Now,
         shred: &Shred<Signed>,
         origin: Origin,
         out: &mut Vec<Effect>,
-    ) -> Result<Option<Taken>, DropReason> {
-        let slot = shred.slot();
-        self.make_room(slot, shred.fec_set_index())?;
-        let retry_at = now.after(self.patience);
-        let block = self.blocks.entry(slot).or_insert_with(|| {
-            self.open.insert(slot);
-            self.orphans.remove(&slot);
-            Block::new(now, retry_at)
-        });
-        let started = block.parent.is_none();
-        match block.insert(shred, origin) {
-            Verdict::Refused(why) => Err(why),
-            Verdict::Conflict { first, why, dead, forward } => {
-                let second = shred.payload().clone();
-                self.contradict(slot, Contradiction { first, second, why, dead }, out);
-                if forward { Ok(None) } else { Err(conflict_name(why, dead)) }
-            }
-            Verdict::New { keep } => {
-                block.idle = 0;
-                block.retry_at =
-                    block.retry_at.min(now.after(Duration::from_millis(50)).max(block.started.after(self.patience)));
-                if block.set(shred.fec_set_index()).is_some_and(|set| set.holds_bytes()) {
-                    self.held.insert((slot, shred.fec_set_index()));
-                }
-                if let Some(parent) = block.parent.filter(|_| started) {
-                    self.start(now, slot, parent, out);
-                }
-                self.advance(slot, out);
-                Ok(Some(Taken { keep }))
-            }
+    ) -> Result<Outcome, DropReason> {
+        let (slot, set) = (shred.slot(), shred.fec_set_index());
+        self.has_place(slot, set)?;
+        self.begin(now, slot);
+        let mut found = Vec::new();
+        let verdict = self.blocks.get_mut(&slot).map(|block| block.judge(shred, &mut found));
+        for conflict in found {
+            self.report(slot, conflict, out);
         }
+        match verdict {
+            Some(Verdict::Fits) => {
+                let keep = self.take(now, shred, origin, out);
+                Ok(Outcome::Taken { keep })
+            }
+            Some(Verdict::Contradicts { why, kills }) => {
+                if let Some(why) = kills {
+                    self.kill(slot, why, out);
+                }
+                self.forget_if_empty(slot);
+                Ok(Outcome::Contradicts(why))
+            }
+            Some(Verdict::Refused(why)) => {
+                self.forget_if_empty(slot);
+                Err(why)
+            }
+            None => Err(DropReason::SlotsFull),
+        }
+    }
+
+    /// Sees to it that there is a block for the slot; [`Gather::has_place`] said that there may be one.
+    fn begin(&mut self, now: Now, slot: Slot) {
+        if self.blocks.contains_key(&slot) {
+            return;
+        }
+        if self.blocks.len() >= self.bounds.slots
+            && let Some(farthest) = self.blocks.last_key_value().map(|(slot, _)| *slot)
+        {
+            self.forget(farthest);
+            self.slots_evicted += 1;
+        }
+        self.open.insert(slot);
+        self.blocks.insert(slot, Block::new(now, now.after(self.patience)));
+    }
+
+    fn forget_if_empty(&mut self, slot: Slot) {
+        if self.blocks.get(&slot).is_some_and(Block::is_empty) {
+            self.forget(slot);
+        }
+    }
+
+    fn take(&mut self, now: Now, shred: &Shred<Signed>, origin: Origin, out: &mut Vec<Effect>) -> bool {
+        let (slot, set) = (shred.slot(), shred.fec_set_index());
+        self.make_room(slot, set);
+        self.orphans.remove(&slot);
+        let Some(block) = self.blocks.get_mut(&slot) else {
+            return false;
+        };
+        let started = block.parent.is_none();
+        let keep = block.take(shred, origin);
+        block.idle = 0;
+        block.retry_at =
+            block.retry_at.min(now.after(Duration::from_millis(50)).max(block.started.after(self.patience)));
+        if block.set(set).is_some_and(|set| set.holds_bytes()) {
+            self.held.insert((slot, set));
+        } else {
+            self.mark((slot, set));
+        }
+        if let Some(parent) = block_parent(&self.blocks, slot).filter(|_| started) {
+            self.start(now, slot, parent, out);
+        }
+        self.advance(slot, out);
+        keep
     }
 
     fn start(&mut self, now: Now, slot: Slot, parent: Slot, out: &mut Vec<Effect>) {
@@ -149,44 +234,64 @@ impl Gather {
         let end = end.unwrap_or(FecSetIndex::new(u32::MAX));
         while let Some(held) = self.held.range((slot, FecSetIndex::ZERO)..(slot, end)).next().copied() {
             self.held.remove(&held);
+            self.mark(held);
         }
     }
 
-    fn contradict(&mut self, slot: Slot, found: Contradiction, out: &mut Vec<Effect>) {
-        let Some(block) = self.blocks.get_mut(&slot) else {
+    /// Notes that a set does not hold bytes.
+    fn mark(&mut self, set: (Slot, FecSetIndex)) {
+        self.marks.insert(set);
+        if self.marks.len() <= self.bounds.marks {
+            return;
+        }
+        if let Some((slot, set)) = self.marks.pop_last() {
+            if let Some(block) = self.blocks.get_mut(&slot) {
+                block.forget_mark(set);
+            }
+            self.marks_forgotten += 1;
+        }
+    }
+
+    /// Reports a conflict, if it is the first of its kind in the slot.
+    fn report(&mut self, slot: Slot, conflict: Conflict, out: &mut Vec<Effect>) {
+        let reported = self.reported.entry(slot).or_default();
+        let why = conflict.why;
+        self.duplicate_slots += u64::from(reported.kinds.is_empty());
+        if reported.kinds.insert(why) {
+            let (first, second, proof) = conflict.into_parts();
+            let proof = proof.filter(|_| !reported.proved);
+            reported.proved |= proof.is_some();
+            out.push(Effect::Duplicate { slot, first, second, why, proof });
+        }
+        if self.reported.len() > self.bounds.slots {
+            self.reported.pop_last();
+        }
+    }
+
+    /// Gives a slot up that is being gathered.
+    pub(crate) fn kill(&mut self, slot: Slot, why: DeadReason, out: &mut Vec<Effect>) {
+        let Some(block) = self.blocks.get_mut(&slot).filter(|block| block.status == Status::Gathering) else {
             return;
         };
-        if !block.duplicate {
-            block.duplicate = true;
-            let Contradiction { first, second, why, .. } = found;
-            out.push(Effect::Duplicate { slot, first, second, why, proof: None });
-        }
-        if let Some(why) = found.dead {
-            block.kill(why);
-            self.open.remove(&slot);
-            self.let_go(slot, None);
-            out.push(Effect::Dead { slot, why });
-        }
+        block.kill(why);
+        self.open.remove(&slot);
+        self.let_go(slot, None);
+        out.push(Effect::Dead { slot, why });
     }
 
-    /// Sees to it that there is room for a shred of this set, or says that it is the farthest from the root.
-    fn make_room(&mut self, slot: Slot, set: FecSetIndex) -> Result<(), DropReason> {
-        if !self.blocks.contains_key(&slot) && self.blocks.len() >= self.bounds.slots {
-            let farthest = self.blocks.last_key_value().map(|(slot, _)| *slot);
-            let loser = farthest.filter(|farthest| slot < *farthest).ok_or(DropReason::SlotsFull)?;
-            self.forget(loser);
-            self.slots_evicted += 1;
+    /// Sees to it that there is room for a set's bytes; [`Gather::has_place`] said that there may be. Only what is
+    /// verified comes this far.
+    fn make_room(&mut self, slot: Slot, set: FecSetIndex) {
+        let gathering = self.blocks.get(&slot).is_some_and(|block| block.status == Status::Gathering);
+        if !gathering || self.held.contains(&(slot, set)) || self.held.len() < self.bounds.sets {
+            return;
         }
-        if !self.held.contains(&(slot, set)) && self.held.len() >= self.bounds.sets {
-            let farthest = self.held.last().copied();
-            let (far_slot, far_set) = farthest.filter(|far| (slot, set) < *far).ok_or(DropReason::SetsFull)?;
-            self.held.remove(&(far_slot, far_set));
+        if let Some((far_slot, far_set)) = self.held.pop_last() {
             if let Some(block) = self.blocks.get_mut(&far_slot) {
                 block.evict(far_set);
             }
             self.sets_evicted += 1;
         }
-        Ok(())
     }
 
     /// Drops all that is held of a slot, and searches for it again.
@@ -201,7 +306,12 @@ impl Gather {
     fn forget(&mut self, slot: Slot) {
         self.blocks.remove(&slot);
         self.open.remove(&slot);
-        self.let_go(slot, None);
+        let (from, until) = ((slot, FecSetIndex::ZERO), (slot.next(), FecSetIndex::ZERO));
+        for sets in [&mut self.held, &mut self.marks] {
+            while let Some(set) = sets.range(from..until).next().copied() {
+                sets.remove(&set);
+            }
+        }
     }
 
     /// Drops the root and what is below it.
@@ -215,6 +325,8 @@ impl Gather {
         self.open = self.open.split_off(&above);
         self.orphans = self.orphans.split_off(&above);
         self.held = self.held.split_off(&(above, FecSetIndex::ZERO));
+        self.marks = self.marks.split_off(&(above, FecSetIndex::ZERO));
+        self.reported = self.reported.split_off(&above);
     }
 
     pub(crate) fn root(&self) -> Slot {
@@ -253,30 +365,50 @@ impl Gather {
         self.blocks.get(&slot).map(|block| block.missing(due, limit)).unwrap_or_default()
     }
 
+    /// Whether a set can be decoded, and data is missing.
+    pub(crate) fn is_recoverable(&self, slot: Slot, set: FecSetIndex) -> bool {
+        let block = self.blocks.get(&slot).filter(|block| block.status == Status::Gathering);
+        block.and_then(|block| block.set(set)).is_some_and(Set::is_recoverable)
+    }
+
+    /// The root of the version of a set that is gathered.
+    pub(crate) fn version(&self, slot: Slot, set: FecSetIndex) -> Option<Hash> {
+        self.blocks.get(&slot)?.set(set).map(Set::root)
+    }
+
     /// The shreds to decode a set from, if there are enough and data is missing.
     pub(crate) fn recoverable(&self, slot: Slot, set: FecSetIndex) -> Option<Vec<Shred<Signed>>> {
         let block = self.blocks.get(&slot).filter(|block| block.status == Status::Gathering)?;
         block.set(set)?.recoverable()
     }
 
-    pub(crate) fn mark_corrupt(&mut self, slot: Slot, set: FecSetIndex) {
-        if let Some(set) = self.blocks.get_mut(&slot).and_then(|block| block.set_mut(set)) {
-            set.mark_corrupt();
-        }
+    /// Sets that hold bytes, and those that do not.
+    pub(crate) fn sets(&self) -> (usize, usize) {
+        (self.held.len(), self.marks.len())
+    }
+
+    /// Bytes of memory held, about.
+    pub(crate) fn held_bytes(&self) -> usize {
+        let sets = |block: &Block| {
+            let bytes = block.sets().map(|(_, set)| MARK_BYTES + set.held_bytes());
+            bytes.sum::<usize>() + block.claims_held() * SHRED_BYTES
+        };
+        let blocks: usize = self.blocks.values().map(|block| BLOCK_BYTES + sets(block)).sum();
+        blocks + INDEX_BYTES * (self.held.len() + self.marks.len() + self.orphans.len() + 4 * self.reported.len())
     }
 }
 
-struct Contradiction {
-    first: Bytes,
-    second: Bytes,
-    why: DuplicateReason,
-    dead: Option<DeadReason>,
-}
+/// Bytes of a shred that is kept.
+const SHRED_BYTES: usize = CODE_SHRED_SIZE + size_of::<Shred<Signed>>();
+/// Bytes of a set without its shreds, but with its witness.
+const MARK_BYTES: usize = size_of::<Set>() + 64 + CODE_SHRED_SIZE;
+/// Bytes of an entry in an index.
+const INDEX_BYTES: usize = 48;
+/// Bytes that may be held with the capacities above.
+pub(crate) const GATHER_BYTES_MAX: usize = SLOTS_MAX * (BLOCK_BYTES + 3 * SHRED_BYTES + 6 * INDEX_BYTES)
+    + SETS_MAX * (MARK_BYTES + TABLE_BYTES + 64 * CODE_SHRED_SIZE + INDEX_BYTES)
+    + MARKS_MAX * (MARK_BYTES + INDEX_BYTES);
 
-fn conflict_name(why: DuplicateReason, dead: Option<DeadReason>) -> DropReason {
-    match (why, dead) {
-        (DuplicateReason::ForkedSet, _) => DropReason::TooManyVersions,
-        (DuplicateReason::BeyondLast, Some(_)) => DropReason::LastTooEarly,
-        _ => DropReason::BeyondLast,
-    }
+fn block_parent(blocks: &BTreeMap<Slot, Block>, slot: Slot) -> Option<Slot> {
+    blocks.get(&slot).and_then(|block| block.parent)
 }

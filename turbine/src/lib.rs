@@ -38,23 +38,30 @@
 //! Sockets, clocks, the signature pool, the ledger's tables (it reads them through [`ShredSource`]), entries, banks,
 //! votes. It does not check the signature of the node that passed a resigned shred on: it overwrites it, as all do.
 
+pub mod arrivals;
 pub mod block;
 pub mod checks;
+mod conflict;
 pub mod config;
+pub mod decoding;
 pub mod effect;
 pub mod gather;
+mod intake;
 pub mod machine;
 pub mod metrics;
 pub mod pace;
 pub mod peers;
 pub mod ping;
+pub mod proof;
 pub mod quota;
 pub mod recover;
+pub mod relay;
 pub mod repair;
 pub mod repair_wire;
 pub mod serve;
 mod passed;
 mod set;
+mod shares;
 pub mod shredder;
 mod shuffle;
 pub mod spread;
@@ -62,6 +69,16 @@ pub mod sync;
 pub mod timeline;
 pub mod tree;
 pub mod tree_cache;
+
+/// Bytes of memory that a [`Turbine`] holds at most with the default capacities, whatever arrives: some 480 MB in slots
+/// of which nearly none are rooted and all sets are full; some 20 MB while blocks are rooted as they come. Half of it
+/// are FEC sets being gathered. The trees' part is that of a cluster of 5,000 nodes.
+pub const HELD_BYTES_MAX: usize = gather::GATHER_BYTES_MAX
+    + checks::CHECKS_BYTES_MAX
+    + relay::RELAY_BYTES_MAX
+    + decoding::DECODING_BYTES_MAX
+    + arrivals::ARRIVALS_BYTES_MAX
+    + spread::SPREAD_BYTES_MAX;
 
 pub use block::Status;
 pub use config::{ConfigError, TurbineConfig};

@@ -1,52 +1,53 @@
 //! Turbine as a machine: what arrives is judged, gathered, passed on, and what is missing is asked for.
 
 use crate::{
+    arrivals::{ARRIVALS_BYTES_MAX, Arrivals},
     block::Status,
-    checks::{Checks, Offered},
+    checks::Checks,
     config::TurbineConfig,
-    effect::{Effect, Input, Judged, Origin, RepairKind, SendKind},
+    decoding::Decoding,
+    effect::{Effect, Input, Origin, RepairKind},
     gather::{Bounds, Gather},
-    metrics::{DropReason, Metrics, PLACES},
-    recover::{Codec, RecoverError, RecoverJob},
+    metrics::{DropReason, Metrics},
     pace::Pace,
     peers::RepairPeer,
+    relay::Relays,
     repair::{Repair, TICK},
     repair_wire::{PING_RESPONSE_BYTES, Ping, split_shred_response},
     serve::{Serve, ServedKind, ShredSource},
-    shredder::FecSet,
-    spread::{Receiver, Spread, SpreadConfig},
+    spread::{Spread, SpreadConfig},
     tree_cache::TreeCache,
 };
 use bytes::Bytes;
 use rand::{RngCore as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
-use std::{collections::BTreeMap, net::SocketAddr, sync::Arc};
+use std::{net::SocketAddr, sync::Arc};
 use sundog_types::{
-    Effects, FecSetIndex, Hash, Machine, Now, Pubkey, Signature, Slot,
-    shred::{DropReason as ShredDrop, FilterContext, Shred, Signed, View, filter, highest_slot},
-    sign::{Sign, SignRole},
+    Effects, Hash, Machine, Now, Pubkey, Signature, Slot,
+    shred::{Shred, Signed},
+    sign::Sign,
 };
 
 /// Spreads and gathers shreds, repairs, and serves repair.
 pub struct Turbine {
-    config: TurbineConfig,
-    signer: Arc<dyn Sign>,
-    me: Pubkey,
-    spread: Spread,
-    checks: Checks,
-    gather: Gather,
-    repair: Repair,
+    pub(crate) config: TurbineConfig,
+    pub(crate) signer: Arc<dyn Sign>,
+    pub(crate) me: Pubkey,
+    pub(crate) spread: Spread,
+    pub(crate) checks: Checks,
+    pub(crate) gather: Gather,
+    pub(crate) repair: Repair,
     serve: Serve,
-    codec: Arc<Codec>,
-    recovering: BTreeMap<u64, (Slot, FecSetIndex)>,
-    next_recovery: u64,
-    tip: Slot,
+    pub(crate) relays: Relays,
+    pub(crate) decoding: Decoding,
+    pub(crate) arrivals: Arrivals,
+    pub(crate) tip: Slot,
     next_tick: Option<Now>,
     /// The retransmitter signature made last: the shreds of a set share it.
-    resigned: Option<(Hash, Signature)>,
+    pub(crate) resigned: Option<(Hash, Signature)>,
     /// Shreds to store, gathered while one input is taken.
-    keep: Vec<Shred<Signed>>,
-    metrics: Metrics,
+    pub(crate) keep: Vec<Shred<Signed>>,
+    pub(crate) metrics: Metrics,
 }
 
 impl Turbine {
@@ -78,7 +79,7 @@ impl Turbine {
             budget: config.repair_budget,
         };
         let me = signer.identity();
-        let bounds = Bounds { slots: config.slots_max, sets: config.sets_max };
+        let bounds = Bounds { slots: config.slots_max, sets: config.sets_max, marks: config.marks_max };
         Self {
             config,
             me,
@@ -88,9 +89,9 @@ impl Turbine {
             repair: Repair::new(Arc::clone(&signer), pace, draw()),
             serve: Serve::new(Arc::clone(&signer), source, draw()),
             signer,
-            codec: Arc::new(Codec::new()),
-            recovering: BTreeMap::new(),
-            next_recovery: 0,
+            relays: Relays::new(),
+            decoding: Decoding::new(),
+            arrivals: Arrivals::new(ARRIVALS_BYTES_MAX),
             tip: Slot::ZERO,
             next_tick: None,
             resigned: None,
@@ -132,196 +133,16 @@ impl Turbine {
         self.spread.warm(slot)
     }
 
-    /// Judges a datagram that should be a shred, cheapest checks first.
-    fn admit(&mut self, bytes: Bytes, origin: Origin) -> Judged<Offered> {
-        let view = View::read(&bytes)?;
-        let slot = view.slot();
-        let gates = self.spread.gates(slot).ok_or(DropReason::UnknownEpoch)?;
-        let context = FilterContext {
-            root: self.gather.root(),
-            max_slot: highest_slot(self.tip, self.spread.slots_in_epoch(self.tip)),
-            shred_version: self.config.shred_version,
-            gates,
-        };
-        filter(view, &context)?;
-        if slot <= context.root {
-            return Err(ShredDrop::SlotRooted.into());
-        }
-        let leader = self.spread.leader(slot).ok_or(DropReason::UnknownEpoch)?;
-        if leader == self.me && origin == Origin::Turbine {
-            return Err(DropReason::OwnSlot.into());
-        }
-        if self.gather.block(slot).is_some_and(|block| block.has_seen(view)) {
-            return Err(DropReason::Seen.into());
-        }
-        let shred = Shred::raw(bytes).parse().map_err(ShredDrop::from)?;
-        self.checks.offer(shred, leader, origin)
-    }
-
-    fn arrive(&mut self, now: Now, bytes: Bytes, origin: Origin, out: &mut Vec<Effect>) {
-        match self.admit(bytes, origin) {
-            Err(why) => self.metrics.refuse(why),
-            Ok(Offered::Waits) => {}
-            Ok(Offered::Ask(id, item)) => {
-                self.metrics.verifications += 1;
-                out.push(Effect::Verify { id, items: vec![item] });
-            }
-            Ok(Offered::Trusted(shred)) => self.accept(now, shred, origin, out),
-        }
-    }
-
-    /// Takes a shred that its leader signed.
-    fn accept(&mut self, now: Now, shred: Shred<Signed>, origin: Origin, out: &mut Vec<Effect>) {
-        let shred = match origin {
-            Origin::Own | Origin::Stored => shred,
-            Origin::Turbine | Origin::Repair | Origin::Recovered => self.resign(shred),
-        };
-        let taken = match self.gather.insert(now, &shred, origin, out) {
-            Err(why) => return self.metrics.refuse(why),
-            Ok(taken) => taken,
-        };
-        self.pass_on(now, &shred, origin, out);
-        let Some(taken) = taken else { return };
-        match origin {
-            Origin::Repair => self.metrics.repaired += 1,
-            Origin::Recovered => self.metrics.recovered += 1,
-            _ => {}
-        }
-        let (slot, set) = (shred.slot(), shred.fec_set_index());
-        if taken.keep && origin != Origin::Stored {
-            self.keep.push(shred);
-        }
-        if origin != Origin::Recovered {
-            self.recover(slot, set, out);
-        }
-    }
-
-    fn recover(&mut self, slot: Slot, set: FecSetIndex, out: &mut Vec<Effect>) {
-        let Some(shreds) = self.gather.recoverable(slot, set) else {
-            return;
-        };
-        if self.recovering.values().any(|key| *key == (slot, set)) {
-            return;
-        }
-        let id = self.next_recovery;
-        self.next_recovery += 1;
-        self.recovering.insert(id, (slot, set));
-        out.push(Effect::Recover(RecoverJob { id, shreds, codec: Arc::clone(&self.codec) }));
-    }
-
-    fn synced(&mut self, now: Now, shreds: Vec<Shred<Signed>>, out: &mut Vec<Effect>) {
-        for shred in shreds {
-            if shred.slot() > self.gather.root() {
-                self.accept(now, shred, Origin::Repair, out);
-            }
-        }
-    }
-
-    fn recovered(
-        &mut self,
-        now: Now,
-        id: u64,
-        outcome: Result<Vec<Shred<Signed>>, RecoverError>,
-        out: &mut Vec<Effect>,
-    ) {
-        let Some((slot, set)) = self.recovering.remove(&id) else {
-            return;
-        };
-        if self.gather.recoverable(slot, set).is_none() {
-            return;
-        }
-        match outcome {
-            Ok(shreds) => {
-                self.metrics.sets_recovered += 1;
-                for shred in shreds {
-                    self.accept(now, shred, Origin::Recovered, out);
-                }
-            }
-            Err(_) => {
-                self.metrics.sets_corrupt += 1;
-                self.gather.mark_corrupt(slot, set);
-            }
-        }
-    }
-
-    fn resign(&mut self, shred: Shred<Signed>) -> Shred<Signed> {
-        if !shred.resigned() {
-            return shred;
-        }
-        let root = shred.merkle_root();
-        let signature = match self.resigned {
-            Some((signed, signature)) if signed == root => signature,
-            _ => self.signer.sign(SignRole::ShredRoot, root.as_ref()),
-        };
-        self.resigned = Some((root, signature));
-        shred.set_retransmitter_signature(&signature).expect("the variant has the field")
-    }
-
-    fn pass_on(&mut self, now: Now, shred: &Shred<Signed>, origin: Origin, out: &mut Vec<Effect>) {
-        let (kind, receivers) = match origin {
-            Origin::Repair | Origin::Stored => return,
-            Origin::Own => (SendKind::Broadcast, self.spread.broadcast(now, shred).into_iter().collect()),
-            Origin::Turbine | Origin::Recovered => {
-                let Some(part) = self.spread.part(now, shred) else {
-                    return;
-                };
-                if let Err(why) = self.spread.may_send(self.tip, shred) {
-                    return self.metrics.refuse(why);
-                }
-                if origin == Origin::Turbine {
-                    let place = usize::from(part.place.layer()).min(PLACES - 1);
-                    self.metrics.received_by_place[place] += 1;
-                    (SendKind::Retransmit, part.children)
-                } else {
-                    (SendKind::RetransmitRecovered, part.children)
-                }
-            }
-        };
-        self.send(shred, kind, receivers, out);
-    }
-
-    fn send(&mut self, shred: &Shred<Signed>, kind: SendKind, receivers: Vec<Receiver>, out: &mut Vec<Effect>) {
-        for Receiver { to, addresses, layer } in receivers {
-            let Some(addresses) = addresses else {
-                self.metrics.unsent_without_address += 1;
-                continue;
-            };
-            match kind {
-                SendKind::Broadcast => self.metrics.sent_broadcast += 1,
-                SendKind::Retransmit => self.metrics.sent_retransmit += 1,
-                SendKind::RetransmitRecovered => self.metrics.sent_retransmit_recovered += 1,
-            }
-            out.push(Effect::Send { to, addresses, shred: shred.payload().clone(), kind, layer });
-        }
-    }
-
-    fn own(&mut self, now: Now, set: FecSet, out: &mut Vec<Effect>) {
-        for shred in set.data.into_iter().chain(set.code) {
-            self.accept(now, shred, Origin::Own, out);
-        }
-    }
-
-    fn stored(&mut self, now: Now, shreds: Vec<Bytes>, out: &mut Vec<Effect>) {
-        for bytes in shreds {
-            let parsed = Shred::raw(bytes).parse().map_err(ShredDrop::from);
-            match parsed.and_then(|shred| shred.trust_own_ledger().map_err(ShredDrop::from)) {
-                Ok(shred) if shred.slot() <= self.gather.root() => self.metrics.refuse(ShredDrop::SlotRooted),
-                Ok(shred) => self.accept(now, shred, Origin::Stored, out),
-                Err(why) => self.metrics.refuse(why),
-            }
-        }
-    }
-
-    fn verified(&mut self, now: Now, id: u64, valid: &[bool], out: &mut Vec<Effect>) {
-        let released = self.checks.settle(id, valid == [true]);
-        for _ in 0..released.refused {
-            self.metrics.refuse(ShredDrop::BadSignature);
-        }
-        for (shred, origin) in released.signed {
-            if shred.slot() > self.gather.root() {
-                self.accept(now, shred, origin, out);
-            }
-        }
+    /// Bytes of memory that the machine holds, about: shreds and what is remembered of them. Never more than
+    /// [`HELD_BYTES_MAX`](crate::HELD_BYTES_MAX), whatever arrives. Counts all of it, so ask now and then.
+    #[must_use]
+    pub fn held_bytes(&self) -> usize {
+        self.gather.held_bytes()
+            + self.checks.held_bytes()
+            + self.relays.held_bytes()
+            + self.decoding.held_bytes()
+            + self.arrivals.held_bytes()
+            + self.spread.held_bytes()
     }
 
     fn response(&mut self, now: Now, from: SocketAddr, bytes: Bytes, out: &mut Vec<Effect>) {
@@ -337,8 +158,10 @@ impl Turbine {
             return;
         }
         let answer = split_shred_response(&bytes).ok_or(DropReason::ResponseTooShort);
-        match answer.and_then(|(shred, nonce)| self.repair.answered(now, from, nonce, &shred).map(|_| shred)) {
-            Ok(shred) => self.arrive(now, shred, Origin::Repair, out),
+        match answer
+            .and_then(|(shred, nonce)| self.repair.answered(now, from, nonce, &shred).map(|server| (shred, server)))
+        {
+            Ok((shred, server)) => self.arrive(now, shred, Origin::Repair(server), out),
             Err(why) => self.metrics.refuse(why),
         }
     }
@@ -360,7 +183,11 @@ impl Turbine {
         }
     }
 
-    fn set_root(&mut self, root: Slot) {
+    fn set_root(&mut self, root: Slot, out: &mut Vec<Effect>) {
+        let timelines = self.arrivals.set_root(root).into_iter();
+        out.extend(timelines.map(|t| Effect::Timeline { slot: t.slot, timeline: Box::new(t) }));
+        self.relays.set_root(root);
+        self.decoding.set_root(root);
         self.spread.set_root(root);
         self.gather.set_root(root);
         self.checks.set_root(root);
@@ -377,12 +204,21 @@ impl Turbine {
                 Effect::SendRepair { kind, .. } if *kind != RepairKind::Pong => self.metrics.repair_requests += 1,
                 Effect::Complete { .. } => self.metrics.complete += 1,
                 Effect::Dead { .. } => self.metrics.dead += 1,
-                Effect::Duplicate { .. } => self.metrics.duplicate_slots += 1,
+                Effect::Duplicate { proof, .. } => {
+                    self.metrics.conflicts += 1;
+                    self.metrics.proofs += u64::from(proof.is_some());
+                }
                 _ => {}
             }
         }
         self.metrics.slots_held = self.gather.len() as u64;
-        self.metrics.waiting = self.checks.len() as u64;
+        self.metrics.waiting = (self.checks.len() + self.relays.len()) as u64;
+        self.metrics.checks_under_way = self.checks.under_way() as u64;
+        self.metrics.sets_decoding = self.decoding.under_way() as u64;
+        let (held, marks) = self.gather.sets();
+        (self.metrics.sets_held, self.metrics.marks_held) = (held as u64, marks as u64);
+        self.metrics.marks_forgotten = self.gather.marks_forgotten;
+        self.metrics.duplicate_slots = self.gather.duplicate_slots;
         self.metrics.sets_evicted = self.gather.sets_evicted;
         self.metrics.slots_evicted = self.gather.slots_evicted;
         let tally = self.repair.tally;
@@ -405,8 +241,8 @@ impl Machine for Turbine {
     fn handle(&mut self, now: Now, input: Input, out: &mut Effects<Effect>) {
         let from = out.len();
         match input {
-            Input::Shred { bytes, from: _ } => self.arrive(now, bytes, Origin::Turbine, out),
-            Input::Synced { shreds, .. } => self.synced(now, shreds, out),
+            Input::Shred { bytes, from } => self.arrive(now, bytes, Origin::Turbine(from), out),
+            Input::Synced { from, shreds } => self.synced(now, from, shreds, out),
             Input::RepairFrom(slot) => self.repair.set_from(slot),
             Input::Recovered { id, outcome } => self.recovered(now, id, outcome, out),
             Input::RepairResponse { from, bytes } => self.response(now, from, bytes, out),
@@ -420,11 +256,12 @@ impl Machine for Turbine {
                 self.repair.set_peers(&peers, self.config.shred_version);
                 self.serve.set_peers(&peers);
             }
-            Input::Root(root) => self.set_root(root),
+            Input::Root(root) => self.set_root(root, out),
             Input::Tip(tip) => self.tip = self.tip.max(tip),
             Input::Wanted(slots) => self.repair.set_wanted(slots),
             Input::Forget(slot) => {
                 self.checks.forget(slot);
+                self.arrivals.forget(slot);
                 self.gather.renew(now, slot);
             }
         }

@@ -8,12 +8,18 @@ sundog_types::reasons! {
     pub enum DropReason {
         /// A shred of an epoch whose leaders are not known.
         UnknownEpoch = "unknown_epoch",
+        /// A shred of a slot that nobody leads.
+        UnknownLeader = "unknown_leader",
         /// A shred of this node's own slot, come back by Turbine.
         OwnSlot = "own_slot",
         /// A shred that is held already, or a second copy of one.
         Seen = "seen",
-        /// More shreds wait for verification than may; this one is farthest from the root.
+        /// More shreds wait for verification, or checks are under way, than this one's sender may cause.
         WaitingFull = "waiting_full",
+        /// Passed on by another node than this one's parent in its tree, or without his signature.
+        BadRetransmitter = "bad_retransmitter",
+        /// Of a second version of an FEC set: passed on, but not kept.
+        OtherVersion = "other_version",
         /// A third version of an FEC set: two are enough to prove that the leader equivocates.
         TooManyVersions = "too_many_versions",
         /// Not in an aligned FEC set of 32 and 32, in an epoch where that is not yet a rule.
@@ -106,12 +112,18 @@ pub struct Metrics {
     pub received_by_place: [u64; PLACES],
     /// Shreds taken that came as answers to repair requests.
     pub repaired: u64,
+    /// Shreds taken that came by bulk sync.
+    pub synced: u64,
     /// Shreds made by erasure decoding instead of received.
     pub recovered: u64,
     /// FEC sets that were decoded.
     pub sets_recovered: u64,
     /// FEC sets whose decoding contradicted their root: their leader made them wrong.
     pub sets_corrupt: u64,
+    /// FEC sets decoded that were whole or gone by then.
+    pub decoded_too_late: u64,
+    /// FEC sets being decoded, now.
+    pub sets_decoding: u64,
     /// Own shreds sent to the roots of their trees.
     pub sent_broadcast: u64,
     /// Shreds passed on to children.
@@ -120,8 +132,14 @@ pub struct Metrics {
     pub sent_retransmit_recovered: u64,
     /// Shreds not sent because the receiver has no address.
     pub unsent_without_address: u64,
-    /// Signatures given out to be checked.
+    /// Shreds taken but not passed on, because they, or two other versions of them, were before.
+    pub unsent_again: u64,
+    /// Leaders' signatures given out to be checked.
     pub verifications: u64,
+    /// Retransmitters' signatures given out to be checked.
+    pub relay_verifications: u64,
+    /// Checks of leaders' signatures under way, now.
+    pub checks_under_way: u64,
     /// Repair requests sent.
     pub repair_requests: u64,
     /// Ticks of repair whose budget of requests was used up.
@@ -146,12 +164,22 @@ pub struct Metrics {
     pub complete: u64,
     /// Slots given up.
     pub dead: u64,
-    /// Slots whose leader made two versions.
+    /// Slots whose leader contradicted itself.
     pub duplicate_slots: u64,
+    /// Contradictions reported, one of each kind for each slot.
+    pub conflicts: u64,
+    /// Contradictions reported with a proof for others.
+    pub proofs: u64,
     /// FEC sets thrown out of memory for others nearer to the root.
     pub sets_evicted: u64,
     /// Slots thrown out of memory for others nearer to the root.
     pub slots_evicted: u64,
+    /// FEC sets whose bytes are held, now.
+    pub sets_held: u64,
+    /// FEC sets of which only marks are held, now.
+    pub marks_held: u64,
+    /// Marks forgotten for others nearer to the root.
+    pub marks_forgotten: u64,
     /// Slots held above the root, now.
     pub slots_held: u64,
     /// Shreds waiting for verification, now.
@@ -167,14 +195,20 @@ impl Default for Metrics {
         Self {
             received_by_place: [0; PLACES],
             repaired: 0,
+            synced: 0,
             recovered: 0,
             sets_recovered: 0,
             sets_corrupt: 0,
+            decoded_too_late: 0,
+            sets_decoding: 0,
             sent_broadcast: 0,
             sent_retransmit: 0,
             sent_retransmit_recovered: 0,
             unsent_without_address: 0,
+            unsent_again: 0,
             verifications: 0,
+            relay_verifications: 0,
+            checks_under_way: 0,
             repair_requests: 0,
             repair_over_budget: 0,
             repair_searches_over_budget: 0,
@@ -188,6 +222,11 @@ impl Default for Metrics {
             complete: 0,
             dead: 0,
             duplicate_slots: 0,
+            conflicts: 0,
+            proofs: 0,
+            sets_held: 0,
+            marks_held: 0,
+            marks_forgotten: 0,
             sets_evicted: 0,
             slots_evicted: 0,
             slots_held: 0,

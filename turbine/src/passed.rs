@@ -16,6 +16,11 @@ pub const SLOTS_MAX: usize = 16_384;
 /// Versions of a shred id that are passed on, so that everybody can prove that the leader signed two.
 const VERSIONS_MAX: usize = 2;
 
+const MARK_BYTES: usize = 120;
+const SLOT_BYTES: usize = 48;
+/// Bytes that may be held.
+pub(crate) const PASSED_BYTES_MAX: usize = MARKS_MAX * MARK_BYTES + SLOTS_MAX * SLOT_BYTES;
+
 #[derive(Debug)]
 enum Slotful {
     /// For each set, up to two roots, and the shreds that were passed on under each, by place among the leaves.
@@ -109,7 +114,7 @@ impl Passed {
 
     /// Bytes of memory held, about.
     pub(crate) fn held_bytes(&self) -> usize {
-        self.marks * 120 + self.slots.len() * 48
+        self.marks * MARK_BYTES + self.slots.len() * SLOT_BYTES
     }
 }
 

@@ -27,6 +27,8 @@ pub const EPOCHS_MAX: usize = 8;
 /// Peers that [`Spread::warm`] names: the first of the list hold nearly all stake of a large cluster, and a
 /// connection to each of them costs some 20 MB in all.
 pub const WARM_MAX: usize = 512;
+/// Bytes that may be held, in a cluster of 5,000 nodes.
+pub(crate) const SPREAD_BYTES_MAX: usize = crate::passed::PASSED_BYTES_MAX + (64 << 20);
 /// How old the list of nodes of a tree may be while the registry changes.
 const NODES_LIFE: Duration = Duration::from_secs(1);
 
@@ -132,6 +134,11 @@ impl Spread {
     /// Whether this node has stake in the slot's epoch.
     pub(crate) fn is_staked(&self, slot: Slot) -> bool {
         self.known(slot).and_then(|known| known.stakes.get(&self.me)).is_some_and(|stake| *stake > 0)
+    }
+
+    /// Whether a peer has stake in the slot's epoch.
+    pub(crate) fn has_stake(&self, slot: Slot, peer: &Pubkey) -> bool {
+        self.known(slot).and_then(|known| known.stakes.get(peer)).is_some_and(|stake| *stake > 0)
     }
 
     /// Whom this node, as leader, sends a shred to. `None`: it is alone.

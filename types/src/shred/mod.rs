@@ -254,6 +254,12 @@ impl Shred<Signed> {
         }
     }
 
+    /// A copy that keeps no buffer alive but its own: a received shred may be a slice of a much larger one.
+    #[must_use]
+    pub fn compact(&self) -> Self {
+        Self { payload: Bytes::copy_from_slice(&self.payload), state: self.state }
+    }
+
     /// Replaces the retransmitter's signature. The bytes are copied if anybody else holds them.
     ///
     /// # Errors

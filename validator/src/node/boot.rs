@@ -10,7 +10,10 @@ use sundog_ledger::{Ledger, LedgerError, SlotMeta};
 use sundog_poh::RecorderConfig;
 use sundog_runtime::{Bank, RootedAccounts, genesis::GenesisConfig};
 use sundog_tower::{Consensus, ConsensusConfig, RootBlock, SavedError, SavedTower};
-use sundog_turbine::{ShredSource, Turbine, TurbineConfig};
+use sundog_turbine::{
+    ShredSource, Turbine, TurbineConfig,
+    sync::{Role, Sync, SyncConfig, SyncConfigError},
+};
 use sundog_types::{
     Hash, Now, ShredIndex, Slot,
     peer::{Addresses, Version},
@@ -48,12 +51,31 @@ pub struct Boot {
     pub allow_private: bool,
     /// Children of a node in a Turbine tree, instead of what the protocol says; at least 1.
     pub fanout: Option<usize>,
+    /// What other nodes may do on the links of bulk sync.
+    pub sync: SyncBounds,
     /// Slots of blocks kept below the root.
     pub ledger_slots: u64,
     /// How far behind the node may be and still say that it keeps up.
     pub health_distance_slots: u64,
     /// Feeds every random choice of the node.
     pub seed: [u8; 32],
+}
+
+/// What other nodes may do on the links of bulk sync; beyond it they are refused by name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SyncBounds {
+    /// Bytes of a frame.
+    pub frame_bytes_max: usize,
+    /// Messages that a link may bring in a second.
+    pub messages_per_second: u32,
+    /// Links from one address.
+    pub connections_per_address: usize,
+}
+
+impl Default for SyncBounds {
+    fn default() -> Self {
+        Self { frame_bytes_max: 10_000_000, messages_per_second: 100, connections_per_address: 3 }
+    }
 }
 
 /// Why a node cannot start.
@@ -73,6 +95,9 @@ pub enum BootError {
     /// The tower cannot be used: voting without it could break promises.
     #[error("the tower file cannot be used")]
     Tower(#[from] SavedError),
+    /// The bounds of bulk sync cannot work.
+    #[error(transparent)]
+    Sync(#[from] SyncConfigError),
     /// The gossip settings contradict each other.
     #[error(transparent)]
     Gossip(#[from] sundog_gossip::config::ConfigError),
@@ -121,6 +146,7 @@ impl Boot {
             },
             gossip: Gossip::new(self.gossip(version, now), Arc::clone(&signer), self.seed_for(b"gossip"), now)?,
             turbine: Turbine::new(turbine_config, Arc::clone(&signer), source, self.seed_for(b"turbine")),
+            sync: Sync::new(self.sync_config(version, genesis_hash).validate()?, signer.identity(), self.seed_for(b"sync")),
             consensus: Consensus::new(ConsensusConfig::default(), vote_account, block, tower, Arc::clone(&signer)),
             gulfstream: Gulfstream::new(GulfstreamConfig::default(), signer.identity(), self.seed_for(b"gulfstream")),
             identity: Arc::clone(&self.identity),
@@ -134,6 +160,16 @@ impl Boot {
         let mut effects = Vec::new();
         let node = Node::new(parts, now, &mut effects);
         Ok((node, effects))
+    }
+
+    fn sync_config(&self, version: u16, genesis_hash: Hash) -> SyncConfig {
+        let role = if self.voter.is_some() { Role::Voting } else { Role::Following };
+        SyncConfig {
+            frame_bytes_max: self.sync.frame_bytes_max,
+            messages_per_second: self.sync.messages_per_second,
+            connections_per_address: self.sync.connections_per_address,
+            ..SyncConfig::new(genesis_hash, version, role)
+        }
     }
 
     fn gossip(&self, version: u16, now: Now) -> GossipConfig {

@@ -6,9 +6,14 @@ use solana_transaction::versioned::VersionedTransaction;
 use std::{net::SocketAddr, sync::Arc};
 use sundog_gossip::Checked;
 use sundog_gulfstream::VerifiedTransaction;
+use sundog_ledger::Ledger;
 use sundog_runtime::{Bank, Executed};
-use sundog_turbine::{FecSet, RecoverError, RecoverJob, Shredder, VerifyItem};
+use sundog_turbine::{
+    FecSet, RecoverError, RecoverJob, Shredder, VerifyItem,
+    sync::{Load, RangeCheck, RangeChecked, StoredBlock},
+};
 use sundog_types::{
+    Slot,
     entry::{self, Entry},
     shred::{Shred, Signed},
     sign::Sign,
@@ -59,6 +64,15 @@ pub enum Job {
     },
     /// Make shreds of entries.
     Shred(Box<ShredJob>),
+    /// Read blocks that a peer asks for.
+    Load {
+        /// What to read.
+        load: Load,
+        /// Where from.
+        ledger: Ledger,
+    },
+    /// Check the blocks of a range that a peer served.
+    CheckRange(Box<RangeCheck>),
     /// Work out what a new root changes on disk.
     Root {
         /// The new root.
@@ -137,6 +151,19 @@ pub enum Done {
         /// Whether the slot ended with them.
         last_in_slot: bool,
     },
+    /// To [`Job::Load`].
+    Loaded {
+        /// Bulk sync's id.
+        id: u64,
+        /// The blocks by slot.
+        blocks: Vec<StoredBlock>,
+        /// The first slot that was not looked at.
+        next: Slot,
+        /// The first slot from which on the ledger has every finalised block.
+        lowest: Slot,
+    },
+    /// To [`Job::CheckRange`].
+    RangeChecked(Box<RangeChecked>),
     /// To [`Job::Root`].
     Rooted {
         /// The new root.
@@ -160,6 +187,8 @@ impl Job {
             Self::Execute { .. } => "execute",
             Self::Freeze { .. } => "freeze",
             Self::Shred(_) => "shred",
+            Self::Load { .. } => "load",
+            Self::CheckRange(_) => "check_range",
             Self::Root { .. } => "root",
         }
     }
@@ -190,6 +219,8 @@ impl Job {
                 Done::Frozen { bank }
             }
             Self::Shred(job) => job.run(),
+            Self::Load { load, ledger } => super::sync::load(&ledger, load),
+            Self::CheckRange(check) => Done::RangeChecked(Box::new(check.run())),
             Self::Root { bank } => {
                 let batch = bank.root_batch();
                 Done::Rooted { bank, batch }

@@ -1,8 +1,10 @@
 //! What the node writes into the ledger.
 
 use super::{Effect, Node};
+use bytes::Bytes;
 use sundog_ledger::{SlotMeta, TransactionRecord};
 use sundog_runtime::Committed;
+use sundog_turbine::Timeline;
 use sundog_types::{
     Effects, Slot,
     shred::{Shred, Signed},
@@ -34,6 +36,20 @@ impl Node {
     pub(super) fn remember_meta(&mut self, slot: Slot, meta: &SlotMeta, out: &mut Effects<Effect>) {
         let mut batch = Batch::default();
         sundog_ledger::put_meta(&mut batch, slot, meta);
+        write(batch, out);
+    }
+
+    /// Keeps how the shreds of a slot arrived.
+    pub(super) fn remember_timeline(&mut self, slot: Slot, timeline: &Timeline, out: &mut Effects<Effect>) {
+        let mut batch = Batch::default();
+        sundog_ledger::put_timeline(&mut batch, slot, timeline.encode());
+        write(batch, out);
+    }
+
+    /// Keeps the proof that the leader of a slot made two versions of it.
+    pub(super) fn remember_duplicate(&mut self, slot: Slot, proof: Bytes, out: &mut Effects<Effect>) {
+        let mut batch = Batch::default();
+        sundog_ledger::put_duplicate(&mut batch, slot, proof);
         write(batch, out);
     }
 

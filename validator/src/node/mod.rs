@@ -19,11 +19,12 @@ mod ports;
 mod record;
 mod replay;
 mod roots;
+mod sync;
 mod view;
 mod voting;
 mod wiring;
 
-pub use boot::{Boot, BootError, FEATURE_SET, VERSION, stored};
+pub use boot::{Boot, BootError, SyncBounds, FEATURE_SET, VERSION, stored};
 pub use forks::{FROZEN_MAX, Forks, Frozen};
 pub use job::{Done, Job, ShredJob};
 pub use ports::{Effect, Event, Input, Socket};
@@ -86,6 +87,8 @@ pub struct NodeParts {
     pub gossip: Gossip,
     /// The blocks' way.
     pub turbine: Turbine,
+    /// Catching up.
+    pub sync: sundog_turbine::sync::Sync,
     /// The fork decisions.
     pub consensus: Consensus,
     /// The transactions' way.
@@ -129,6 +132,8 @@ pub struct Node {
     signer: Arc<dyn Sign>,
     gossip: Gossip,
     turbine: Turbine,
+    sync: sundog_turbine::sync::Sync,
+    catching: sync::Catching,
     consensus: Consensus,
     gulfstream: Gulfstream,
     ledger: Ledger,
@@ -165,6 +170,7 @@ impl Node {
     pub fn new(parts: NodeParts, now: Now, out: &mut Effects<Effect>) -> Self {
         let root = Frozen { bank: Arc::clone(&parts.root), mine: false, block_id: parts.block_id, transactions: 0 };
         let leaders = Leaders::new(parts.root.epoch_schedule().clone());
+        let lowest = parts.ledger.lowest_slot().ok().flatten().unwrap_or_default();
         let mut node = Self {
             identity: parts.signer.identity(),
             config: parts.config,
@@ -173,6 +179,8 @@ impl Node {
             signer: parts.signer,
             gossip: parts.gossip,
             turbine: parts.turbine,
+            sync: parts.sync,
+            catching: sync::Catching::from(parts.root.slot(), lowest),
             consensus: parts.consensus,
             gulfstream: parts.gulfstream,
             ledger: parts.ledger,
@@ -274,6 +282,7 @@ impl Machine for Node {
             Input::Done(done) => self.done(now, done, out),
             Input::Poh(effect) => self.lead_poh(now, effect, out),
             Input::Durable { id } => self.durable(now, id, out),
+            Input::Sync(input) => self.sync(now, input, out),
             Input::Stored { shreds } => self.turbine(now, sundog_turbine::Input::Stored { shreds }, out),
         }
     }
@@ -281,12 +290,14 @@ impl Machine for Node {
     fn handle_timeout(&mut self, now: Now, out: &mut Effects<Effect>) {
         self.gossip_timeout(now, out);
         self.turbine_timeout(now, out);
+        self.sync_timeout(now, out);
         self.consensus_timeout(now, out);
         self.gulf_timeout(now, out);
         self.lead_timeout(now, out);
         self.broadcast_pump(now, out);
         if self.view.due(now) {
             self.tell_tip(now, out);
+            self.tell_chain(now, out);
             self.publish(now, out);
         }
     }
@@ -295,6 +306,7 @@ impl Machine for Node {
         [
             self.gossip.poll_timeout(),
             self.turbine.poll_timeout(),
+            self.sync.poll_timeout(),
             self.consensus.poll_timeout(),
             self.gulfstream.poll_timeout(),
             self.leading.poll_timeout(),

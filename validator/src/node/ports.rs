@@ -6,6 +6,7 @@ use std::{net::SocketAddr, sync::Arc};
 use sundog_gulfstream::Source;
 use sundog_poh::{RecorderEffect, RecorderInput};
 use sundog_rpc::subscriptions::FrozenBlock;
+use sundog_turbine::sync::Progress;
 use sundog_types::{Hash, Pubkey, Slot, store::Batch};
 
 /// A UDP socket of the node, named by what it carries.
@@ -77,6 +78,8 @@ pub enum Input {
         /// Which.
         id: u64,
     },
+    /// What happens on the links of bulk sync.
+    Sync(sundog_turbine::sync::Input),
     /// Shreds from the ledger directory, after a restart.
     Stored {
         /// Their payloads, in order.
@@ -114,6 +117,8 @@ pub enum Effect {
         /// One transaction each.
         transactions: Vec<Bytes>,
     },
+    /// Dial, send or close a link of bulk sync.
+    Sync(sundog_turbine::sync::Effect),
     /// Do heavy work somewhere else; its [`Done`] comes back as an input.
     Run(Job),
     /// Tell the Proof of History recorder.
@@ -214,6 +219,23 @@ pub enum Event {
         /// Which slot.
         slot: Slot,
     },
+    /// This node is far behind and fetches blocks in bulk.
+    CatchingUp {
+        /// How far it has come.
+        progress: Progress,
+    },
+    /// This node is near its peers' roots; Turbine and repair do the rest.
+    CaughtUp {
+        /// The last slot executed.
+        slot: Slot,
+    },
+    /// No peer has the blocks any more that this node needs next.
+    Stranded {
+        /// The lowest slot that any peer has.
+        lowest: Slot,
+        /// The last slot executed.
+        applied: Slot,
+    },
     /// The leader of a slot signed two versions of it.
     Duplicate {
         /// Which slot.
@@ -238,6 +260,19 @@ impl Event {
             Self::Rooted { slot } => tracing::info!(%slot, "root"),
             Self::Confirmed { slot } => tracing::debug!(%slot, "confirmed"),
             Self::Finalized { slot } => tracing::debug!(%slot, "finalized"),
+            Self::CatchingUp { progress } => tracing::info!(
+                at = %progress.at,
+                target = %progress.target,
+                slots_to_go = progress.slots_left(),
+                slots_per_second = progress.milli_slots_per_second / 1_000,
+                seconds_left = progress.left.map(|left| left.as_secs()),
+                "catching up"
+            ),
+            Self::CaughtUp { slot } => tracing::info!(%slot, "caught up"),
+            Self::Stranded { lowest, applied } => tracing::error!(
+                %applied,
+                "no peer has the next block any more, the oldest kept anywhere is of slot {lowest}; stop this node, copy the ledger directory of a stopped node that has caught up, and start it again"
+            ),
             Self::Duplicate { slot, why } => tracing::warn!(%slot, why, "duplicate"),
         }
     }

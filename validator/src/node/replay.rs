@@ -82,6 +82,8 @@ pub struct ChainSoFar {
 pub struct Replay {
     /// The block's slot.
     pub slot: Slot,
+    /// Which attempt at the slot this is: another version of a block may be executed after a first one was given up.
+    pub attempt: u64,
     /// What it continues.
     pub start: Start,
     /// Entry batches, in order.
@@ -94,6 +96,8 @@ pub struct Replay {
 pub struct Replayed {
     /// The block's slot.
     pub slot: Slot,
+    /// The attempt.
+    pub attempt: u64,
     /// The bank and ticks so far, or why the block is dead.
     pub outcome: Result<(Box<Bank>, ChainSoFar), DeadBlock>,
     /// The transactions of the stretch, executed.
@@ -107,10 +111,11 @@ impl Replay {
     /// provokes one would else end every node, and again after each restart.
     #[must_use]
     pub fn run_or_die(self) -> Replayed {
-        let slot = self.slot;
+        let (slot, attempt) = (self.slot, self.attempt);
         let run = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| self.run()));
         run.unwrap_or_else(|_| Replayed {
             slot,
+            attempt,
             outcome: Err(DeadBlock::Panicked),
             committed: Vec::new(),
             frozen: false,
@@ -120,7 +125,7 @@ impl Replay {
     /// Verifies and executes the stretch.
     #[must_use]
     pub fn run(self) -> Replayed {
-        let slot = self.slot;
+        let (slot, attempt) = (self.slot, self.attempt);
         let (mut bank, mut chain) = match self.start {
             Start::Child { parent, leader } => {
                 let bank = Box::new(Bank::child(&parent, slot, leader));
@@ -134,13 +139,13 @@ impl Replay {
         for (place, batch) in self.batches.into_iter().enumerate() {
             let last = self.last && place + 1 == count;
             if let Err(dead) = replay_batch(&mut bank, &mut chain, &batch, (last, &mut committed)) {
-                return Replayed { slot, outcome: Err(dead), committed: Vec::new(), frozen: false };
+                return Replayed { slot, attempt, outcome: Err(dead), committed: Vec::new(), frozen: false };
             }
         }
         if self.last {
             bank.freeze();
         }
-        Replayed { slot, outcome: Ok((bank, chain)), committed, frozen: self.last }
+        Replayed { slot, attempt, outcome: Ok((bank, chain)), committed, frozen: self.last }
     }
 }
 
@@ -200,6 +205,7 @@ enum Stage {
 }
 
 struct Pending {
+    attempt: u64,
     parent: Slot,
     batches: VecDeque<Bytes>,
     ends: bool,
@@ -214,6 +220,8 @@ struct Pending {
 #[derive(Default)]
 pub(super) struct Replays {
     slots: BTreeMap<Slot, Pending>,
+    /// Attempts begun so far.
+    attempts: u64,
     /// Bytes of all batches in `slots`.
     bytes: usize,
     /// Slots whose batches did not fit, by slot, with their parents. The ledger has their shreds.
@@ -253,6 +261,12 @@ impl Replays {
     }
 }
 
+/// Counts an attempt.
+fn next(attempts: &mut u64) -> u64 {
+    *attempts += 1;
+    *attempts
+}
+
 impl Pending {
     fn bytes(&self) -> usize {
         self.batches.iter().map(Bytes::len).sum()
@@ -272,7 +286,9 @@ impl Node {
         if here || self.dead.contains(&slot) || slot <= self.forks.root() || self.is_own(slot) {
             return;
         }
+        let attempts = &mut self.replays.attempts;
         let pending = self.replays.slots.entry(slot).or_insert_with(|| Pending {
+            attempt: next(attempts),
             parent,
             batches: VecDeque::new(),
             ends: false,
@@ -324,13 +340,14 @@ impl Node {
         };
         self.replays.bytes -= pending.bytes();
         let batches = pending.batches.drain(..).collect();
-        out.push(Effect::Run(Job::Replay(Box::new(Replay { slot, start, batches, last: pending.ends }))));
+        out.push(Effect::Run(Job::Replay(Box::new(Replay { slot, attempt: pending.attempt, start, batches, last: pending.ends }))));
     }
 
     /// Takes an executed stretch.
     pub(super) fn replay_done(&mut self, now: Now, replayed: Replayed, out: &mut Effects<Effect>) {
         let slot = replayed.slot;
-        let Some(pending) = self.replays.slots.get_mut(&slot) else { return };
+        let attempt = |pending: &&mut Pending| pending.attempt == replayed.attempt;
+        let Some(pending) = self.replays.slots.get_mut(&slot).filter(attempt) else { return };
         match replayed.outcome {
             Err(dead) => self.replay_dead(now, slot, &dead, out),
             Ok((bank, chain)) => {
@@ -395,6 +412,16 @@ impl Node {
         self.mark_dead(now, slot, why.to_string(), out);
     }
 
+    /// Forgets what came of a slot so far, dead or not: it is fetched afresh. A frozen block stays.
+    pub(super) fn replay_renew(&mut self, slot: Slot) {
+        self.replays.forget(slot);
+        self.replays.put_off.remove(&slot);
+        self.dead.remove(&slot);
+        self.told.remove(&slot);
+        self.unsettled.remove(&slot);
+        self.counters.forget(slot);
+    }
+
     /// Notes that a slot is dead, tells the tower, and keeps it in the ledger.
     pub(super) fn mark_dead(&mut self, now: Now, slot: Slot, why: String, out: &mut Effects<Effect>) {
         self.replays.forget(slot);
@@ -402,5 +429,6 @@ impl Node {
         out.push(Effect::Event(Event::Dead { slot, why }));
         self.remember_dead(slot, out);
         self.consensus(now, sundog_tower::Input::Dead(slot), out);
+        self.sync_dead(now, slot, out);
     }
 }

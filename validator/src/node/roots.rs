@@ -90,6 +90,7 @@ impl Node {
         );
         self.replay_children(slot, out);
         self.replay_put_off(now, out);
+        self.sync_applied(now, slot, out);
         self.view.touch();
         self.publish(now, out);
     }
@@ -183,6 +184,7 @@ impl Node {
         self.counters.forget_below(slot);
         self.enter_epochs(now, &bank, out);
         self.turbine(now, sundog_turbine::Input::Root(slot), out);
+        self.tell_chain(now, out);
         self.forget_blocks(slot, out);
         self.view.touch();
         self.publish(now, out);
@@ -226,11 +228,9 @@ impl Node {
             self.leaders.insert(Arc::clone(&leaders));
             let first_slot = Slot::new(schedule.get_first_slot_in_epoch(epoch.get()));
             let gates = Gates::since_genesis(epoch);
-            self.turbine(
-                now,
-                sundog_turbine::Input::Epoch(EpochInfo { epoch, first_slot, slots, leaders, stakes, gates }),
-                out,
-            );
+            let info = EpochInfo { epoch, first_slot, slots, leaders, stakes, gates };
+            self.sync(now, sundog_turbine::sync::Input::Epoch(info.clone()), out);
+            self.turbine(now, sundog_turbine::Input::Epoch(info), out);
             self.roots.entered = Some(epoch);
             epoch = epoch.next();
         }

@@ -57,10 +57,14 @@ pub struct View {
     pub health_distance_slots: u64,
     /// Newest first.
     pub samples: Arc<Vec<Sample>>,
+    /// How far the node has come, while it catches up.
+    pub catching_up: Option<sundog_turbine::sync::Progress>,
     /// The node's own counters.
     pub counters: Arc<Counters>,
     /// Turbine's counters.
     pub turbine: Arc<sundog_turbine::Metrics>,
+    /// Bulk sync's counters.
+    pub sync: Arc<sundog_turbine::sync::Metrics>,
     /// Gossip's counters.
     pub gossip: Arc<sundog_gossip::Metrics>,
     /// Gulf Stream's counters.
@@ -82,6 +86,8 @@ pub struct Counters {
     pub transactions: u64,
     /// Votes cast.
     pub votes: u64,
+    /// Votes that were not sent because the cluster is far beyond their slots: this node catches up.
+    pub stale_votes: u64,
     /// Blocks found dead.
     pub dead: u64,
     /// Votes from gossip whose signatures did not hold.
@@ -201,8 +207,10 @@ impl Node {
             leaders: Arc::new(self.leaders.clone()),
             health_distance_slots: self.config.health_distance_slots,
             samples: Arc::new(self.counters.samples()),
+            catching_up: self.catching.progress(),
             counters: Arc::new(self.counters.clone()),
             turbine: Arc::new(self.turbine.metrics().clone()),
+            sync: Arc::new(self.sync.metrics().clone()),
             gossip: Arc::new(self.gossip.metrics().clone()),
             gulfstream: Arc::new(self.gulfstream.metrics().clone()),
         }

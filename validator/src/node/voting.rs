@@ -13,6 +13,10 @@ use sundog_types::{
 /// Leaders that get a vote straight: the present one and the one two slots ahead (reference 8.5).
 const VOTE_TO_SLOTS: [u64; 2] = [0, 2];
 
+/// A vote for a slot this far behind what the cluster votes for stays here: by the time a leader had it, it could count
+/// for nothing, and a node that catches up would send one for every block. The tower has promised it all the same.
+const STALE_VOTE_SLOTS: u64 = 256;
+
 /// Slots voted for that are asked for at once.
 const WANTED_MAX: usize = 64;
 
@@ -25,6 +29,10 @@ impl Node {
         (blockhash_of, last_slot): (Slot, Slot),
         out: &mut Effects<Effect>,
     ) {
+        if self.voted_beyond(1).is_some_and(|voted| voted > last_slot.saturating_add(STALE_VOTE_SLOTS)) {
+            self.counters.stale_votes += 1;
+            return;
+        }
         let (Some(voter), Some(frozen)) = (&self.voter, self.forks.get(blockhash_of)) else { return };
         let blockhash = frozen.bank.last_blockhash();
         let transaction = vote::tower_sync_transaction(vote, blockhash, &self.key, &voter.key);

@@ -1,7 +1,8 @@
 //! Between the machines: the effects of one are inputs of another, or leave the node.
 
-use super::{Awaited, DeadBlock, Done, Effect, Event, Job, Node, Socket, Tally};
+use super::{Awaited, Done, Effect, Event, Job, Node, Socket, Tally};
 use std::sync::Arc;
+use sundog_gossip::wire::duplicate::DuplicateProof;
 use sundog_gulfstream::Source;
 use sundog_types::{Effects, Machine, Now, Slot, vote};
 
@@ -37,6 +38,10 @@ impl Node {
             Done::Shredded { shredder, sets, last_in_slot } => {
                 self.broadcast_shredded(now, (shredder, sets, last_in_slot), out);
             }
+            Done::Loaded { id, blocks, next, lowest } => {
+                self.sync(now, sundog_turbine::sync::Input::Loaded { id, blocks, next, lowest }, out);
+            }
+            Done::RangeChecked(checked) => self.sync(now, sundog_turbine::sync::Input::Checked(checked), out),
             Done::Rooted { bank, batch } => self.root_computed(now, &bank, batch, out),
         }
     }
@@ -83,6 +88,7 @@ impl Node {
         self.peers = Arc::clone(&peers);
         self.turbine(now, sundog_turbine::Input::Peers(Arc::clone(&peers)), out);
         self.gulf(now, sundog_gulfstream::Input::Peers(Arc::clone(&peers)), out);
+        self.sync(now, sundog_turbine::sync::Input::Peers(Arc::clone(&peers)), out);
         if !self.saw_supermajority {
             let stakes = self.forks.get(self.forks.root()).map(|f| f.bank.current_epoch_stakes());
             let stakes = stakes.map(|s| s.by_node()).unwrap_or_default();
@@ -122,7 +128,7 @@ impl Node {
             match effect {
                 E::Verify { id, items } => out.push(Effect::Run(Job::VerifyShreds { id, items })),
                 E::Recover(job) => out.push(Effect::Run(Job::Recover(job))),
-                E::Timeline { .. } => {}
+                E::Timeline { slot, timeline } => self.remember_timeline(slot, &timeline, out),
                 E::Send { to, addresses, shred, .. } => out.push(Effect::SendShred { to, addresses, shred }),
                 E::SendRepair { to, bytes, .. } => out.push(Effect::SendUdp { socket: Socket::Repair, to, bytes }),
                 E::SendServed { to, bytes, .. } => out.push(Effect::SendUdp { socket: Socket::ServeRepair, to, bytes }),
@@ -135,12 +141,14 @@ impl Node {
                     let tally = Tally { shreds, recovered, repaired, ms: 0 };
                     self.replay_arrived(now, slot, (tally, block_id), out);
                 }
-                E::Dead { slot, why } => {
-                    let _: Option<DeadBlock> = None;
-                    self.mark_dead(now, slot, why.to_string(), out);
-                }
-                E::Duplicate { slot, why, .. } => {
+                E::Dead { slot, why } => self.mark_dead(now, slot, why.to_string(), out),
+                E::Duplicate { slot, first, second, why, proof } => {
                     out.push(Effect::Event(Event::Duplicate { slot, why: why.to_string() }));
+                    if let Some(proof) = proof {
+                        self.remember_duplicate(slot, proof, out);
+                        let proof = Box::new(DuplicateProof { first: first.into(), second: second.into() });
+                        self.gossip(now, sundog_gossip::Input::PublishDuplicate { slot, proof }, out);
+                    }
                 }
             }
         }

@@ -1,7 +1,7 @@
 //! A simulated machine: a node, its recorder, its disk.
 
-use super::{Port, World, WorldConfig, world::UNIX_START_MS};
-use crate::node::{Boot, Effect, Event, Input, Job, Node, View, Voter, stored};
+use super::{Port, SyncFault, World, WorldConfig, world::UNIX_START_MS};
+use crate::node::{Boot, Effect, Event, Input, Job, Node, SyncBounds, View, Voter, stored};
 use bytes::Bytes;
 use rand::Rng as _;
 use rand_chacha::ChaCha8Rng;
@@ -77,6 +77,8 @@ pub struct Host {
     pub started: BTreeMap<Slot, sundog_types::Pubkey>,
     /// How it lies in its own slots from the given one on, once.
     pub fault: Option<(Fault, Slot)>,
+    /// How it treats those who fetch blocks from it.
+    pub sync_fault: Option<SyncFault>,
     /// The slot it lied in, and where its own chain of hashes stands.
     pub(super) lie: Option<(Slot, Hash)>,
     /// The moment of the wake-up that counts; earlier ones in the queue are stale.
@@ -140,6 +142,7 @@ pub(super) fn hosts(config: &WorldConfig, rng: &mut ChaCha8Rng) -> Vec<Host> {
         votes: Vec::new(),
         started: BTreeMap::new(),
         fault: None,
+        sync_fault: None,
         lie: None,
         wake: None,
         life: 0,
@@ -161,6 +164,7 @@ impl Host {
             entrypoints: start.entrypoint.into_iter().collect(),
             allow_private: true,
             fanout: start.fanout,
+            sync: SyncBounds::default(),
             ledger_slots: 20_000,
             health_distance_slots: 32,
             seed,

@@ -6,6 +6,7 @@
 //! ```
 
 mod host;
+mod links;
 mod network;
 mod outcome;
 pub mod spread;
@@ -13,6 +14,7 @@ mod wire;
 mod world;
 
 pub use host::{Fault, Host};
+pub use links::SyncFault;
 pub use network::{Network, Port};
 pub use outcome::{NodeOutcome, Outcome};
 pub use wire::{Sent, Wire};

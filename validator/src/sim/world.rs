@@ -1,6 +1,10 @@
 //! The event queue, and the hand that moves it.
 
-use super::{Host, Network, Outcome, Port, Wire, host::Start};
+use super::{
+    Host, Network, Outcome, Port, Wire,
+    host::Start,
+    links::{End, Links},
+};
 use crate::node::{Effect, Input, Job, Socket};
 use bytes::Bytes;
 use rand::{Rng as _, SeedableRng as _};
@@ -16,6 +20,7 @@ use std::{
 };
 use sundog_gulfstream::Source;
 use sundog_runtime::genesis::GenesisConfig;
+use sundog_turbine::sync::{self, LinkId};
 use sundog_types::{Effects, Hash, Machine as _, Now, Pubkey, Slot, store::Store as _};
 
 /// Virtual time begins at this Unix time, so that every run has the same calendar.
@@ -76,6 +81,7 @@ pub struct World {
     order: u64,
     now: Now,
     rng: ChaCha8Rng,
+    links: Links,
     witness: Sha256,
     delivered: u64,
     /// What left the nodes for the tree.
@@ -97,6 +103,7 @@ impl World {
             order: 0,
             now: Now { mono_us: 0, unix_ms: UNIX_START_MS },
             rng,
+            links: Links::default(),
             witness: Sha256::new(),
             delivered: 0,
             wire: Wire::default(),
@@ -138,6 +145,9 @@ impl World {
         killed.recorder = None;
         killed.life += 1;
         killed.store.crash();
+        for link in self.links.of(host) {
+            self.close_link(link);
+        }
     }
 
     /// Starts a machine from its disk.
@@ -256,6 +266,7 @@ impl World {
                 let source = Source::Forwarded(self.hosts[host].identity.pubkey());
                 self.deliver(to, delay, Input::Transactions { source, packets: transactions });
             }
+            Effect::Sync(effect) => self.sync(host, effect),
             Effect::Run(job) => self.work(host, job),
             Effect::Poh(input) => {
                 let mut answers = Vec::new();
@@ -320,6 +331,49 @@ impl World {
         self.push(delay, Happening::Deliver { host, life, input });
     }
 
+    /// Carries out what bulk sync asks of its links.
+    fn sync(&mut self, host: usize, effect: sync::Effect) {
+        let delay = self.config.network.draw_delay(&mut self.rng);
+        let due = self.now.after(delay);
+        match effect {
+            sync::Effect::Dial { peer, address } => {
+                let there = Port::resolve(address).map(|(host, _)| host).filter(|to| *to < self.hosts.len());
+                let alive = there.filter(|to| self.hosts[*to].node.is_some());
+                let Some(to) = alive.filter(|to| self.hosts[*to].identity.pubkey() == peer) else {
+                    return self.deliver(host, delay, Input::Sync(sync::Input::DialFailed { peer, address }));
+                };
+                let ends = [host, to].map(|host| (host, self.hosts[host].life));
+                let (here, far) = self.links.open(due, ends);
+                let opened = |link, peer, address, dialed| sync::Input::Opened { link, peer, address, dialed };
+                self.deliver(host, delay, Input::Sync(opened(here, peer, address, true)));
+                let from = Port::ServeRepair.address(host);
+                let me = self.hosts[host].identity.pubkey();
+                self.deliver(to, delay, Input::Sync(opened(far, me, from, false)));
+            }
+            sync::Effect::Send { link, frame } => {
+                let fault = self.hosts[host].sync_fault;
+                let Some(frame) = fault.map_or(Some(frame.clone()), |fault| fault.tamper(frame)) else { return };
+                if let Some((link, end, at)) = self.links.send(link, due) {
+                    self.deliver_link(end, at, sync::Input::Frame { link, bytes: frame });
+                }
+            }
+            sync::Effect::Close { link } => self.close_link(link),
+            _ => {}
+        }
+    }
+
+    fn close_link(&mut self, link: LinkId) {
+        let due = self.now.after(self.config.network.draw_delay(&mut self.rng));
+        for (link, end, at) in self.links.close(link, due) {
+            self.deliver_link(end, at, sync::Input::Closed { link });
+        }
+    }
+
+    fn deliver_link(&mut self, end: End, at: Now, input: sync::Input) {
+        let delay = at.since(self.now);
+        self.push(delay, Happening::Deliver { host: end.host, life: end.life, input: Input::Sync(input) });
+    }
+
     fn host_of(&self, identity: &Pubkey) -> Option<usize> {
         self.hosts.iter().position(|h| h.identity.pubkey() == *identity)
     }
@@ -339,6 +393,8 @@ impl World {
             Input::Poh(_) => b"poh",
             Input::Done(_) => b"done",
             Input::Stored { .. } => b"stored",
+            Input::Sync(sync::Input::Frame { bytes, .. }) => bytes,
+            Input::Sync(_) => b"sync",
         };
         self.witness.update(bytes);
     }

@@ -7,7 +7,6 @@
 //! ```
 
 use super::{
-    book::Offence,
     check::{CheckedBlock, Expect, Fault, RangeChecked},
     effect::{ChainState, Effect, LinkId},
     machine::Sync,
@@ -17,8 +16,8 @@ use super::{
     requests::{BLOCK_BYTES_MAX, Purpose, Request},
     wire::Message,
 };
-use std::{collections::BTreeSet, time::Duration};
-use sundog_types::{Hash, Now, Pubkey, Slot};
+use std::time::Duration;
+use sundog_types::{Now, Pubkey, Slot};
 
 /// Dials after the start, as long as nobody answered: on a cluster where nobody offers bulk sync a node soon stops to
 /// look. When it hears that it is behind it looks again.
@@ -29,15 +28,12 @@ const DIALING_MAX: usize = 4;
 const LOOK_AGAIN: Duration = Duration::from_secs(10);
 /// A node that nobody can help looks again after this time.
 const STRANDED_AGAIN: Duration = Duration::from_secs(60);
+/// Time in which leaders of the next epoch must become known, after all blocks before it are executed.
+const DRY: Duration = Duration::from_secs(2);
 /// A node whose fetch was cut short looks around so often again, until it finds somebody who is far ahead.
 const RESUME_TRIES: u32 = 30;
 /// By hearsay a node is at the end if it is not so many times farther behind than where a fetch begins: roots lag.
 const HEARSAY_TIMES: u64 = 4;
-/// Single blocks that may be wanted at a time. Full: newcomers are given up; whoever wants them asks again.
-pub const WANTED_MAX: usize = 32;
-/// Peers that are asked for a single block before it is given up.
-const WANTED_TRIES: usize = 16;
-
 /// What the client is about.
 #[derive(Debug)]
 pub(crate) enum Phase {
@@ -57,6 +53,8 @@ pub(crate) struct Fetch {
     moved: Now,
     /// What repair was told.
     repair_from: Slot,
+    /// The highest root that any peer claimed meanwhile.
+    highest: Slot,
 }
 
 /// What makes a node look around, and what keeps it from looking again.
@@ -81,13 +79,6 @@ pub(crate) struct Checking {
     pub(crate) bytes: usize,
 }
 
-/// A single block to fetch.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Want {
-    tried: BTreeSet<Pubkey>,
-    under_way: bool,
-}
-
 impl Sync {
     /// The highest root that a peer claims.
     fn target(&self) -> Slot {
@@ -103,7 +94,7 @@ impl Sync {
         self.outlook.started && (first || self.outlook.resume > 0 || self.is_behind(self.chain.heard))
     }
 
-    fn has_candidate(&mut self, now: Now) -> bool {
+    pub(super) fn has_candidate(&mut self, now: Now) -> bool {
         let links = &self.links;
         self.book.choose(now, |peer| links.dialed().any(|(_, link)| link.peer == *peer)).is_some()
     }
@@ -138,13 +129,13 @@ impl Sync {
             }
             Phase::Probing => free,
             Phase::Syncing(fetch) => {
-                let own = fetch.meter.due().min(fetch.moved.after(self.config.stall));
+                let own = fetch.meter.due().min(self.stalls_at(fetch.moved));
                 Some(free.map_or(own, |free| free.min(own)))
             }
         }
     }
 
-    fn dial(&mut self, now: Now, most: usize, out: &mut Vec<Effect>) {
+    pub(super) fn dial(&mut self, now: Now, most: usize, out: &mut Vec<Effect>) {
         while self.book.dialing() < DIALING_MAX && self.links.dialed().count() + self.book.dialing() < most {
             let links = &self.links;
             let chosen = self.book.choose(now, |peer| links.dialed().any(|(_, link)| link.peer == *peer));
@@ -171,7 +162,8 @@ impl Sync {
         if greeted > 0 && self.is_behind(target) {
             return self.start(now, target, out);
         }
-        let asked = self.book.dialing() + self.links.dialed().count() - greeted;
+        let waits = self.links.dialed().filter(|(_, link)| link.held.is_none() || link.asked_peers).count();
+        let asked = self.book.dialing() + waits;
         let enough = greeted >= self.config.probe_peers || !self.has_candidate(now);
         if asked == 0 && enough {
             self.outlook.looked |= greeted > 0;
@@ -187,7 +179,7 @@ impl Sync {
         self.ranges.restart(self.chain.applied, self.chain.applied_id);
         self.dispute = None;
         let meter = Meter::new(now, self.chain.applied);
-        self.phase = Phase::Syncing(Fetch { meter, moved: now, repair_from: target });
+        self.phase = Phase::Syncing(Fetch { meter, moved: now, repair_from: target, highest: target });
         out.push(Effect::RepairFrom(target));
         self.dial(now, self.config.peers_max, out);
     }
@@ -228,13 +220,7 @@ impl Sync {
         }
         let greeted = self.links.servers().count() > 0;
         if greeted && applied.saturating_add(self.config.near_slots) >= target {
-            // Who is left may know less than those that are left alone for a while.
-            let hearsay = self.config.behind_slots.saturating_mul(HEARSAY_TIMES);
-            if self.chain.heard > applied.saturating_add(hearsay) {
-                self.outlook.resume = RESUME_TRIES;
-            } else {
-                out.push(Effect::CaughtUp { at: applied });
-            }
+            self.finish(out);
             return self.stop(Some(now.after(LOOK_AGAIN)), out);
         }
         if greeted && self.is_stranded(now, out) {
@@ -248,6 +234,21 @@ impl Sync {
         self.ask_ranges(now, out);
         self.release(now, out);
         self.watch(now, target, out);
+    }
+
+    /// The node is near the roots of those that are left. They may know less than those that are left alone for a
+    /// while: then it looks around again.
+    fn finish(&mut self, out: &mut Vec<Effect>) {
+        let at = self.chain.applied;
+        let highest = if let Phase::Syncing(fetch) = &self.phase { fetch.highest } else { at };
+        let hearsay = self.config.behind_slots.saturating_mul(HEARSAY_TIMES);
+        let lags = self.chain.heard > at.saturating_add(hearsay);
+        if lags || self.is_behind(highest) {
+            self.outlook.resume = RESUME_TRIES;
+        }
+        if !lags {
+            out.push(Effect::CaughtUp { at });
+        }
     }
 
     /// Nobody has the next slot any more, and nobody else can be asked.
@@ -321,7 +322,7 @@ impl Sync {
         }
     }
 
-    fn hand_on(&mut self, from: Pubkey, block: CheckedBlock, out: &mut Vec<Effect>) {
+    pub(super) fn hand_on(&mut self, from: Pubkey, block: CheckedBlock, out: &mut Vec<Effect>) {
         self.metrics.blocks_released += 1;
         out.push(Effect::Block { from, slot: block.slot(), shreds: block.into_shreds() });
     }
@@ -330,25 +331,50 @@ impl Sync {
     fn watch(&mut self, now: Now, target: Slot, out: &mut Vec<Effect>) {
         let applied = self.chain.applied;
         let Phase::Syncing(fetch) = &mut self.phase else { return };
+        fetch.highest = fetch.highest.max(target);
         if std::mem::replace(&mut fetch.repair_from, target) != target {
             out.push(Effect::RepairFrom(target));
         }
+        let moved = fetch.moved;
         out.extend(fetch.meter.report(now, applied, target).map(Effect::Progress));
-        if !now.reached(fetch.moved.after(self.config.stall)) {
-            return;
+        if now.reached(self.stalls_at(moved)) {
+            self.stalled(now, target, out);
         }
-        fetch.moved = now;
-        // Nothing comes though all that came is executed: those who claim the most cannot show it.
-        if applied >= self.ranges.tip().slot {
+    }
+
+    /// When it is time to do something about that nothing moves: soon, if nothing is under way that could.
+    fn stalls_at(&self, moved: Now) -> Now {
+        let dry = self.ranges.is_empty() && self.chain.applied >= self.ranges.tip().slot;
+        moved.after(if dry { DRY.min(self.config.stall) } else { self.config.stall })
+    }
+
+    /// Nothing moves. Somebody lies, or execution is stuck.
+    fn stalled(&mut self, now: Now, target: Slot, out: &mut Vec<Effect>) {
+        if let Phase::Syncing(fetch) = &mut self.phase {
+            fetch.moved = now;
+        }
+        self.metrics.rewinds += 1;
+        self.dispute = None;
+        if self.chain.applied < self.ranges.tip().slot {
+            return self.ranges.restart(self.chain.root, self.chain.root_id);
+        }
+        if let Some((from, peers)) = self.ranges.skippers() {
+            // They said that there is nothing, and nobody has shown what comes after.
+            self.ranges.rewind(from);
+            for peer in peers {
+                self.drop_peer(now, peer, Refusal::WrongBlock, out);
+            }
+        } else if let Some(link) = self.ranges.awaited().and_then(|id| self.requests.link(id)) {
+            self.refuse(now, link, Refusal::Silent, out);
+        } else {
+            // Those who claim the most cannot show it.
             let boasters = self.links.servers().filter(|(_, _, held)| held.root == target);
             let boasters: Vec<LinkId> = boasters.map(|(id, ..)| id).collect();
             for id in boasters {
                 self.refuse(now, id, Refusal::WrongBlock, out);
             }
+            self.ranges.restart(self.chain.root, self.chain.root_id);
         }
-        self.metrics.rewinds += 1;
-        self.dispute = None;
-        self.ranges.restart(self.chain.root, self.chain.root_id);
     }
 
     /// The last part of an answer came.
@@ -463,62 +489,5 @@ impl Sync {
                 self.settle_if_alone(now, out);
             }
         }
-    }
-
-    /// A single block is wanted.
-    pub(super) fn want(&mut self, slot: Slot, block_id: Hash) {
-        let known = self
-            .epochs
-            .values()
-            .any(|epoch| slot.since(epoch.first_slot).is_some_and(|place| epoch.leaders.get(place.get()).is_some()));
-        if known && (self.wants.len() < WANTED_MAX || self.wants.contains_key(&(slot, block_id))) {
-            self.wants.entry((slot, block_id)).or_default();
-        } else {
-            self.metrics.wanted_given_up += 1;
-        }
-    }
-
-    fn fetch_wanted(&mut self, now: Now, out: &mut Vec<Effect>) {
-        if self.wants.is_empty() {
-            return;
-        }
-        self.dial(now, self.config.probe_peers, out);
-        let asked = self.book.dialing() > 0 || self.links.dialed().any(|(_, link)| link.held.is_none());
-        let more = asked || self.has_candidate(now);
-        let idle = self.wants.iter().filter(|(_, want)| !want.under_way).map(|(key, _)| *key);
-        for key in idle.collect::<Vec<_>>() {
-            let tried = |peer: &Pubkey| self.wants.get(&key).is_some_and(|want| want.tried.contains(peer));
-            let able = self.links.servers().filter(|(_, link, held)| held.lowest <= key.0 && !tried(&link.peer));
-            let servers: Vec<_> = able.map(|(id, link, held)| (id, link.peer, held.root)).collect();
-            let free = servers.iter().find(|server| self.requests.on(server.0) < self.config.requests_per_peer);
-            let tries = self.wants.get(&key).map_or(0, |want| want.tried.len());
-            if tries >= WANTED_TRIES || servers.is_empty() && !more {
-                self.wants.remove(&key);
-                self.metrics.wanted_given_up += 1;
-            } else if let Some(server) = free.copied() {
-                self.ask_wanted(now, key, server, out);
-            } else if servers.is_empty() && !asked {
-                self.make_room(now, out);
-            }
-        }
-    }
-
-    fn ask_wanted(&mut self, now: Now, key: (Slot, Hash), server: (LinkId, Pubkey, Slot), out: &mut Vec<Effect>) {
-        if let Some(want) = self.wants.get_mut(&key) {
-            want.tried.insert(server.1);
-            want.under_way = true;
-        }
-        let id = self.next_id();
-        self.requests.start(now, id, server, (Purpose::Want(key.0, key.1), key.0.saturating_add(1)));
-        self.send(server.0, &Message::GetBlock { id, slot: key.0, block_id: key.1 }, out);
-    }
-
-    /// All linked peers were asked in vain, but there are others: hangs up on one with which nothing is under way.
-    fn make_room(&mut self, now: Now, out: &mut Vec<Effect>) {
-        let unused = self.links.dialed().find(|(id, _)| self.requests.on(*id) == 0);
-        let Some((id, peer)) = unused.map(|(id, link)| (id, link.peer)).filter(|_| !self.is_syncing()) else { return };
-        self.lose(now, id, out);
-        self.book.mark(now, peer, Offence::Absent);
-        out.push(Effect::Close { link: id });
     }
 }

@@ -3,7 +3,7 @@
 use super::{
     book::{Book, Offence},
     check::{Expect, RangeCheck},
-    client::{Checking, Outlook, Phase, Want},
+    client::{Checking, Outlook, Phase},
     config::{PEERS_MAX, RANGE_SLOTS_MAX, SyncConfig},
     effect::{ChainState, Effect, Input, LinkId, LoadWhat},
     links::{Due, Link, Links},
@@ -12,6 +12,7 @@ use super::{
     refusal::Refusal,
     requests::{Request, Requests},
     server::Server,
+    wanted::Want,
     wire::{Held, Hello, Message, PROTOCOL, PeerEntry},
 };
 use crate::effect::EpochInfo;

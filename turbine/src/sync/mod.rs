@@ -69,11 +69,11 @@ mod ranges;
 pub mod refusal;
 mod requests;
 mod server;
+mod wanted;
 pub mod wire;
 
 pub use book::MARKS_MAX;
 pub use check::{CheckedBlock, Fault, RangeCheck, RangeChecked};
-pub use client::WANTED_MAX;
 pub use config::{FRAME_BYTES_AIM, PEERS_MAX, RANGE_SLOTS_MAX, SyncConfig, SyncConfigError};
 pub use effect::{ChainState, Effect, Input, LinkId, Load, LoadWhat, StoredBlock};
 pub use machine::Sync;
@@ -82,4 +82,5 @@ pub use progress::Progress;
 pub use ranges::DONE_MAX;
 pub use refusal::Refusal;
 pub use server::{LOADS_MAX, OPEN_PER_LINK};
+pub use wanted::WANTED_MAX;
 pub use wire::{Held, Hello, Message, PROTOCOL, PeerEntry, Role, WireError};

@@ -271,6 +271,26 @@ impl Ranges {
         self.done.iter().find(|done| done.from <= slot && slot < done.end).map(|done| done.peer)
     }
 
+    /// Who said that all slots after the last released block are skipped, and where that begins.
+    pub(crate) fn skippers(&self) -> Option<(Slot, Vec<Pubkey>)> {
+        let empty: Vec<&Done> = self.done.iter().rev().take_while(|done| done.blocks.is_empty()).collect();
+        let first = empty.last()?;
+        Some((first.from, empty.iter().map(|done| done.peer).collect()))
+    }
+
+    /// The request that is to bring the next block.
+    pub(crate) fn awaited(&self) -> Option<u64> {
+        match self.spans.first_key_value()?.1.state {
+            State::Asked(id) => Some(id),
+            _ => None,
+        }
+    }
+
+    /// Whether nothing is planned.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.spans.is_empty()
+    }
+
     /// Goes back to before the released span in which a slot lies: it and what was released after it is wanted
     /// again, as is all that waits from the same peer. Returns that peer. `None`: nothing released covers the slot.
     pub(crate) fn rewind(&mut self, slot: Slot) -> Option<Pubkey> {

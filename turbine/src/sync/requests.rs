@@ -1,7 +1,7 @@
 //! What was asked of peers and has not come in full.
 
 use super::{
-    config::{RANGE_SLOTS_MAX, SyncConfig},
+    config::{FRAME_BYTES_AIM, RANGE_SLOTS_MAX, SyncConfig},
     effect::{LinkId, StoredBlock},
     refusal::Refusal,
 };
@@ -13,8 +13,10 @@ use sundog_types::{
 
 /// Bytes that the shreds of one block can have at most.
 pub(crate) const BLOCK_BYTES_MAX: usize = MAX_SHREDS_PER_SLOT as usize * DATA_SHRED_SIZE;
-/// An answer may come in parts for so many times the time that each part may take.
-const PARTS_TIMES: u32 = 6;
+/// An answer may come in parts for so many times the time that each part may take: shorter than a stall.
+const PARTS_TIMES: u32 = 3;
+/// Bytes of blocks that a part has at least if another follows: nobody can drip.
+const PART_BYTES_MIN: usize = FRAME_BYTES_AIM / 4;
 
 /// What a request is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -90,7 +92,8 @@ impl Requests {
     ) -> Result<Option<Request>, Refusal> {
         let held = self.bytes();
         let request = self.open.get_mut(&key.0).filter(|open| open.link == key.1).ok_or(Refusal::Unexpected)?;
-        if more && blocks.is_empty() {
+        let shreds: usize = blocks.iter().map(|block| block.shreds.len()).sum();
+        if more && shreds * DATA_SHRED_SIZE < PART_BYTES_MIN {
             return Err(Refusal::Malformed);
         }
         for mut block in blocks {
@@ -109,6 +112,11 @@ impl Requests {
         }
         request.next_part = now.after(self.patience);
         Ok(if more { None } else { self.open.remove(&key.0) })
+    }
+
+    /// Over which link a request went.
+    pub(crate) fn link(&self, id: u64) -> Option<LinkId> {
+        self.open.get(&id).map(|request| request.link)
     }
 
     /// Ends a request without blocks.

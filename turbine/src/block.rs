@@ -75,6 +75,8 @@ pub(crate) struct Block {
     pub(crate) retry_at: Now,
     /// How often repair asked since the last shred came.
     pub(crate) idle: u32,
+    /// How often repair asked for something of it.
+    pub(crate) turn: u32,
     sets: BTreeMap<FecSetIndex, Set>,
     claims: Claims,
     /// Whether marks of it were forgotten.
@@ -95,6 +97,7 @@ impl Block {
             repaired: 0,
             retry_at,
             idle: 0,
+            turn: 0,
             sets: BTreeMap::new(),
             claims: Claims::default(),
             forgot: false,
@@ -310,9 +313,16 @@ impl Block {
         while first < end && missing.indexes.len() < limit && self.is_due(FecSetIndex::new(first), due) {
             let set = self.sets.get(&FecSetIndex::new(first));
             let lacks = set.map_or(SET, Set::lacks) as usize;
-            let places = (0..SET.min(end - first)).filter(|place| !set.is_some_and(|set| set.has_data(*place)));
+            let mut places: Vec<u32> =
+                (0..SET.min(end - first)).filter(|place| !set.is_some_and(|set| set.has_data(*place))).collect();
+            // Some may be held by nobody whom this node can ask: each turn begins with others.
+            if !places.is_empty() {
+                let count = places.len();
+                places.rotate_left(self.turn as usize * lacks % count);
+            }
             let room = limit - missing.indexes.len();
-            missing.indexes.extend(places.take(lacks.min(room)).map(|place| ShredIndex::new(first + place)));
+            let asked = places.into_iter().take(lacks.min(room));
+            missing.indexes.extend(asked.map(|place| ShredIndex::new(first + place)));
             first += SET;
         }
         if self.claims.length().is_none() && matches!(due, Due::All) {

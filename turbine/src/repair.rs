@@ -227,6 +227,7 @@ impl Repair {
         let Some(block) = gather.block_mut(slot) else {
             return asks;
         };
+        block.turn = block.turn.wrapping_add(u32::from(!asks.is_empty()));
         block.retry_at = if left_over {
             now
         } else if asks.is_empty() || !matches!(due, Some(Due::All)) {

@@ -370,7 +370,7 @@ mod tests {
     #[test]
     fn real_depths_go_on_where_the_reference_stops_counting() {
         let deepest = (0..10_000).map(|position| depth(position, 2)).max();
-        assert_eq!(deepest, Some(12));
+        assert_eq!(deepest, Some(13));
         assert_eq!(Place::of_position(9_999, 2), Place::Layer(3));
         for position in 0..40_000 {
             assert_eq!(depth(position, 200), Place::of_position(position, 200).layer(), "{position}");

@@ -22,7 +22,7 @@ use std::{
 };
 use sundog_turbine::{
     Effect, EpochInfo, FecSet, Input, RepairKind, SendKind, Sender, ServedKind, Shredder, TreeCache, Turbine,
-    TurbineConfig, shredder::set_capacity,
+    TurbineConfig, WeightedShuffle, shredder::set_capacity,
 };
 use sundog_types::{
     Epoch, Hash, Machine as _, Now, Pubkey, Slot,
@@ -37,8 +37,9 @@ use sundog_types::{
 pub const SHRED_VERSION: u16 = 7;
 /// Slots of the one epoch.
 const SLOTS: u64 = 8_192;
-/// Other nodes whose `serve_repair` a node knows, drawn evenly. In a real cluster it knows all; ten thousand lists of
-/// ten thousand are too much memory, and so many to choose from make no difference.
+/// Other nodes whose `serve_repair` a node knows, drawn by stake; it then asks them evenly. In a real cluster it knows
+/// all and asks by stake, which comes to the same for all nodes together, but ten thousand lists of ten thousand are
+/// too much memory.
 const REPAIR_PEERS: usize = 64;
 /// Drawn trees kept: those of some hundred FEC sets that are under way at a time.
 const ORDERS_MAX: usize = 8_192;
@@ -73,10 +74,14 @@ pub struct SpreadWorld {
     now: Now,
     queue: Queue,
     rng: ChaCha8Rng,
+    /// Draws delays and losses.
+    weather: ChaCha8Rng,
     schedule: LeaderSchedule,
     numbers: BTreeMap<Pubkey, usize>,
     library: Arc<Library>,
     trees: Arc<TreeCache>,
+    /// The nodes by stake.
+    shuffle: WeightedShuffle,
     /// The root of each block's last FEC set, of the version made last.
     tails: BTreeMap<Slot, Hash>,
     copies: BTreeMap<PassedOn, u32>,
@@ -93,6 +98,7 @@ impl SpreadWorld {
     #[must_use]
     pub fn new(config: SpreadConfig) -> Self {
         assert!((2..65_000).contains(&config.nodes), "{} nodes", config.nodes);
+        // Apart from the network's draws, so that runs with and without repair are of the same nodes.
         let mut rng = ChaCha8Rng::seed_from_u64(config.seed);
         let stakes = stakes(config.nodes);
         let mut draw = || {
@@ -113,9 +119,11 @@ impl SpreadWorld {
             now: START,
             queue: Queue::default(),
             rng,
+            weather: ChaCha8Rng::seed_from_u64(config.seed ^ u64::MAX),
             schedule: LeaderSchedule::clone(&epoch.leaders),
             numbers: keys.iter().enumerate().map(|(number, key)| (key.identity(), number)).collect(),
             library: Arc::default(),
+            shuffle: WeightedShuffle::new(stakes.iter().map(|stake| stake + 1)),
             trees: Arc::new(TreeCache::with_registry(orders, Arc::clone(&registry))),
             tails: BTreeMap::new(),
             copies: BTreeMap::new(),
@@ -148,11 +156,9 @@ impl SpreadWorld {
             actor: None,
             timer: None,
         });
-        let mut known = Vec::new();
-        if self.config.repair {
-            let others = index::sample(&mut self.rng, registry.len(), registry.len().min(REPAIR_PEERS + 1));
-            known.extend(others.into_iter().filter(|other| *other != number).take(REPAIR_PEERS).map(|n| registry[n]));
-        }
+        let others = self.shuffle.clone().shuffle(&mut self.rng).filter(|other| *other != number);
+        let known = others.take(REPAIR_PEERS).map(|other| Peer { stake: 1, ..registry[other] });
+        let known = known.filter(|_| self.config.repair).collect();
         self.input(number, Input::Epoch(epoch.clone()));
         self.input(number, Input::Peers(Arc::new(known)));
     }
@@ -462,7 +468,7 @@ impl SpreadWorld {
     fn post(&mut self, from: usize, sending: Sending) -> bool {
         let Sending { to, port, bytes } = sending;
         self.hosts[from].traffic.bytes += bytes.len() as u64;
-        let delay = self.config.network.draw(&mut self.rng);
+        let delay = self.config.network.draw(&mut self.weather);
         let Some(delay) = delay.filter(|_| self.hosts.get(to).is_some_and(|host| host.alive)) else {
             return false;
         };

@@ -179,9 +179,10 @@ async fn an_oversized_claim_is_reported_and_its_sender_still_hears_why() {
     let mut heard = [0; 13];
     read.read_exact(&mut heard).await.expect("the refusal arrives");
     assert_eq!(&heard, b"\x09\0\0\0too large");
+    pumping.abort();
+    drop(read);
     assert_eq!(node.closed(), link);
     node.counted(Fault::Oversized, 1).await;
-    pumping.await.expect("it ends with the connection");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -3,6 +3,7 @@
 //! Every test names its seed: what fails can be replayed, `sundog sim --seed` included.
 
 mod agreement;
+mod catching_up;
 mod crashes;
 mod leaders;
 mod liars;

@@ -16,6 +16,10 @@ use sundog_types::{
     shred::{Shred, Signed},
 };
 
+/// A node keeps up if its tip is no further than this behind what more than a third of the stake voted for: 64 slots
+/// from which a fetch begins, and as many that a root lags behind.
+const KEEPS_UP_SLOTS: u64 = 128;
+
 /// How bulk sync stands in this node.
 #[derive(Default)]
 pub(super) struct Catching {
@@ -162,10 +166,17 @@ impl Node {
     }
 
     /// Tells bulk sync where the chain stands, if that changed.
+    ///
+    /// A node that keeps up stands at its tip. One that does not stands at its root, until bulk sync has brought it
+    /// further: what it has beyond may be a fork that the others left.
     pub(super) fn tell_chain(&mut self, now: Now, out: &mut Effects<Effect>) {
         let root = self.forks.root();
+        let tip = self.leading.reset().map_or(root, |reset| reset.slot).max(root);
+        let heard = self.voted_beyond(1).unwrap_or_default();
+        let keeps_up = heard > Slot::ZERO && heard <= tip.saturating_add(KEEPS_UP_SLOTS) && !self.sync.is_syncing();
+        self.catching.applied = self.catching.applied.max(root);
         let id = |slot: Slot| self.forks.get(slot).and_then(|frozen| frozen.block_id);
-        let applied = self.catching.applied.max(root);
+        let applied = if keeps_up { tip } else { self.catching.applied };
         let kept_from = Slot::new(root.get().saturating_sub(self.config.ledger_slots));
         let state = ChainState {
             root,
@@ -174,9 +185,8 @@ impl Node {
             highest: self.forks.iter().map(|(slot, _)| slot).last().unwrap_or(root),
             applied,
             applied_id: id(applied),
-            heard: self.voted_beyond(1).unwrap_or_default(),
+            heard,
         };
-        self.catching.applied = applied;
         if state != self.catching.told {
             self.catching.told = state;
             self.sync(now, sync::Input::Chain(state), out);

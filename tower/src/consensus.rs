@@ -6,7 +6,7 @@ mod settle;
 
 use crate::block::{Effect, Input, RootBlock};
 use crate::commitment::Commitment;
-use crate::fork_choice::{BlockKey, ForkChoice};
+use crate::fork_choice::{BlockKey, ForkChoice, Standing};
 use crate::forks::{Forks, MAX_BLOCKS};
 use crate::metrics::{DropReason, Metrics};
 use crate::saved::SavedTower;
@@ -309,8 +309,17 @@ impl Consensus {
         landed.is_none_or(|slot| slot < vote.get()) && close
     }
 
+    /// The heaviest block on the last vote's fork: where the vote is looked for, and sent again if it is missing. The
+    /// heaviest of all may be on a fork that everybody is bound not to vote for, and then only votes that land on this
+    /// one end the waiting.
+    fn voted_tip(&self) -> Slot {
+        let standing = self.last_vote_key().and_then(|key| self.choice.get(&key));
+        let tip = |standing: &Standing| if standing.is_candidate() { standing.best } else { standing.deepest };
+        standing.map_or(self.choice.best_overall(), tip).0
+    }
+
     fn refresh(&mut self, now: Now, out: &mut Effects<Effect>) {
-        let tip = self.choice.best_overall().0;
+        let tip = self.voted_tip();
         let Some(last) = self.last_vote().filter(|&last| self.is_missing_in(tip, last)) else {
             self.refresh_at = None;
             return;
@@ -329,7 +338,7 @@ impl Consensus {
 
     /// After a restart, or when the landed vote turned out to be on another fork: wait for it again.
     fn watch_last_vote(&mut self, now: Now) {
-        let tip = self.choice.best_overall().0;
+        let tip = self.voted_tip();
         let last = self.last_vote().filter(|&last| self.is_missing_in(tip, last));
         if self.refresh_at.is_none() && last.is_some() && self.tower.last_vote().is_some() {
             self.refresh_at = Some(now.after(self.config.refresh_after));

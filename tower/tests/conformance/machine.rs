@@ -252,6 +252,23 @@ fn another_fork_is_refused_until_enough_stake_is_bound_to_it() {
 }
 
 #[test]
+fn a_vote_is_sent_again_on_its_own_fork_while_a_heavier_one_may_not_be_voted_for() {
+    let mut machine = alone(ConsensusConfig::default());
+    frozen(&mut machine, block(1, 0, &[]));
+    saved(&mut machine, 1);
+    frozen(&mut machine, block(2, 1, &[]));
+    saved(&mut machine, 2);
+    frozen(&mut machine, block(3, 0, &[]));
+    let out = frozen(&mut machine, block(9, 3, &[&[], &[], &[(3, 2)]]));
+    assert!(matches!(out.as_slice(), [Effect::Abstained { slot, .. }] if slot.get() == 9), "bound to the lighter fork");
+    let due = machine.poll_timeout().expect("its vote for 2 is nowhere yet");
+    let mut out = Vec::new();
+    machine.handle_timeout(due, &mut out);
+    let [Effect::Vote { blockhash_of, last_slot, .. }] = out.as_slice() else { panic!("{out:?}") };
+    assert_eq!((blockhash_of.get(), last_slot.get()), (2, 2), "it can only land where it was cast");
+}
+
+#[test]
 fn a_duplicate_is_not_voted_for_until_it_is_confirmed() {
     let mut machine = alone(ConsensusConfig::default());
     let mut out = Vec::new();

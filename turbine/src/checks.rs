@@ -23,9 +23,9 @@ pub const CHECKS_MAX: usize = 1_024;
 /// FEC sets whose verified roots are remembered: some 20 MB. Full: the set farthest from the root loses, and is
 /// verified again when more of it comes.
 pub const VERIFIED_MAX: usize = 65_536;
-/// Versions of a set that are looked at: two prove that a leader equivocates.
-const VERSIONS_MAX: usize = 2;
-/// Bytes of a remembered set: its place in the tables, and a root or two.
+/// Signed versions of a set that are looked at: two roots prove that a leader equivocates, and one may be signed twice.
+const VERSIONS_MAX: usize = 3;
+/// Bytes of a remembered set: its place in the tables, and its roots.
 const VERIFIED_BYTES: usize = 64 + VERSIONS_MAX * size_of::<VerifiedRoot>();
 
 /// Bytes that may be held.

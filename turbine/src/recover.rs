@@ -70,7 +70,9 @@ pub struct RecoverJob {
 
 impl RecoverJob {
     /// Decodes: what goes into [`crate::Input::Recovered`].
-    #[must_use]
+    ///
+    /// # Errors
+    /// See [`RecoverError`].
     pub fn run(self) -> (u64, Result<Vec<Shred<Signed>>, RecoverError>) {
         (self.id, self.codec.recover(&self.shreds))
     }

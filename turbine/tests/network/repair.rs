@@ -26,7 +26,8 @@ fn block(world: &World, slot: Slot, ticks: &[u8]) -> Vec<Bytes> {
 }
 
 fn world(seed: u8) -> (World, Slot) {
-    let world = World::new(seed, &[1_000, 600, 400, 200], TurbineConfig::new(SHRED_VERSION));
+    let mut world = World::new(seed, &[1_000, 600, 400, 200], TurbineConfig::new(SHRED_VERSION));
+    world.set_gates(crate::lax());
     let slot = world.slot_of(0, 10);
     (world, slot)
 }

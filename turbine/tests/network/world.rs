@@ -6,13 +6,14 @@ use rand_chacha::ChaCha8Rng;
 use sha2::{Digest as _, Sha256};
 use solana_keypair::Keypair;
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     net::{IpAddr, Ipv4Addr, SocketAddr},
     sync::{Arc, Mutex},
     time::Duration,
 };
 use sundog_turbine::{
-    Effect, EpochInfo, FecSet, Input, SendKind, Sender, ShredSource, Shredder, Turbine, TurbineConfig,
+    DeadReason, DuplicateReason, Effect, EpochInfo, FecSet, Input, SendKind, Sender, ShredSource, Shredder, Timeline,
+    Turbine, TurbineConfig,
 };
 use sundog_types::{
     Epoch, Hash, Machine as _, Now, Pubkey, ShredIndex, Slot,
@@ -63,8 +64,11 @@ pub struct Node {
     /// Batches of each slot.
     pub data: BTreeMap<Slot, Vec<Bytes>>,
     pub complete: BTreeMap<Slot, Option<Hash>>,
-    pub dead: BTreeSet<Slot>,
+    pub dead: BTreeMap<Slot, DeadReason>,
     pub duplicate: Vec<Slot>,
+    /// How leaders contradicted themselves, with the proof for others.
+    pub conflicts: BTreeMap<(Slot, DuplicateReason), Option<Bytes>>,
+    pub timelines: Vec<Timeline>,
     pub retransmitted: BTreeMap<Bytes, u32>,
 }
 
@@ -96,6 +100,7 @@ pub struct World {
     pub schedule: Arc<LeaderSchedule>,
     stakes: Arc<EpochStakes>,
     last_root: Hash,
+    gates: Gates,
 }
 
 pub fn keypair(number: u8) -> Arc<Identity> {
@@ -137,6 +142,7 @@ impl World {
             schedule,
             stakes: stakes_map,
             last_root: Hash::default(),
+            gates: Gates::since_genesis(Epoch::new(1)),
         };
         for number in 0..stakes.len() {
             let node = world.node(number, config);
@@ -160,8 +166,10 @@ impl World {
             alive: true,
             data: BTreeMap::new(),
             complete: BTreeMap::new(),
-            dead: BTreeSet::new(),
+            dead: BTreeMap::new(),
             duplicate: Vec::new(),
+            conflicts: BTreeMap::new(),
+            timelines: Vec::new(),
             retransmitted: BTreeMap::new(),
         }
     }
@@ -184,7 +192,7 @@ impl World {
             slots: SLOTS_PER_EPOCH,
             leaders: Arc::clone(&self.schedule),
             stakes: Arc::clone(&self.stakes),
-            gates: Gates::since_genesis(Epoch::new(1)),
+            gates: self.gates,
         };
         let peer = |(number, node): (usize, &Node)| Peer {
             identity: node.key(),
@@ -197,6 +205,14 @@ impl World {
         let peers = Arc::new(self.nodes.iter().enumerate().map(peer).collect());
         self.input(number, Input::Epoch(epoch));
         self.input(number, Input::Peers(peers));
+    }
+
+    /// Changes the rules for all nodes.
+    pub fn set_gates(&mut self, gates: Gates) {
+        self.gates = gates;
+        for number in 0..self.nodes.len() {
+            self.introduce(number);
+        }
     }
 
     pub fn leader(&self, slot: Slot) -> usize {
@@ -266,7 +282,7 @@ impl World {
                     let (id, outcome) = job.run();
                     self.input(number, Input::Recovered { id, outcome });
                 }
-                Effect::Timeline { .. } => {}
+                Effect::Timeline { timeline, .. } => node.timelines.push(*timeline),
                 Effect::Send { addresses, shred, kind, .. } => {
                     let from = Sender::Peer(node.key());
                     if kind != SendKind::Broadcast {
@@ -301,8 +317,15 @@ impl World {
                 Effect::Complete { slot, block_id, .. } => {
                     assert!(node.complete.insert(slot, block_id).is_none(), "complete once");
                 }
-                Effect::Dead { slot, .. } => assert!(node.dead.insert(slot), "dead once"),
-                Effect::Duplicate { slot, .. } => node.duplicate.push(slot),
+                Effect::Dead { slot, why } => assert!(node.dead.insert(slot, why).is_none(), "dead once"),
+                Effect::Duplicate { slot, why, proof, first, second } => {
+                    assert_ne!(first, second);
+                    let before = node.conflicts.insert((slot, why), proof);
+                    assert!(before.is_none(), "each kind is reported once");
+                    if !node.duplicate.contains(&slot) {
+                        node.duplicate.push(slot);
+                    }
+                }
             }
         }
     }

@@ -175,3 +175,107 @@ impl Book {
         waiting.map(|(_, mark)| mark.until).min()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use sundog_types::{
+        Slot,
+        peer::{Addresses, Version},
+    };
+
+    const BAN: Duration = Duration::from_secs(10);
+
+    fn key(number: u16) -> Pubkey {
+        let mut bytes = [0; 32];
+        bytes[..2].copy_from_slice(&number.to_le_bytes());
+        Pubkey::new_from_array(bytes)
+    }
+
+    fn address(number: u16) -> SocketAddr {
+        SocketAddr::from(([10, 0, 0, 1], number))
+    }
+
+    fn peer(number: u16, stake: u64) -> Peer {
+        Peer {
+            identity: key(number),
+            addresses: Addresses { serve_repair: Some(address(number)), ..Addresses::default() },
+            stake,
+            last_seen: now(0),
+            shred_version: 7,
+            version: Version::default(),
+        }
+    }
+
+    fn now(seconds: u64) -> Now {
+        Now { mono_us: seconds * 1_000_000, unix_ms: seconds * 1_000 }
+    }
+
+    fn book(peers: Vec<Peer>) -> Book {
+        let mut book = Book::new(key(0), 7, BAN, [1; 32]);
+        book.set_registry(Arc::new(peers));
+        book
+    }
+
+    fn named(number: u16) -> PeerEntry {
+        PeerEntry { identity: key(number), address: address(number), root: Slot::ZERO, highest: Slot::ZERO }
+    }
+
+    #[test]
+    fn staked_peers_of_this_chain_come_first_and_this_node_never() {
+        let other_chain = Peer { shred_version: 8, ..peer(4, 9) };
+        let silent = Peer { addresses: Addresses::default(), ..peer(5, 9) };
+        let mut book = book(vec![peer(0, 9), peer(1, 0), peer(2, 5), other_chain, silent]);
+        book.learn(vec![named(3)]);
+        let mut order = Vec::new();
+        while let Some((peer, address)) = book.choose(now(1), |_| false) {
+            book.dial(peer, address, now(6));
+            order.push(peer);
+        }
+        assert_eq!(order, [key(2), key(1), key(3)]);
+        assert_eq!(book.overdue(now(6)).len(), 3);
+        assert!(book.dial_failed(&key(2)) && !book.dial_failed(&key(2)));
+        assert_eq!(book.choose(now(1), |peer| *peer == key(2)), None, "it is linked");
+    }
+
+    #[test]
+    fn a_peer_that_fails_again_is_left_alone_twice_as_long_up_to_ten_minutes() {
+        let mut book = book(vec![peer(1, 5)]);
+        let mut time = 0;
+        for wait in [10, 20, 40, 80, 160, 320, 600, 600] {
+            book.mark(now(time), key(1), Offence::Bad);
+            assert_eq!(book.next_free(now(time)), Some(now(time + wait)));
+            assert_eq!(book.choose(now(time + wait - 1), |_| false), None);
+            time += wait;
+            assert!(book.choose(now(time), |_| false).is_some());
+        }
+        book.forgive(&key(1));
+        book.mark(now(time), key(1), Offence::Absent);
+        assert_eq!(book.next_free(now(time)), Some(now(time + 10)));
+        book.mark(now(time), key(1), Offence::Foreign);
+        assert_eq!(book.next_free(now(time)), Some(now(time + 600)));
+    }
+
+    #[test]
+    fn what_is_remembered_is_bounded() {
+        let mut book = book(vec![]);
+        book.learn((1..1_000).map(named).collect());
+        assert_eq!(book.learned.len(), PEERS_MAX);
+        for number in 0..MARKS_MAX as u16 + 10 {
+            book.mark(now(number.into()), key(number), Offence::Bad);
+        }
+        assert_eq!(book.marks.len(), MARKS_MAX);
+        assert!(!book.marks.contains_key(&key(9)) && book.marks.contains_key(&key(10)), "the oldest are forgotten");
+    }
+
+    #[test]
+    fn an_entry_that_leads_to_somebody_else_is_blamed_and_not_who_is_there() {
+        let mut book = book(vec![peer(1, 1), peer(2, 1)]);
+        book.dial(key(1), address(2), now(5));
+        assert!(!book.arrived(now(1), &key(2), address(2)));
+        assert!(book.marks.contains_key(&key(1)) && !book.marks.contains_key(&key(2)));
+        book.dial(key(2), address(2), now(5));
+        assert!(book.arrived(now(1), &key(2), address(2)));
+        assert_eq!(book.dialing(), 0);
+    }
+}

@@ -248,3 +248,137 @@ fn check_set(
     }
     Ok(verified.map_or(before, |root| root.root()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Shredder;
+    use bytes::BytesMut;
+    use solana_keypair::Keypair;
+    use std::sync::Arc;
+    use sundog_types::{
+        Epoch,
+        schedule::LeaderSchedule,
+        shred::Gates,
+        sign::{Identity, Sign as _},
+        stakes::{EpochStakes, VoteStake},
+    };
+
+    fn leader(seed: u8) -> Identity {
+        Identity::new(Keypair::new_from_array([seed; 32]))
+    }
+
+    fn epochs() -> Vec<EpochInfo> {
+        let node = leader(1).identity();
+        let vote = VoteStake { node, authorized_voter: node, stake: 1 };
+        let stakes = Arc::new(EpochStakes { by_vote_account: [(node, vote)].into() });
+        let leaders = Arc::new(LeaderSchedule::new(Epoch::ZERO, 100, &stakes));
+        let (epoch, first_slot, gates) = (Epoch::ZERO, Slot::ZERO, Gates::NONE);
+        vec![EpochInfo { epoch, first_slot, slots: 100, leaders, stakes, gates }]
+    }
+
+    /// A block of two sets and the id of its last.
+    fn block(slot: u64, parent: u64, parent_id: Hash, signer: &Identity) -> (StoredBlock, Hash) {
+        let slot = Slot::new(slot);
+        let mut shredder = Shredder::new(slot, Slot::new(parent), 7, parent_id).unwrap();
+        let mut shreds = Vec::new();
+        for last in [false, true] {
+            let sets = shredder.shred(&[last.into(); 50], 0, last, signer).unwrap();
+            shreds.extend(sets.into_iter().flat_map(|set| set.data).map(Shred::into_payload));
+        }
+        (StoredBlock { slot, shreds }, shredder.chained_root())
+    }
+
+    /// Slots 5, 6 and 9.
+    fn three() -> Vec<StoredBlock> {
+        let (first, id) = block(5, 4, Hash::default(), &leader(1));
+        let (second, id) = block(6, 5, id, &leader(1));
+        let (third, _) = block(9, 6, id, &leader(1));
+        vec![first, second, third]
+    }
+
+    fn check(expect: Expect, blocks: Vec<StoredBlock>) -> Result<Vec<CheckedBlock>, Fault> {
+        RangeCheck { id: 3, shred_version: 7, expect, epochs: epochs(), blocks }.run().result
+    }
+
+    fn range(blocks: Vec<StoredBlock>) -> Result<(), Fault> {
+        check(Expect::Range { from: Slot::new(5), end: Slot::new(10), holds: Some(Slot::new(9)) }, blocks).map(|_| ())
+    }
+
+    #[track_caller]
+    fn refused(change: impl FnOnce(&mut Vec<StoredBlock>), fault: Fault) {
+        let mut blocks = three();
+        change(&mut blocks);
+        assert_eq!(range(blocks), Err(fault));
+    }
+
+    #[test]
+    fn blocks_that_are_signed_whole_and_chained_pass() {
+        let expect = Expect::Range { from: Slot::new(5), end: Slot::new(10), holds: None };
+        let checked = check(expect, three()).unwrap();
+        assert_eq!(checked.iter().map(|block| block.slot().get()).collect::<Vec<_>>(), [5, 6, 9]);
+        assert_eq!(checked[2].parent_id(), checked[1].id());
+        assert_eq!(checked[0].shreds().len(), 64);
+        assert_eq!(range(three()), Ok(()));
+    }
+
+    #[test]
+    fn what_is_wrong_has_a_name() {
+        let slot = Slot::new;
+        refused(|blocks| drop(blocks.pop()), Fault::NoRoot(slot(9)));
+        refused(|blocks| blocks.swap(0, 1), Fault::Place(slot(5)));
+        refused(|blocks| blocks[0].slot = slot(4), Fault::Place(slot(4)));
+        refused(|blocks| blocks[2].slot = slot(10), Fault::Place(slot(10)));
+        refused(|blocks| blocks[1].slot = slot(7), Fault::Stray(slot(7)));
+        refused(|blocks| drop(blocks.remove(1)), Fault::Link(slot(9)));
+        refused(|blocks| blocks[1].shreds.clear(), Fault::NotWhole(slot(6)));
+        refused(|blocks| blocks[1].shreds.truncate(32), Fault::NotWhole(slot(6)));
+        refused(|blocks| blocks[1].shreds.truncate(63), Fault::OddSet(slot(6)));
+        refused(|blocks| blocks[1].shreds.swap(3, 4), Fault::NotWhole(slot(6)));
+        refused(|blocks| blocks[1].shreds.extend(vec![Bytes::new(); 32]), Fault::NotWhole(slot(6)));
+    }
+
+    #[test]
+    fn signatures_and_chains_are_checked() {
+        let foreign = block(5, 4, Hash::default(), &leader(2)).0;
+        let expect = Expect::Range { from: Slot::new(5), end: Slot::new(6), holds: None };
+        assert!(matches!(check(expect, vec![foreign]), Err(Fault::Shred(_, ShredError::Signature { .. }))));
+        for (byte, set) in [(200, 0), (200, 1), (1_150, 0), (10, 1)] {
+            let mut blocks = three();
+            let shred = &mut blocks[0].shreds[set * 32 + 9];
+            let mut bytes = BytesMut::from(&shred[..]);
+            bytes[byte] ^= 1;
+            *shred = bytes.freeze();
+            assert!(range(blocks).is_err(), "byte {byte} of set {set}");
+        }
+        let (other, _) = block(5, 3, Hash::default(), &leader(1));
+        let mut mixed = three();
+        mixed[0].shreds.splice(32.., other.shreds[32..].to_vec());
+        assert!(matches!(range(mixed), Err(Fault::Stray(_) | Fault::Sets(_))));
+        let (other, _) = block(5, 4, Hash::new_from_array([1; 32]), &leader(1));
+        let mut mixed = three();
+        mixed[0].shreds.splice(32.., other.shreds[32..].to_vec());
+        assert_eq!(range(mixed), Err(Fault::Sets(Slot::new(5))));
+    }
+
+    #[test]
+    fn a_single_block_must_have_the_id_that_was_asked_for() {
+        let (made, id) = block(5, 4, Hash::default(), &leader(1));
+        let slot = Slot::new(5);
+        assert!(check(Expect::Block { slot, block_id: id }, vec![made.clone()]).is_ok());
+        let other = Expect::Block { slot, block_id: Hash::default() };
+        assert_eq!(check(other, vec![made]).map(|_| ()), Err(Fault::OtherBlock(slot)));
+        assert_eq!(check(other, vec![]).map(|_| ()), Err(Fault::NoRoot(slot)));
+        let (unled, block_id) = block(500, 499, Hash::default(), &leader(1));
+        let slot = Slot::new(500);
+        assert_eq!(check(Expect::Block { slot, block_id }, vec![unled]).map(|_| ()), Err(Fault::Leader(slot)));
+    }
+
+    #[test]
+    fn bytes_that_are_no_shreds_are_refused() {
+        for bytes in [Bytes::new(), Bytes::from(vec![0; 1_203]), Bytes::from(vec![0xff; 1_203])] {
+            let blocks = vec![StoredBlock { slot: Slot::new(9), shreds: vec![bytes; 32] }];
+            assert!(range(blocks).is_err());
+        }
+    }
+}

@@ -316,6 +316,7 @@ impl Sync {
                 self.book.learn(peers);
             }
             Message::Blocks { id: request, blocks, next, more } => {
+                self.requests.elsewhere = self.ranges.bytes();
                 if let Some(whole) = self.requests.part(now, (request, id), blocks, more)? {
                     self.answered(request, whole, next, out)?;
                 }

@@ -51,8 +51,8 @@
 //!
 //! # Invariants
 //! - A block leaves only if its leader signed all of it, and builds on the block that left before it.
-//! - Bytes that peers can make this node hold are bounded: [`SyncConfig::bytes_max`] and two blocks of the largest
-//!   size. No length that a peer claims is ever allocated.
+//! - Bytes that peers can make this node hold are bounded: [`SyncConfig::bytes_max`], two blocks of the largest size,
+//!   and a frame. No length that a peer claims is ever allocated.
 //! - Without links, wants and a reason to look around there is no timer: an idle node sleeps.
 
 mod book;

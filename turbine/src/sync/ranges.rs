@@ -309,3 +309,76 @@ impl Ranges {
         Some(guilty)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn slot(number: u64) -> Slot {
+        Slot::new(number)
+    }
+
+    fn key(number: u8) -> Pubkey {
+        Pubkey::new_from_array([number; 32])
+    }
+
+    /// Everything that is wanted turns out to be skipped, say these peers in turn.
+    fn skip_all(ranges: &mut Ranges, peers: &[u8]) {
+        for ((from, end), peer) in ranges.wanted().into_iter().zip(peers.iter().cycle()) {
+            ranges.asked(from, from.get());
+            assert!(ranges.checking(from, from.get(), end, 10));
+            ranges.ready(from, from.get(), key(*peer), Vec::new());
+        }
+        assert!(matches!(ranges.release(slot(u64::MAX)), Release::Wait));
+    }
+
+    #[test]
+    fn spans_are_planned_up_to_target_room_and_known_epochs() {
+        let mut ranges = Ranges::default();
+        ranges.restart(slot(10), None);
+        ranges.plan(slot(1_000), slot(250), 32);
+        assert_eq!(ranges.wanted(), [(slot(11), slot(111)), (slot(111), slot(211)), (slot(211), slot(250))]);
+        ranges.plan(slot(1_000), slot(u64::MAX), 5);
+        assert_eq!((ranges.wanted().len(), ranges.next()), (5, slot(450)));
+        ranges.cut(slot(300));
+        assert_eq!((ranges.wanted().last(), ranges.next()), (Some(&(slot(250), slot(301))), slot(301)));
+        ranges.cut(slot(0));
+        assert_eq!((ranges.wanted().len(), ranges.next(), ranges.front()), (0, slot(11), slot(11)));
+        ranges.plan(slot(20), slot(u64::MAX), 5);
+        ranges.plan(slot(40), slot(u64::MAX), 5);
+        assert_eq!(ranges.wanted(), [(slot(11), slot(21))], "what is short waits for more");
+    }
+
+    #[test]
+    fn an_answer_that_ends_early_leaves_the_rest_wanted() {
+        let mut ranges = Ranges::default();
+        ranges.restart(slot(0), None);
+        ranges.plan(slot(100), slot(1_000), 8);
+        ranges.asked(slot(1), 5);
+        assert!(!ranges.checking(slot(1), 4, slot(31), 7), "that request is of no interest");
+        assert_eq!(ranges.awaited(), Some(5));
+        assert!(ranges.checking(slot(1), 5, slot(31), 7));
+        assert_eq!((ranges.wanted(), ranges.bytes()), (vec![(slot(31), slot(101))], 7));
+        ranges.failed(slot(1), 5);
+        assert_eq!((ranges.wanted().len(), ranges.bytes()), (2, 0));
+    }
+
+    #[test]
+    fn who_served_what_is_remembered_within_bounds() {
+        let mut ranges = Ranges::default();
+        ranges.restart(slot(0), None);
+        for _ in 0..5 {
+            ranges.plan(slot(1_000_000), slot(u64::MAX), DONE_MAX / 2);
+            skip_all(&mut ranges, &[1, 2]);
+        }
+        assert_eq!(ranges.done.len(), DONE_MAX);
+        let first = ranges.done[0].from;
+        assert_eq!(ranges.served_by(first.saturating_sub(1)), None);
+        assert_eq!(ranges.served_by(first), Some(key(1)));
+        let (from, peers) = ranges.skippers().unwrap();
+        assert_eq!((from, peers.len()), (first, DONE_MAX));
+        assert_eq!(ranges.rewind(first.saturating_add(150)), Some(key(2)));
+        assert_eq!((ranges.front(), ranges.wanted().len()), (first.saturating_add(100), DONE_MAX - 1));
+        assert_eq!(ranges.rewind(slot(5)), None);
+    }
+}

@@ -51,13 +51,15 @@ pub(crate) struct Requests {
     patience: Duration,
     answer_bytes: usize,
     bytes_max: usize,
+    /// Bytes of blocks that came before and are still held.
+    pub(crate) elsewhere: usize,
     open: BTreeMap<u64, Request>,
 }
 
 impl Requests {
     pub(crate) fn new(config: &SyncConfig) -> Self {
         let SyncConfig { answer_timeout, answer_bytes, bytes_max, .. } = *config;
-        Self { patience: answer_timeout, answer_bytes, bytes_max, open: BTreeMap::new() }
+        Self { patience: answer_timeout, answer_bytes, bytes_max, elsewhere: 0, open: BTreeMap::new() }
     }
 
     pub(crate) fn start(&mut self, now: Now, id: u64, to: (LinkId, Pubkey, Slot), what: (Purpose, Slot)) {
@@ -90,7 +92,7 @@ impl Requests {
         blocks: Vec<StoredBlock>,
         more: bool,
     ) -> Result<Option<Request>, Refusal> {
-        let held = self.bytes();
+        let held = self.bytes() + self.elsewhere;
         let request = self.open.get_mut(&key.0).filter(|open| open.link == key.1).ok_or(Refusal::Unexpected)?;
         let shreds: usize = blocks.iter().map(|block| block.shreds.len()).sum();
         if more && shreds * DATA_SHRED_SIZE < PART_BYTES_MIN {
@@ -147,5 +149,70 @@ impl Requests {
     /// Whether a request with this purpose is under way.
     pub(crate) fn any(&self, test: impl Fn(&Purpose) -> bool) -> bool {
         self.open.values().any(|open| test(&open.purpose))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sync::Role;
+    use bytes::Bytes;
+
+    fn requests(answer_bytes: usize) -> (Requests, Now) {
+        let config = SyncConfig::new(Hash::default(), 7, Role::Voting);
+        let mut requests = Requests::new(&SyncConfig { answer_bytes, bytes_max: answer_bytes, ..config });
+        let now = Now { mono_us: 0, unix_ms: 0 };
+        let to = (LinkId::new(3), Pubkey::default(), Slot::new(900));
+        requests.start(now, 7, to, (Purpose::Range(Slot::new(1)), Slot::new(101)));
+        (requests, now)
+    }
+
+    fn block(slot: u64, shreds: usize) -> StoredBlock {
+        StoredBlock { slot: Slot::new(slot), shreds: vec![Bytes::new(); shreds] }
+    }
+
+    #[test]
+    fn parts_of_a_block_come_together() {
+        let (mut requests, now) = requests(1_000_000);
+        let key = (7, LinkId::new(3));
+        assert!(matches!(requests.part(now, key, vec![block(1, 32), block(4, 1_000)], true), Ok(None)));
+        let whole = requests.part(now, key, vec![block(4, 24), block(5, 32)], false).unwrap().unwrap();
+        let sizes: Vec<_> = whole.blocks.iter().map(|block| (block.slot.get(), block.shreds.len())).collect();
+        assert_eq!(sizes, [(1, 32), (4, 1_024), (5, 32)]);
+        assert!(matches!(requests.part(now, key, vec![], false), Err(Refusal::Unexpected)), "it is answered");
+    }
+
+    #[test]
+    fn an_answer_cannot_drip_grow_without_bound_or_come_from_elsewhere() {
+        let key = (7, LinkId::new(3));
+        let (mut few, now) = requests(1_000_000);
+        assert_eq!(few.part(now, key, vec![block(1, 32)], true).err(), Some(Refusal::Malformed));
+        assert_eq!(few.part(now, (7, LinkId::new(4)), vec![], false).err(), Some(Refusal::Unexpected));
+        let many = (0..101).map(|slot| block(slot, 32)).collect();
+        assert_eq!(few.part(now, key, many, false).err(), Some(Refusal::Malformed));
+        let (mut long, _) = requests(1_000_000);
+        let too_long = vec![block(1, MAX_SHREDS_PER_SLOT as usize + 1)];
+        assert_eq!(long.part(now, key, too_long, false).err(), Some(Refusal::Malformed));
+        let (mut large, _) = requests(1_000_000);
+        let two = vec![block(1, MAX_SHREDS_PER_SLOT as usize), block(2, 1_000)];
+        assert_eq!(large.part(now, key, two, false).err(), Some(Refusal::FrameTooLarge));
+        let (mut full, _) = requests(1_000_000);
+        full.elsewhere = 1_000_000 + 2 * BLOCK_BYTES_MAX;
+        assert_eq!(full.part(now, key, vec![], false).err(), Some(Refusal::FrameTooLarge));
+    }
+
+    #[test]
+    fn an_answer_has_five_seconds_for_each_part_and_fifteen_in_all() {
+        let (mut requests, now) = requests(1_000_000_000);
+        let at = |seconds| now.after(Duration::from_secs(seconds));
+        assert_eq!(requests.deadline(), Some(at(5)));
+        for seconds in [4, 8, 12] {
+            assert!(requests.late(at(seconds)).is_empty());
+            let part = requests.part(at(seconds), (7, LinkId::new(3)), vec![block(seconds, 1_024)], true);
+            assert!(part.is_ok());
+        }
+        assert_eq!(requests.late(at(15)), [LinkId::new(3)]);
+        assert_eq!(requests.gone(LinkId::new(3)).len(), 1);
+        assert_eq!((requests.deadline(), requests.bytes()), (None, 0));
     }
 }

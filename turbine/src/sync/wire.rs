@@ -412,3 +412,213 @@ impl Reader<'_> {
         self.bytes(DATA_SHRED_SIZE)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use rand::{Rng as _, RngCore as _, SeedableRng as _};
+    use rand_chacha::ChaCha8Rng;
+    use serde::Serialize;
+
+    /// The messages as serde sees them: what bincode makes of this is the layout.
+    #[derive(Serialize)]
+    enum Mirror {
+        Hello { protocol: u16, genesis: [u8; 32], version: u16, held: [u64; 3], role: MirrorRole },
+        Refuse { why: u32, detail: String },
+        Ping([u64; 3]),
+        Pong([u64; 3]),
+        GetPeers,
+        Peers(Vec<([u8; 32], SocketAddr, u64, u64)>),
+        GetBlocks { id: u64, from: u64, count: u64 },
+        Blocks { id: u64, blocks: Vec<(u64, Vec<Vec<u8>>)>, next: u64, more: bool },
+        Announce { slot: u64, block_id: Option<[u8; 32]> },
+        GetBlock { id: u64, slot: u64, block_id: [u8; 32] },
+        NotHeld { id: u64, lowest: u64 },
+    }
+
+    #[derive(Serialize)]
+    enum MirrorRole {
+        Voting,
+        Following,
+    }
+
+    fn mirror(message: &Message) -> Mirror {
+        let three = |held: &Held| [held.root.get(), held.highest.get(), held.lowest.get()];
+        match message {
+            Message::Hello(hello) => Mirror::Hello {
+                protocol: hello.protocol,
+                genesis: hello.genesis_hash.to_bytes(),
+                version: hello.shred_version,
+                held: three(&hello.held),
+                role: if hello.role == Role::Voting { MirrorRole::Voting } else { MirrorRole::Following },
+            },
+            Message::Refuse { why, detail } => Mirror::Refuse { why: why.tag(), detail: detail.clone() },
+            Message::Ping(held) => Mirror::Ping(three(held)),
+            Message::Pong(held) => Mirror::Pong(three(held)),
+            Message::GetPeers => Mirror::GetPeers,
+            Message::Peers(peers) => {
+                let four =
+                    |peer: &PeerEntry| (peer.identity.to_bytes(), peer.address, peer.root.get(), peer.highest.get());
+                Mirror::Peers(peers.iter().map(four).collect())
+            }
+            Message::GetBlocks { id, from, count } => Mirror::GetBlocks { id: *id, from: from.get(), count: *count },
+            Message::Blocks { id, blocks, next, more } => {
+                let plain =
+                    |block: &StoredBlock| (block.slot.get(), block.shreds.iter().map(|shred| shred.to_vec()).collect());
+                let blocks = blocks.iter().map(plain).collect();
+                Mirror::Blocks { id: *id, blocks, next: next.get(), more: *more }
+            }
+            Message::Announce { slot, block_id } => {
+                Mirror::Announce { slot: slot.get(), block_id: block_id.map(|id| id.to_bytes()) }
+            }
+            Message::GetBlock { id, slot, block_id } => {
+                Mirror::GetBlock { id: *id, slot: slot.get(), block_id: block_id.to_bytes() }
+            }
+            Message::NotHeld { id, lowest } => Mirror::NotHeld { id: *id, lowest: lowest.get() },
+        }
+    }
+
+    fn slot() -> impl Strategy<Value = Slot> {
+        any::<u64>().prop_map(Slot::new)
+    }
+
+    fn hash() -> impl Strategy<Value = Hash> {
+        any::<[u8; 32]>().prop_map(Hash::new_from_array)
+    }
+
+    fn held() -> impl Strategy<Value = Held> {
+        (slot(), slot(), slot()).prop_map(|(root, highest, lowest)| Held { root, highest, lowest })
+    }
+
+    fn peer() -> impl Strategy<Value = PeerEntry> {
+        let ip = prop_oneof![any::<[u8; 4]>().prop_map(IpAddr::from), any::<[u8; 16]>().prop_map(IpAddr::from)];
+        (any::<[u8; 32]>(), ip, any::<u16>(), slot(), slot()).prop_map(|(identity, ip, port, root, highest)| {
+            let identity = Pubkey::new_from_array(identity);
+            PeerEntry { identity, address: SocketAddr::new(ip, port), root, highest }
+        })
+    }
+
+    fn block() -> impl Strategy<Value = StoredBlock> {
+        let shred = any::<u8>().prop_map(|byte| Bytes::from(vec![byte; DATA_SHRED_SIZE]));
+        (slot(), prop::collection::vec(shred, 0..4)).prop_map(|(slot, shreds)| StoredBlock { slot, shreds })
+    }
+
+    fn message() -> impl Strategy<Value = Message> {
+        let greeting = (any::<u16>(), hash(), any::<u16>(), held(), any::<bool>());
+        let greeting = greeting.prop_map(|(protocol, genesis_hash, shred_version, held, votes)| {
+            let role = if votes { Role::Voting } else { Role::Following };
+            Message::Hello(Hello { protocol, genesis_hash, shred_version, held, role })
+        });
+        let refuse = (prop::sample::select(Refusal::ALL), "[a-zä]{0,99}");
+        let blocks = (any::<u64>(), prop::collection::vec(block(), 0..5), slot(), any::<bool>());
+        prop_oneof![
+            greeting,
+            refuse.prop_map(|(why, detail)| Message::Refuse { why, detail }),
+            held().prop_map(Message::Ping),
+            held().prop_map(Message::Pong),
+            Just(Message::GetPeers),
+            prop::collection::vec(peer(), 0..=PEERS_MAX).prop_map(Message::Peers),
+            (any::<u64>(), slot(), any::<u64>()).prop_map(|(id, from, count)| Message::GetBlocks { id, from, count }),
+            blocks.prop_map(|(id, blocks, next, more)| Message::Blocks { id, blocks, next, more }),
+            (slot(), prop::option::of(hash())).prop_map(|(slot, block_id)| Message::Announce { slot, block_id }),
+            (any::<u64>(), slot(), hash()).prop_map(|(id, slot, block_id)| Message::GetBlock { id, slot, block_id }),
+            (any::<u64>(), slot()).prop_map(|(id, lowest)| Message::NotHeld { id, lowest }),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn a_message_comes_back_from_the_bytes_that_bincode_makes(message in message()) {
+            let bytes = message.encode();
+            prop_assert_eq!(&bytes[..], &bincode::serialize(&mirror(&message)).unwrap()[..]);
+            prop_assert_eq!(Message::decode(&bytes), Ok(message));
+        }
+
+        #[test]
+        fn a_cut_message_is_refused(message in message(), keep in 0.0..1.0) {
+            let bytes = message.encode();
+            let keep = (bytes.len() as f64 * keep) as usize;
+            prop_assert_eq!(Message::decode(&bytes.slice(..keep)), Err(WireError::Truncated));
+        }
+
+        #[test]
+        fn bytes_after_a_message_are_refused(message in message(), tail in prop::collection::vec(any::<u8>(), 1..9)) {
+            let bytes = [&message.encode()[..], &tail].concat();
+            prop_assert_eq!(Message::decode(&bytes.into()), Err(WireError::Trailing(tail.len())));
+        }
+
+        #[test]
+        fn a_changed_byte_gives_another_message_or_none(message in message(), place: usize, change in 1..=255_u8) {
+            let mut bytes = message.encode().to_vec();
+            let place = place % bytes.len();
+            bytes[place] ^= change;
+            prop_assert_ne!(Message::decode(&bytes.into()), Ok(message));
+        }
+    }
+
+    #[test]
+    fn mutated_messages_are_read_or_refused_and_never_cost_more_than_they_are_long() {
+        let mut rng = ChaCha8Rng::seed_from_u64(1);
+        let shreds = vec![Bytes::from(vec![1; DATA_SHRED_SIZE]); 3];
+        let block = StoredBlock { slot: Slot::new(3), shreds };
+        let seeds = [
+            Message::Blocks { id: 1, blocks: vec![block; 2], next: Slot::new(9), more: false },
+            Message::Refuse { why: Refusal::Busy, detail: "later".into() },
+            Message::Announce { slot: Slot::new(7), block_id: Some(Hash::default()) },
+            Message::Ping(Held::default()),
+        ];
+        let seeds = seeds.map(|message| message.encode());
+        for round in 0..1_000_000_u32 {
+            let mut bytes = seeds[round as usize % seeds.len()].to_vec();
+            if round % 8 == 7 {
+                bytes.truncate(rng.gen_range(0..400));
+                rng.fill_bytes(&mut bytes);
+                if let Some(tag) = bytes.first_chunk_mut::<4>() {
+                    *tag = (round % 12).to_le_bytes();
+                }
+            }
+            for _ in 0..rng.gen_range(0..4) {
+                // Mostly near the front, where the counts are.
+                let end = if rng.gen_ratio(3, 4) { bytes.len().min(40) } else { bytes.len() };
+                if end > 0 {
+                    bytes[rng.gen_range(0..end)] = rng.r#gen();
+                }
+            }
+            let length = bytes.len();
+            if let Ok(Message::Blocks { blocks, .. }) = Message::decode(&bytes.into()) {
+                let kept: usize = blocks.iter().map(|block| 48 + block.shreds.capacity() * 32).sum();
+                assert!(kept <= 64 + length, "{length} bytes made {kept}");
+            }
+        }
+    }
+
+    #[test]
+    fn counts_beyond_what_a_message_may_have_are_refused_before_anything_is_read() {
+        let count = |tag: u32, before: &[u8], count: u64| {
+            let bytes = [&tag.to_le_bytes(), before, &count.to_le_bytes()].concat();
+            Message::decode(&bytes.into())
+        };
+        assert_eq!(count(5, &[], 65), Err(WireError::Count(65)));
+        assert_eq!(count(5, &[], 64), Err(WireError::Truncated));
+        assert_eq!(count(7, &[0; 8], 101), Err(WireError::Count(101)));
+        assert_eq!(count(1, &[0; 4], 257), Err(WireError::Count(257)));
+        assert_eq!(count(1, &[0; 4], u64::MAX), Err(WireError::Count(u64::MAX)));
+        assert_eq!(Message::decode(&Bytes::from_static(&[11, 0, 0, 0])), Err(WireError::Tag(11)));
+    }
+
+    #[test]
+    fn the_words_of_a_refusal_are_cut_between_characters() {
+        let message = Message::Refuse { why: Refusal::Malformed, detail: "ä".repeat(200) };
+        let back = Message::decode(&message.encode()).unwrap();
+        assert!(matches!(back, Message::Refuse { detail, .. } if detail == "ä".repeat(128)));
+    }
+
+    #[test]
+    fn refusals_have_distinct_names_and_tags_that_come_back() {
+        let names: std::collections::BTreeSet<_> = Refusal::ALL.iter().map(|why| why.name()).collect();
+        assert_eq!(names.len(), Refusal::COUNT);
+        assert!(Refusal::ALL.iter().all(|why| Refusal::from_tag(why.tag()) == Some(*why)));
+        assert_eq!(Refusal::from_tag(Refusal::COUNT as u32), None);
+    }
+}

@@ -11,6 +11,7 @@ use sundog_types::{Machine as _, Slot};
 use world::{Lie, World};
 
 const LONG: Duration = Duration::from_secs(600);
+const SEED: u64 = 10;
 
 /// A new node, and others that have the whole chain or lie about it.
 fn world(seed: u64, others: &[Lie]) -> World {
@@ -122,7 +123,7 @@ fn two_of_three_peers_may_lie_in_any_way() {
         for truth_at in 0..3 {
             let mut others = [lie; 3];
             others[truth_at] = Lie::None;
-            let mut world = world(10 + seed as u64, &others);
+            let mut world = world(SEED + seed as u64, &others);
             let time = arrive(&mut world, main_chain());
             let honest = world.nodes[1 + truth_at].key;
             println!("{lie:?}, honest {truth_at}: {time:?}, refused {:?}", world.nodes[0].refused.len());
@@ -145,7 +146,7 @@ fn lies_of_different_kinds_do_not_help_each_other() {
         [Lie::Drips, Lie::NotHeld],
     ];
     for (seed, [first, second]) in pairs.into_iter().enumerate() {
-        let mut world = world(50 + seed as u64, &[first, Lie::None, second]);
+        let mut world = world(SEED + 50 + seed as u64, &[first, Lie::None, second]);
         let time = arrive(&mut world, main_chain());
         println!("{first:?} and {second:?}: {time:?}");
     }

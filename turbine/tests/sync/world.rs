@@ -92,6 +92,7 @@ pub struct World {
     events: BTreeMap<(u64, u64), Event>,
     sequence: u64,
     next_link: u64,
+    seed: u64,
     rng: ChaCha8Rng,
 }
 
@@ -107,7 +108,7 @@ impl World {
     pub fn new(seed: u64) -> Self {
         let now = Now { mono_us: 1_000_000, unix_ms: 1_000 };
         let rng = ChaCha8Rng::seed_from_u64(seed);
-        Self { now, nodes: Vec::new(), wakes: 0, events: BTreeMap::new(), sequence: 0, next_link: 0, rng }
+        Self { now, nodes: Vec::new(), wakes: 0, events: BTreeMap::new(), sequence: 0, next_link: 0, seed, rng }
     }
 
     /// Adds a node that has this chain, all of it executed and finalised.
@@ -132,7 +133,7 @@ impl World {
         };
         let executed = ledger.0.iter().map(|(slot, block)| ((*slot, block.id), (block.parent, block.parent_id)));
         let node = Node {
-            sync: Sync::new(config(), key(place), [place as u8; 32]),
+            sync: Sync::new(config(), key(place), [place as u8 + self.seed as u8; 32]),
             key: key(place),
             address: SocketAddr::from(([10, 0, 0, place as u8], 8_000)),
             executed: executed.collect(),
@@ -176,7 +177,7 @@ impl World {
             self.nodes[other].links.remove(&link);
             self.later(LATENCY, Event::Input(other, Input::Closed { link }));
         }
-        self.nodes[place].sync = Sync::new(config(), key(place), [place as u8 + 50; 32]);
+        self.nodes[place].sync = Sync::new(config(), key(place), [place as u8 + self.seed as u8 + 50; 32]);
         let peers = Arc::new(self.nodes.iter().map(peer).collect());
         self.boot(place, &peers);
     }

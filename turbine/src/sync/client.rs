@@ -450,30 +450,18 @@ impl Sync {
     pub(super) fn checked(&mut self, now: Now, checked: RangeChecked, out: &mut Vec<Effect>) {
         let RangeChecked { id, result } = checked;
         let Some(Checking { peer, purpose, .. }) = self.checks.remove(&id) else { return };
-        match result {
-            Ok(blocks) => {
-                self.metrics.blocks_checked += blocks.len() as u64;
-                self.good(now, id, (peer, purpose), (blocks, out));
-            }
-            Err(Fault::Leader(_)) if !matches!(purpose, Purpose::Range(_)) => {
+        let blocks = match result {
+            Ok(blocks) => blocks,
+            Err(fault) => {
                 self.unanswered(id, purpose);
-                self.settle_if_alone(now, out);
+                // A single block may be of a slot whose leader is not known: nobody's fault.
+                if !matches!((fault, purpose), (Fault::Leader(_), Purpose::Want(..) | Purpose::Dispute(..))) {
+                    self.drop_peer(now, peer, Refusal::WrongBlock, out);
+                }
+                return self.settle_if_alone(now, out);
             }
-            Err(_) => {
-                self.unanswered(id, purpose);
-                self.drop_peer(now, peer, Refusal::WrongBlock, out);
-                self.settle_if_alone(now, out);
-            }
-        }
-    }
-
-    fn good(
-        &mut self,
-        now: Now,
-        id: u64,
-        (peer, purpose): (Pubkey, Purpose),
-        (blocks, out): (Vec<CheckedBlock>, &mut Vec<Effect>),
-    ) {
+        };
+        self.metrics.blocks_checked += blocks.len() as u64;
         match purpose {
             Purpose::Range(from) => self.ranges.ready(from, id, peer, blocks),
             Purpose::Want(slot, block_id) => {

@@ -120,28 +120,23 @@ impl Sync {
         out.push(Effect::Send { link, frame });
     }
 
-    /// Ends a link and says why.
+    /// Ends a link, says why, and leaves a peer that was dialed alone for a while.
     pub(super) fn refuse(&mut self, now: Now, id: LinkId, why: Refusal, out: &mut Vec<Effect>) {
         if let Some(link) = self.lose(now, id, out) {
-            self.say_refused(now, id, (link.peer, link.address, link.dialed), (why, out));
+            self.say_refused(id, (link.peer, link.address), why, out);
+            if link.dialed {
+                let offence = if why.is_final() { Offence::Foreign } else { Offence::Bad };
+                self.book.mark(now, link.peer, offence);
+            }
         }
     }
 
-    fn say_refused(
-        &mut self,
-        now: Now,
-        id: LinkId,
-        (peer, address, dialed): (Pubkey, SocketAddr, bool),
-        (why, out): (Refusal, &mut Vec<Effect>),
-    ) {
+    fn say_refused(&mut self, id: LinkId, who: (Pubkey, SocketAddr), why: Refusal, out: &mut Vec<Effect>) {
+        let (peer, address) = who;
         self.metrics.count_refused(why);
         self.send(id, &Message::Refuse { why, detail: String::new() }, out);
         out.push(Effect::Close { link: id });
         out.push(Effect::Refused { peer, address, why });
-        if dialed {
-            let offence = if why.is_final() { Offence::Foreign } else { Offence::Bad };
-            self.book.mark(now, peer, offence);
-        }
     }
 
     /// Forgets a link and gives what was asked over it to others.
@@ -159,10 +154,10 @@ impl Sync {
         self.metrics.links_opened += 1;
         let (peer, address, dialed) = link;
         if dialed && !self.book.arrived(now, &peer, address) {
-            return self.say_refused(now, id, (peer, address, false), (Refusal::NotIdentified, out));
+            return self.say_refused(id, (peer, address), Refusal::NotIdentified, out);
         }
         match self.links.open(now, id, link) {
-            Err(why) => self.say_refused(now, id, link, (why, out)),
+            Err(why) => self.say_refused(id, (peer, address), why, out),
             Ok(()) if dialed => {
                 let hello = self.hello();
                 self.send(id, &hello, out);

@@ -126,8 +126,7 @@ fn two_of_three_peers_may_lie_in_any_way() {
             let mut world = world(SEED + seed as u64, &others);
             let time = arrive(&mut world, main_chain());
             let honest = world.nodes[1 + truth_at].key;
-            println!("{lie:?}, honest {truth_at}: {time:?}, refused {:?}", world.nodes[0].refused.len());
-            assert!(time < Duration::from_secs(25), "{time:?}");
+            assert!(time < Duration::from_secs(25), "{lie:?}, honest {truth_at}: {time:?}");
             if !matches!(lie, Lie::Minority | Lie::Omits | Lie::AllSkipped) {
                 let wronged = world.nodes[0].refused.iter().find(|(peer, _)| *peer == honest);
                 assert_eq!(wronged, None, "{lie:?}: the honest peer is never refused");
@@ -148,7 +147,7 @@ fn lies_of_different_kinds_do_not_help_each_other() {
     for (seed, [first, second]) in pairs.into_iter().enumerate() {
         let mut world = world(SEED + 50 + seed as u64, &[first, Lie::None, second]);
         let time = arrive(&mut world, main_chain());
-        println!("{first:?} and {second:?}: {time:?}");
+        assert!(time < Duration::from_secs(30), "{first:?} and {second:?}: {time:?}");
     }
 }
 

@@ -34,7 +34,7 @@ const CASES: u64 = 1_000_000;
 /// What a decoder may allocate whatever its input: errors, small tables, and what the test's own threads allocate
 /// meanwhile.
 const FREE: usize = 4_096;
-/// The counter is the process's: one decoder runs at a time.
+/// The counter is the process's: one decoder runs at a time, and samples are read in its turn.
 static TURN: Mutex<()> = Mutex::new(());
 
 fn setting(name: &str, otherwise: u64) -> u64 {
@@ -49,10 +49,11 @@ struct PerByte(usize);
 
 /// Gives a decoder mutated samples. It tells whether it accepted them: one in a hundred must be, or the test shows
 /// little beyond the first check.
-fn survives(samples: &[Vec<u8>], PerByte(factor): PerByte, decode: impl Fn(&Bytes) -> bool) {
+fn survives(samples: fn() -> Vec<Vec<u8>>, PerByte(factor): PerByte, decode: impl Fn(&Bytes) -> bool) {
     let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
     let seed = setting("SUNDOG_FUZZ_SEED", 1);
-    let mut mutator = Mutator::new(seed, samples);
+    let samples = samples();
+    let mut mutator = Mutator::new(seed, &samples);
     let mut accepted = 0_u64;
     let cases = setting("SUNDOG_FUZZ_CASES", CASES);
     for case in 0..cases {
@@ -100,23 +101,23 @@ fn read_shred(bytes: &Bytes) -> bool {
 }
 
 #[test]
-fn shreds() {
-    survives(&samples::shreds(), PerByte(1), read_shred);
+fn mutated_shreds_are_survived() {
+    survives(samples::shreds, PerByte(1), read_shred);
 }
 
 #[test]
-fn repair_requests() {
-    survives(&samples::repair_requests(), PerByte(0), |bytes| {
+fn mutated_repair_requests_are_survived() {
+    survives(samples::repair_requests, PerByte(0), |bytes| {
         let packet = Packet::decode(bytes);
         packet.is_ok_and(|packet| packet.check_header(&Pubkey::new_from_array([1; 32]), 0).is_err())
     });
 }
 
 #[test]
-fn repair_responses() {
+fn mutated_repair_responses_are_survived() {
     let slot = Slot::new(5_000);
     let asks = [Ask::Window { slot, index: 5 }, Ask::Highest { slot, index: 0 }, Ask::Orphan { slot }];
-    survives(&samples::repair_responses(), PerByte(2), |bytes| {
+    survives(samples::repair_responses, PerByte(2), |bytes| {
         let ping = Ping::decode_response(bytes).is_some();
         let ancestors = AncestorHashes::decode(bytes).is_some();
         let shred = split_shred_response(bytes).is_some_and(|(shred, _)| {
@@ -128,8 +129,8 @@ fn repair_responses() {
 }
 
 #[test]
-fn duplicate_proofs() {
-    survives(&samples::proofs(), PerByte(1), |bytes| {
+fn mutated_duplicate_proofs_are_survived() {
+    survives(samples::proofs, PerByte(1), |bytes| {
         let Ok([first, second]) = proof::decode(bytes) else {
             return false;
         };
@@ -143,15 +144,15 @@ fn duplicate_proofs() {
 }
 
 #[test]
-fn timelines() {
+fn mutated_timelines_are_survived() {
     // An arrival takes 3 bytes at least, and some 50 in memory.
-    survives(&samples::timelines(), PerByte(64), |bytes| Timeline::decode(bytes).is_ok());
+    survives(samples::timelines, PerByte(64), |bytes| Timeline::decode(bytes).is_ok());
 }
 
 #[test]
-fn sync_messages() {
+fn mutated_sync_messages_are_survived() {
     // A block without shreds takes 16 bytes, and 32 in memory.
-    survives(&samples::sync_messages(), PerByte(16), |bytes| Message::decode(bytes).is_ok());
+    survives(samples::sync_messages, PerByte(16), |bytes| Message::decode(bytes).is_ok());
 }
 
 #[test]
@@ -160,8 +161,8 @@ fn what_only_claims_to_be_long_is_noticed() {
         let claimed = u16::from_le_bytes([bytes[0], bytes[1]]);
         Vec::<u8>::with_capacity(claimed.into()).capacity() > 0
     };
-    let samples = [vec![1, 0]];
-    let outcome = catch_unwind(|| survives(&samples, PerByte(1), |bytes| bytes.len() >= 2 && believes(bytes)));
+    let outcome =
+        catch_unwind(|| survives(|| vec![vec![1, 0]], PerByte(1), |bytes| bytes.len() >= 2 && believes(bytes)));
     let message = outcome.expect_err("it allocates up to 65,535 bytes for 2");
     assert!(message.downcast_ref::<String>().is_some_and(|text| text.contains("bytes allocated for")));
 }

@@ -1,16 +1,23 @@
 //! `sundog sim`.
 
+mod turbine;
+
 use super::{say, say_json};
 use crate::sim::{Network, World, WorldConfig};
 use anyhow::bail;
-use clap::Args;
+use clap::{Args, Subcommand};
 use std::time::Duration;
 use sundog_types::Slot;
 
 /// Arguments of `sundog sim`.
 #[derive(Args)]
-#[command(after_help = "Example:\n  sundog sim --seed 7 --nodes 3 --slots 40 --loss 10")]
+#[command(
+    args_conflicts_with_subcommands = true,
+    after_help = "Examples:\n  sundog sim --seed 7 --nodes 3 --slots 40 --loss 10\n  sundog sim turbine --nodes 2000 --fanout 200 --loss 5"
+)]
 pub struct SimArgs {
+    #[command(subcommand)]
+    what: Option<Sim>,
     /// Decides everything that is random.
     #[arg(long, default_value_t = 1)]
     seed: u64,
@@ -31,11 +38,21 @@ pub struct SimArgs {
     json: bool,
 }
 
+/// What to simulate instead of whole nodes.
+#[derive(Subcommand)]
+enum Sim {
+    /// Send blocks through up to ten thousand nodes by Turbine and repair alone, and measure that.
+    Turbine(turbine::TurbineArgs),
+}
+
 /// Runs it.
 ///
 /// # Errors
 /// If the nodes do not root the slot in a generous time, or root conflicting blocks.
 pub fn run(args: &SimArgs) -> anyhow::Result<()> {
+    if let Some(Sim::Turbine(args)) = &args.what {
+        return turbine::run(args);
+    }
     crate::io::log_to_stderr("warn");
     let stakes = [1_000, 600, 400].into_iter().chain(std::iter::repeat(100)).take(args.nodes.into()).collect();
     let network = Network { loss_ppm: args.loss * 10_000, ..Network::default() };

@@ -65,13 +65,13 @@ pub struct Row {
     /// Milliseconds from the moment in which the leader sent a block's last set until it was complete at 50, 90, 99 and
     /// 100 percent of the nodes. `None`: it never was.
     pub ms: [Option<u64>; 4],
-    /// Bytes that a living node sent for a block, on average.
+    /// Bytes that a living node sent for an FEC set, on average.
     pub bytes_mean: u64,
-    /// Bytes that the busiest node sent for a block.
+    /// Bytes that the busiest node sent for an FEC set.
     pub bytes_max: u64,
-    /// Bytes that a living node must send for a block on average, if each is to receive 32 shreds of each set.
+    /// Bytes that a living node must send for an FEC set on average, if each is to receive 32 shreds of it.
     pub bytes_bound: u64,
-    /// Repair requests that a living node made for a block, on average.
+    /// Repair requests that a living node made for an FEC set, on average.
     pub requests_mean: f64,
     /// Datagrams and timers that were delivered.
     pub events: u64,
@@ -98,29 +98,29 @@ pub fn measure(plan: &Plan) -> Row {
     times.sort_by_key(|time| time.unwrap_or(u64::MAX));
     let world = &run.world;
     let living = world.hosts.iter().filter(|host| host.alive);
-    let (count, slots) = (living.clone().count() as u64, plan.slots);
+    let (count, all_sets) = (living.clone().count() as u64, plan.slots * plan.sets as u64);
     let sent = living.clone().map(|host| host.traffic.bytes);
     let requests = living.map(|host| host.traffic.requests).sum::<u64>();
     let arrived = world.hops.iter().sum::<u64>();
     let hops = world.hops.iter().enumerate().map(|(hops, count)| hops as u64 * count).sum::<u64>();
-    let block = plan.sets as u64 * SHREDS_NEEDED * DATA_SHRED_SIZE as u64;
+    let set_bytes = SHREDS_NEEDED * DATA_SHRED_SIZE as u64;
     Row {
         seed: plan.seed,
         nodes: plan.nodes,
         fanout: plan.fanout,
         loss_percent: plan.loss_percent,
         dead_percent: plan.dead_percent,
-        slots,
+        slots: plan.slots,
         sets: plan.sets,
         complete_without_repair,
         complete: share(&times),
         hops_mean: hops as f64 / arrived.max(1) as f64,
         hops_max: world.hops.len().saturating_sub(1),
         ms: [50, 90, 99, 100].map(|percent| percentile(&times, percent)),
-        bytes_mean: sent.clone().sum::<u64>() / count / slots,
-        bytes_max: sent.max().unwrap_or(0) / slots,
-        bytes_bound: block * (count - 1) / count,
-        requests_mean: requests as f64 / (count * slots) as f64,
+        bytes_mean: sent.clone().sum::<u64>() / count / all_sets,
+        bytes_max: sent.max().unwrap_or(0) / all_sets,
+        bytes_bound: set_bytes * (count - 1) / count,
+        requests_mean: requests as f64 / (count * all_sets) as f64,
         events: world.delivered(),
         history: world.history().to_string(),
     }

@@ -9,7 +9,7 @@ pub const BEGIN: &str = "<!-- sundog sim turbine: begin -->";
 pub const END: &str = "<!-- sundog sim turbine: end -->";
 
 const HEAD: &str = "\
-| nodes | fanout | loss | slots | complete without repair | with repair | hops, mean | max | 50 % | 90 % | 99 % | 100 % | kB sent, mean | max | times the bound | repair requests |
+| nodes | fanout | loss | blocks x sets | complete without repair | with repair | hops, mean | max | 50 % | 90 % | 99 % | 100 % | kB sent, mean | max | times the bound | repair requests |
 |--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|
 ";
 
@@ -19,13 +19,14 @@ pub fn table(rows: &[Row]) -> String {
     let mut text = HEAD.to_owned();
     for row in rows {
         let [p50, p90, p99, p100] = row.ms.map(milliseconds);
-        let (nodes, fanout, loss, slots) = (grouped(row.nodes as u64), row.fanout, row.loss_percent, row.slots);
+        let (nodes, fanout, loss) = (grouped(row.nodes as u64), row.fanout, row.loss_percent);
+        let (slots, sets) = (row.slots, row.sets);
         let (without, with) = (percent(row.complete_without_repair), percent(row.complete));
         let (mean, max) = (row.bytes_mean as f64 / 1e3, row.bytes_max as f64 / 1e3);
         let bound = row.bytes_mean as f64 / row.bytes_bound.max(1) as f64;
         let _ = writeln!(
             text,
-            "| {nodes} | {fanout} | {loss} % | {slots} | {without} | {with} | {:.1} | {} | {p50} | {p90} | {p99} | {p100} | \
+            "| {nodes} | {fanout} | {loss} % | {slots} x {sets} | {without} | {with} | {:.1} | {} | {p50} | {p90} | {p99} | {p100} | \
              {mean:.0} | {} | {bound:.2} | {:.1} |",
             row.hops_mean,
             row.hops_max,

@@ -1,0 +1,101 @@
+//! `sundog sim turbine`.
+
+use crate::{
+    cli::{say, say_json},
+    sim::spread::{self, Plan, Row},
+};
+use anyhow::Context as _;
+use clap::Args;
+use std::{fs, path::PathBuf};
+
+/// Nodes in one run and its blocks and sets: more where a block is cheap.
+const SIZES: [(usize, u64, usize); 3] = [(100, 20, 2), (1_000, 8, 2), (4_000, 2, 2)];
+const LARGE: (u64, usize) = (1, 1);
+
+/// Arguments of `sundog sim turbine`.
+#[derive(Args)]
+#[command(after_help = "\
+Examples:
+  sundog sim turbine --nodes 20,200 --fanout 2 --loss 15
+  sundog sim turbine --write docs/turbine.md      the whole table; takes some ten minutes")]
+pub struct TurbineArgs {
+    /// How many nodes; several values give several rows.
+    #[arg(long, value_delimiter = ',', default_values_t = [20, 200, 2_000, 10_000], value_parser = clap::value_parser!(u16).range(2..=50_000))]
+    nodes: Vec<u16>,
+    /// Children of a node in the tree.
+    #[arg(long, value_delimiter = ',', default_values_t = [200, 2], value_parser = clap::value_parser!(u16).range(1..=2_000))]
+    fanout: Vec<u16>,
+    /// Datagrams lost, in percent.
+    #[arg(long, value_delimiter = ',', default_values_t = [0, 5, 15], value_parser = clap::value_parser!(u32).range(0..=90))]
+    loss: Vec<u32>,
+    /// Nodes that do not run, in percent.
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u8).range(0..=90))]
+    dead: u8,
+    /// Blocks of each run. Without it: 20 for up to 100 nodes, 8 up to 1,000, 2 up to 4,000, else 1.
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..=1_000))]
+    slots: Option<u64>,
+    /// FEC sets of a block. Without it: 2 for up to 4,000 nodes, else 1.
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..=64))]
+    sets: Option<u16>,
+    /// Decides everything that is random.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+    /// Also put the table between the markers of this document.
+    #[arg(long, value_name = "FILE")]
+    write: Option<PathBuf>,
+}
+
+impl TurbineArgs {
+    fn plans(&self) -> Vec<Plan> {
+        let mut plans = Vec::new();
+        for nodes in self.nodes.iter().copied().map(usize::from) {
+            let size = SIZES.iter().find(|(most, ..)| nodes <= *most);
+            let (slots, sets) = size.map_or(LARGE, |(_, slots, sets)| (*slots, *sets));
+            for fanout in self.fanout.iter().copied().map(usize::from) {
+                plans.extend(self.loss.iter().map(|loss| Plan {
+                    seed: self.seed,
+                    nodes,
+                    fanout,
+                    loss_percent: *loss,
+                    dead_percent: self.dead.into(),
+                    slots: self.slots.unwrap_or(slots),
+                    sets: self.sets.map_or(sets, usize::from),
+                }));
+            }
+        }
+        plans
+    }
+}
+
+/// Runs it.
+///
+/// # Errors
+/// If the document cannot be read or written, or has no place for the table.
+pub fn run(args: &TurbineArgs) -> anyhow::Result<()> {
+    crate::io::log_to_stderr("info");
+    let document = match &args.write {
+        Some(path) => Some((path, fs::read_to_string(path).with_context(|| format!("read {}", path.display()))?)),
+        None => None,
+    };
+    let plans = args.plans();
+    let mut rows: Vec<Row> = Vec::with_capacity(plans.len());
+    for (number, plan) in plans.iter().enumerate() {
+        let Plan { nodes, fanout, loss_percent, .. } = plan;
+        tracing::info!("{} of {}: {nodes} nodes, fanout {fanout}, {loss_percent} % loss", number + 1, plans.len());
+        rows.push(spread::measure(plan));
+    }
+    if args.json {
+        say_json(&rows);
+    } else {
+        say(spread::table(&rows).trim_end());
+    }
+    if let Some((path, text)) = document {
+        let place = || format!("{} has no lines `{}` and `{}`; add them", path.display(), spread::BEGIN, spread::END);
+        let text = spread::insert(&text, &spread::table(&rows)).with_context(place)?;
+        fs::write(path, text).with_context(|| format!("write {}", path.display()))?;
+    }
+    Ok(())
+}

@@ -2,6 +2,7 @@
 
 use crate::node::View;
 use std::fmt;
+use sundog_turbine::sync::Refusal;
 
 /// Labels and a value.
 pub type Labelled = (Vec<(&'static str, String)>, u64);
@@ -22,6 +23,7 @@ fn one(value: u64) -> Vec<Labelled> {
 /// If `take` fails.
 pub fn encode_machines(view: &View, take: &mut Take<'_>) -> fmt::Result {
     turbine(view, take)?;
+    sync(view, take)?;
     gossip(view, take)?;
     gulfstream(view, take)?;
     node(view, take)
@@ -43,14 +45,80 @@ fn turbine(view: &View, take: &mut Take<'_>) -> fmt::Result {
         ("turbine_sent", "Shreds sent by Turbine: as leader to the tree's root, or passed on to children"),
         by("kind", sent),
     )?;
-    take(("turbine_repaired", "Shreds that repair brought"), one(m.repaired))?;
-    take(("turbine_recovered", "Shreds that erasure coding brought back"), one(m.recovered))?;
-    take(("turbine_repair_requests", "Repair requests sent"), one(m.repair_requests))?;
-    take(("turbine_served", "Shreds served to nodes that asked for repair"), one(m.served))?;
-    take(("turbine_verifications", "Leader signatures checked, one for each FEC set"), one(m.verifications))?;
+    let unsent = [("no_address", m.unsent_without_address), ("sent_before", m.unsent_again)];
+    take(("turbine_unsent", "Shreds not sent or not passed on, by reason"), by("reason", unsent))?;
+    let otherwise = [("repair", m.repaired), ("recovery", m.recovered), ("bulk_sync", m.synced)];
+    take(("turbine_taken", "Shreds taken that Turbine did not bring, by way"), by("way", otherwise))?;
+    let sets = [("recovered", m.sets_recovered), ("corrupt", m.sets_corrupt), ("too_late", m.decoded_too_late)];
+    take(("turbine_sets_decoded", "FEC sets decoded, by outcome"), by("outcome", sets))?;
+    let checks = [("leader", m.verifications), ("retransmitter", m.relay_verifications)];
+    take(
+        ("turbine_verifications", "Signatures checked: leaders', one for each FEC set, and retransmitters'"),
+        by("of", checks),
+    )?;
     take(("turbine_complete", "Blocks of which every data shred arrived"), one(m.complete))?;
-    take(("turbine_duplicate_slots", "Slots whose leader signed two versions"), one(m.duplicate_slots))?;
-    take(("turbine_dropped", "Shreds and repair messages dropped, by reason"), by("reason", m.drops()))
+    take(
+        ("turbine_dead", "Slots given up because their leader contradicted itself or made what does not decode"),
+        one(m.dead),
+    )?;
+    let found = [("slots", m.duplicate_slots), ("contradictions", m.conflicts), ("proofs", m.proofs)];
+    take(("turbine_duplicates", "What leaders who contradicted themselves were found in"), by("what", found))?;
+    let held =
+        [("slots", m.slots_held), ("sets", m.sets_held), ("marks", m.marks_held), ("shreds_unchecked", m.waiting)];
+    take(("turbine_held", "What is held in memory now"), by("what", held))?;
+    let under_way = [("checks", m.checks_under_way), ("decoding", m.sets_decoding)];
+    take(("turbine_under_way", "Work that the pool has now"), by("what", under_way))?;
+    let lost = [("slots", m.slots_evicted), ("sets", m.sets_evicted), ("marks", m.marks_forgotten)];
+    take(("turbine_evicted", "What was thrown out of memory for what is nearer to the root"), by("what", lost))?;
+    take(("turbine_dropped", "Shreds and repair messages dropped, by reason"), by("reason", m.drops()))?;
+    repair(m, take)
+}
+
+fn repair(m: &sundog_turbine::Metrics, take: &mut Take<'_>) -> fmt::Result {
+    take(("turbine_repair_requests", "Repair requests sent"), one(m.repair_requests))?;
+    let limits = [
+        ("unanswered", m.repair_unanswered),
+        ("given_up", m.repair_given_up),
+        ("budget_used_up", m.repair_over_budget),
+        ("searches_used_up", m.repair_searches_over_budget),
+    ];
+    take(
+        ("turbine_repair_limits", "Repair requests without an answer in time or given up, and ticks out of budget"),
+        by("what", limits),
+    )?;
+    let served =
+        [("shreds", m.served), ("ancestors", m.served_ancestors), ("pings", m.pings_sent), ("pongs", m.pongs_sent)];
+    take(("turbine_served", "What went out for others' repair, and pongs for this node's"), by("what", served))?;
+    take(("turbine_served_bytes", "Bytes of shreds, ancestors and pings served"), one(m.served_bytes))
+}
+
+fn sync(view: &View, take: &mut Take<'_>) -> fmt::Result {
+    let m = &view.sync;
+    let links =
+        [("opened", m.links_opened), ("lost", m.links_lost), ("dials", m.dials), ("dials_failed", m.dials_failed)];
+    take(("sync_links", "Links of bulk sync"), by("what", links))?;
+    let bytes = [("in", m.bytes_received), ("out", m.bytes_sent)];
+    take(("sync_bytes", "Bytes of bulk sync's frames"), by("way", bytes))?;
+    let frames = [("in", m.frames_received), ("out", m.frames_sent)];
+    take(("sync_frames", "Bulk sync's frames"), by("way", frames))?;
+    let ranges = [("asked", m.ranges_asked), ("failed", m.ranges_failed)];
+    take(("sync_ranges", "Ranges of slots asked of peers"), by("what", ranges))?;
+    let blocks = [("checked", m.blocks_checked), ("handed_on", m.blocks_released), ("served", m.served_blocks)];
+    take(("sync_blocks", "Blocks of bulk sync"), by("what", blocks))?;
+    let trouble = [("disputes", m.disputes), ("rewinds", m.rewinds), ("wanted_given_up", m.wanted_given_up)];
+    take(
+        ("sync_trouble", "Blocks of two peers that do not link, fetches begun again, single blocks not found"),
+        by("what", trouble),
+    )?;
+    let refused = Refusal::ALL.iter().map(|why| (why.name(), m.refused(*why)));
+    take(("sync_refused", "Links that this node refused, by reason"), by("reason", refused))?;
+    let refused_by = Refusal::ALL.iter().map(|why| (why.name(), m.refused_by(*why)));
+    take(("sync_refused_by", "Links that others refused to this node, by reason"), by("reason", refused_by))?;
+    let Some(progress) = view.catching_up else { return Ok(()) };
+    take(("sync_slots_to_go", "Slots to go while the node catches up"), one(progress.slots_left()))?;
+    take(("sync_milli_slots_per_second", "Its rate, thousandths of a slot"), one(progress.milli_slots_per_second))?;
+    let Some(left) = progress.left else { return Ok(()) };
+    take(("sync_seconds_left", "Time until the node has caught up at this rate"), one(left.as_secs()))
 }
 
 fn gossip(view: &View, take: &mut Take<'_>) -> fmt::Result {
@@ -80,7 +148,12 @@ fn node(view: &View, take: &mut Take<'_>) -> fmt::Result {
     take(("transactions", "Transactions executed, votes included"), one(c.transactions))?;
     take(("votes", "Votes cast"), one(c.votes))?;
     take(("dead_blocks", "Blocks found dead"), one(c.dead))?;
-    let dropped = [("gossip_unchecked", c.unchecked), ("vote_unsigned", c.unsigned_votes), ("rejected", c.rejected)];
+    let dropped = [
+        ("gossip_unchecked", c.unchecked),
+        ("vote_unsigned", c.unsigned_votes),
+        ("rejected", c.rejected),
+        ("stale_vote", c.stale_votes),
+    ];
     let help = "What the node dropped: gossip that the pool had no time to check, votes without valid signatures, \
                 transactions that its own block could not take";
     take(("node_dropped", help), by("reason", dropped))?;

@@ -7,6 +7,7 @@
 //! ```
 
 mod act;
+mod catching_up;
 mod cluster;
 mod control;
 mod layout;

@@ -1,6 +1,6 @@
 //! What a localnet is doing, for people: the lines while it runs, and `status`.
 
-use super::{Cluster, Layout};
+use super::{Cluster, Layout, catching_up::CatchingUp};
 use crate::{
     cli::{say, say_json},
     io::client::Client,
@@ -118,6 +118,8 @@ struct NodeStatus {
     pid: Option<u32>,
     rpc: String,
     health: String,
+    /// While it fetches blocks in bulk.
+    catching_up: Option<CatchingUp>,
     processed: Option<u64>,
     confirmed: Option<u64>,
     finalized: Option<u64>,
@@ -180,6 +182,7 @@ pub fn run(layout: &Layout, json: bool, measure: u64) -> anyhow::Result<()> {
                 .ok()
                 .and_then(|v| v.as_array().map(|a| a.len().saturating_sub(1))),
             health,
+            catching_up: CatchingUp::ask(&client, &node.metrics),
             memory_mib: node.pid.and_then(memory_bytes).map(mib),
             cpu_percent: before.cpu_seconds.zip(after.cpu_seconds).map(|(b, a)| (a - b) / seconds * 100.0),
             disk_mib: mib(after.disk),
@@ -208,6 +211,11 @@ pub fn run(layout: &Layout, json: bool, measure: u64) -> anyhow::Result<()> {
             n.disk_mib,
             n.disk_mib_per_minute
         ));
+    }
+    for n in &nodes {
+        if let Some(progress) = n.catching_up {
+            say(format_args!("{} catches up: {progress}", n.name));
+        }
     }
     Ok(())
 }

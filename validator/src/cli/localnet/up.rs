@@ -478,3 +478,36 @@ fn interrupt() -> Receiver<()> {
     });
     receiver
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser as _;
+
+    #[derive(clap::Parser)]
+    struct Line {
+        #[command(flatten)]
+        args: LocalnetArgs,
+    }
+
+    fn plan(line: &[&str], kept: Option<&Plan>) -> Plan {
+        let line = Line::try_parse_from(["localnet"].iter().chain(line)).unwrap_or_else(|e| panic!("{e}"));
+        Plan::of(&line.args, kept).expect("a plan")
+    }
+
+    #[test]
+    fn a_fanout_is_kept_for_later_starts_until_another_is_given() {
+        assert_eq!(plan(&[], None).fanout, None);
+        let first = plan(&["--fanout", "2"], None);
+        assert_eq!((first.fanout, plan(&[], Some(&first)).fanout), (Some(2), Some(2)));
+        assert_eq!(plan(&["--fanout", "3"], Some(&first)).fanout, Some(3));
+        assert!(Line::try_parse_from(["localnet", "--fanout", "0"]).is_err());
+    }
+
+    #[test]
+    fn a_plan_from_before_there_was_a_fanout_is_still_read() {
+        let old = serde_json::json!({"stakes": [1_000, 600], "slot_ms": 100, "slots_per_epoch": 8_192});
+        let kept: Plan = serde_json::from_value(old).expect("a plan");
+        assert_eq!(plan(&[], Some(&kept)), kept);
+    }
+}

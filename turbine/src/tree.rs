@@ -156,7 +156,7 @@ impl ClusterNodes {
         let staked = stakes.iter().filter(|(_, stake)| **stake > 0);
         let bare = staked.map(|(key, stake)| Node { stake: *stake, key: *key, route: None });
         let mut nodes = known.chain(bare).collect::<Vec<_>>();
-        nodes.sort_by(|a, b| (b.stake, b.key, b.route.is_some()).cmp(&(a.stake, a.key, a.route.is_some())));
+        nodes.sort_by_key(|node| std::cmp::Reverse((node.stake, node.key, node.route.is_some())));
         nodes.dedup_by_key(|node| node.key);
         if one_per_address {
             keep_one_per_address(&mut nodes);

@@ -436,3 +436,29 @@ impl Machine for Sync {
         self.wake
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sync::Role;
+    use std::sync::Arc;
+    use sundog_types::{Epoch, schedule::LeaderSchedule, shred::Gates, stakes::EpochStakes};
+
+    #[test]
+    fn epochs_are_bounded_and_the_oldest_is_forgotten() {
+        let config = SyncConfig::new(Hash::default(), 7, Role::Voting);
+        let mut sync = Sync::new(config, Pubkey::default(), [0; 32]);
+        let now = Now { mono_us: 0, unix_ms: 0 };
+        let stakes = Arc::new(EpochStakes::default());
+        for number in 0..SCHEDULES_MAX as u64 + 5 {
+            let (epoch, first_slot, gates) = (Epoch::new(number), Slot::new(number * 32), Gates::NONE);
+            let leaders = Arc::new(LeaderSchedule::new(epoch, 32, &stakes));
+            let stakes = Arc::clone(&stakes);
+            let epoch = EpochInfo { epoch, first_slot, slots: 32, leaders, stakes, gates };
+            sync.handle(now, Input::Epoch(epoch), &mut Vec::new());
+        }
+        assert_eq!(sync.epochs.len(), SCHEDULES_MAX);
+        assert_eq!(sync.epochs.first_key_value().map(|(slot, _)| slot.get()), Some(5 * 32));
+        assert_eq!(sync.poll_timeout(), None);
+    }
+}

@@ -373,3 +373,22 @@ fn an_answer_is_checked_on_the_pool() {
     let checked = check.expect("it is checked on the pool").run();
     assert_eq!(checked.result.map(|blocks| blocks.is_empty()), Ok(false));
 }
+
+/// How many ranges a node far behind asks its only peer for.
+fn ranges_asked(config: SyncConfig) -> usize {
+    let mut alone = Alone::new(config);
+    for epoch in 0..6 {
+        alone.input(Input::Epoch(crate::ledger::epoch(epoch)));
+    }
+    alone.input(Input::Chain(ChainState::default()));
+    alone.dial(1);
+    alone.messages(1).iter().filter(|message| matches!(message, Message::GetBlocks { .. })).count()
+}
+
+#[test]
+fn requests_are_bounded_by_peer_by_ranges_and_by_bytes() {
+    assert_eq!(ranges_asked(config()), 2, "of five");
+    assert_eq!(ranges_asked(SyncConfig { requests_per_peer: 4, ..config() }), 4);
+    assert_eq!(ranges_asked(SyncConfig { requests_per_peer: 9, ranges_max: 3, ..config() }), 3);
+    assert_eq!(ranges_asked(SyncConfig { bytes_max: 1, ..config() }), 1, "the next range comes in any case");
+}

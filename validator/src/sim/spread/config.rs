@@ -17,20 +17,24 @@ pub struct SpreadConfig {
     pub network: Network,
     /// Whether nodes know whom to ask for what they lack.
     pub repair: bool,
+    /// How long a node's pool, one core, takes for a signature or an FEC set to decode. Zero: answers come at once, and
+    /// nothing ever waits for them.
+    pub job: Duration,
     /// Whether to note, for every shred that a node passes on, how often each child got it. Costs memory: leave it off
     /// above some hundred nodes.
     pub note_copies: bool,
 }
 
 impl Default for SpreadConfig {
-    /// Twenty nodes around the world (100 to 120 ms from each to each), fanout 200, nothing lost.
+    /// Twenty nodes around the world (100 to 120 ms from each to each), fanout 200, nothing lost, pools
+    /// that take no time.
     fn default() -> Self {
         let network = Network {
             delay_min: Duration::from_millis(100),
             delay_max: Duration::from_millis(120),
             ..Network::default()
         };
-        Self { seed: 1, nodes: 20, fanout: 200, network, repair: true, note_copies: false }
+        Self { seed: 1, nodes: 20, fanout: 200, network, repair: true, job: Duration::ZERO, note_copies: false }
     }
 }
 

@@ -31,6 +31,8 @@ pub struct SpreadHost {
     pub(super) actor: Option<Box<dyn Actor>>,
     /// The millisecond for which its timer is set.
     pub(super) timer: Option<u64>,
+    /// When its pool is done with all that it was given.
+    pub(super) pool_free: Now,
 }
 
 impl SpreadHost {

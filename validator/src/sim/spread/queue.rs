@@ -2,6 +2,7 @@
 
 use super::actor::Datagram;
 use std::{collections::BTreeMap, vec};
+use sundog_turbine::Input;
 
 /// Something that happens to a node.
 #[derive(Debug)]
@@ -10,6 +11,8 @@ pub(super) enum Event {
     Datagram { to: usize, datagram: Datagram },
     /// The node's timer may be due.
     Timer { node: usize },
+    /// The node's pool is done with a job.
+    Answer { node: usize, answer: Box<Input> },
     /// The node's actor ticks.
     Tick { node: usize },
 }

@@ -1,5 +1,7 @@
 //! The world: nodes, virtual time, the network between them.
 
+mod effects;
+
 use super::{
     actor::{Actor, Datagram, Sending},
     config::{Block, SpreadConfig},
@@ -15,20 +17,16 @@ use rand::{Rng as _, RngCore as _, SeedableRng as _, seq::index};
 use rand_chacha::ChaCha8Rng;
 use sha2::{Digest as _, Sha256};
 use solana_keypair::Keypair;
-use std::{
-    collections::{BTreeMap, VecDeque},
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use sundog_turbine::{
-    Effect, EpochInfo, FecSet, Input, RepairKind, SendKind, Sender, ServedKind, Shredder, TreeCache, Turbine,
-    TurbineConfig, WeightedShuffle, shredder::set_capacity,
+    Effect, EpochInfo, FecSet, Input, Sender, Shredder, TreeCache, Turbine, TurbineConfig, WeightedShuffle,
+    shredder::set_capacity,
 };
 use sundog_types::{
     Epoch, Hash, Machine as _, Now, Pubkey, Slot,
     peer::{Peer, Version},
     schedule::LeaderSchedule,
-    shred::{Gates, ShredId, View},
+    shred::{Gates, ShredId},
     sign::{Identity, Sign},
     stakes::{EpochStakes, VoteStake},
 };
@@ -155,6 +153,7 @@ impl SpreadWorld {
             shelf,
             actor: None,
             timer: None,
+            pool_free: START,
         });
         let others = self.shuffle.clone().shuffle(&mut self.rng).filter(|other| *other != number);
         let known = others.take(REPAIR_PEERS).map(|other| Peer { stake: 1, ..registry[other] });
@@ -347,6 +346,7 @@ impl SpreadWorld {
                 host.turbine.handle_timeout(now, &mut out);
                 self.perform(node, out);
             }
+            Event::Answer { node, answer } => self.input(node, *answer),
             Event::Tick { node } => {
                 let Some(actor) = self.hosts[node].actor.as_mut() else { return };
                 let sendings = actor.tick(now);
@@ -389,75 +389,6 @@ impl SpreadWorld {
         self.perform(node, out);
     }
 
-    /// Does what a machine asked for, and what it asks for in answer to that.
-    fn perform(&mut self, node: usize, mut out: Vec<Effect>) {
-        let mut answers = VecDeque::new();
-        loop {
-            for effect in out.drain(..) {
-                answers.extend(self.perform_one(node, effect));
-            }
-            let Some(answer) = answers.pop_front() else { break };
-            self.hosts[node].turbine.handle(self.now, answer, &mut out);
-        }
-        self.scratch = out;
-        self.wind(node);
-    }
-
-    fn perform_one(&mut self, node: usize, effect: Effect) -> Option<Input> {
-        let host = &mut self.hosts[node];
-        match effect {
-            Effect::Verify { id, items } => return Some(Input::Verified { id, valid: self.work.verify(&items) }),
-            Effect::Recover(job) => {
-                let (id, outcome) = self.work.recover(job);
-                return Some(Input::Recovered { id, outcome });
-            }
-            Effect::Store { shreds } => host.shelf.store(&shreds),
-            Effect::Send { to, shred, kind, layer, .. } => {
-                host.traffic.shreds += 1;
-                let to = self.numbers[&to];
-                if kind != SendKind::Broadcast {
-                    self.note_copy(node, to, &shred);
-                }
-                let sending = Sending { to, port: Port::TvuQuic, bytes: shred };
-                if self.post(node, sending) {
-                    self.note_hops(layer);
-                }
-            }
-            Effect::SendRepair { to, bytes, kind } => {
-                host.traffic.requests += u64::from(kind != RepairKind::Pong);
-                if let Some((to, port)) = Port::resolve(to) {
-                    self.post(node, Sending { to, port, bytes });
-                }
-            }
-            Effect::SendServed { to, bytes, kind } => {
-                host.traffic.served += u64::from(kind == ServedKind::Shred);
-                if let Some((to, port)) = Port::resolve(to) {
-                    self.post(node, Sending { to, port, bytes });
-                }
-            }
-            other => host.told.note(self.now, other),
-        }
-        None
-    }
-
-    fn note_copy(&mut self, from: usize, to: usize, shred: &Bytes) {
-        if !self.config.note_copies {
-            return;
-        }
-        let Ok(view) = View::read(shred) else { return };
-        let mut version = [0; 8];
-        version.copy_from_slice(&shred[..8]);
-        *self.copies.entry(PassedOn { from, to, shred: view.id(), version }).or_default() += 1;
-    }
-
-    fn note_hops(&mut self, layer: u8) {
-        let hops = usize::from(layer) + 1;
-        if self.hops.len() <= hops {
-            self.hops.resize(hops + 1, 0);
-        }
-        self.hops[hops] += 1;
-    }
-
     fn post_all(&mut self, from: usize, sendings: Vec<Sending>) {
         for sending in sendings {
             self.post(from, sending);
@@ -475,20 +406,6 @@ impl SpreadWorld {
         let at = self.now_ms() + (delay.as_millis() as u64).max(1);
         self.queue.push(at, Event::Datagram { to, datagram: Datagram { from, port, bytes } });
         true
-    }
-
-    /// Sets the node's timer to when its machine wants it.
-    fn wind(&mut self, node: usize) {
-        let host = &mut self.hosts[node];
-        let Some(due) = host.turbine.poll_timeout() else {
-            host.timer = None;
-            return;
-        };
-        let at = due.mono_us.div_ceil(1_000).max(self.now.mono_us / 1_000 + 1);
-        if host.timer != Some(at) {
-            host.timer = Some(at);
-            self.queue.push(at, Event::Timer { node });
-        }
     }
 }
 

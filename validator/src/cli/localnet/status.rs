@@ -191,10 +191,15 @@ pub fn run(layout: &Layout, json: bool, measure: u64) -> anyhow::Result<()> {
     }
     if json {
         say_json(&nodes);
-        return Ok(());
+    } else {
+        print(&nodes);
     }
+    Ok(())
+}
+
+fn print(nodes: &[NodeStatus]) {
     say("node     stake  health     processed confirmed finalized  peers  memory MiB  cpu %  disk MiB  MiB/min");
-    for n in &nodes {
+    for n in nodes {
         let number = |value: Option<u64>| value.map_or_else(|| "-".to_owned(), |v| v.to_string());
         let float = |value: Option<f64>| value.map_or_else(|| "-".to_owned(), |v| format!("{v:.1}"));
         say(format_args!(
@@ -212,12 +217,11 @@ pub fn run(layout: &Layout, json: bool, measure: u64) -> anyhow::Result<()> {
             n.disk_mib_per_minute
         ));
     }
-    for n in &nodes {
+    for n in nodes {
         if let Some(progress) = n.catching_up {
             say(format_args!("{} catches up: {progress}", n.name));
         }
     }
-    Ok(())
 }
 
 fn mib(bytes: u64) -> f64 {

@@ -292,7 +292,7 @@ fn forged_signatures_at_line_rate_do_not_keep_an_honest_block_away() {
                 1 => Sender::Peer(sundog_types::Pubkey::new_from_array([forged as u8; 32])),
                 _ => Sender::Peer(world.nodes[3].key()),
             };
-            let template = if forged % 2 == 0 { &near[0].data } else { &sets[forged as usize % 6].data };
+            let template = if forged.is_multiple_of(2) { &near[0].data } else { &sets[forged as usize % 6].data };
             let mut bytes = template[forged as usize % 32].payload().to_vec();
             bytes[..4].copy_from_slice(&forged.to_le_bytes());
             world.nodes[1].turbine.handle(now, Input::Shred { bytes: bytes.into(), from }, out);

@@ -11,6 +11,7 @@ mod oracle;
 mod promises;
 mod timelines;
 mod transfers;
+mod trees;
 
 use std::time::Duration;
 use sundog_types::{Pubkey, Slot};

@@ -6,11 +6,14 @@ use crate::{
 };
 use anyhow::Context as _;
 use clap::Args;
+use rayon::prelude::*;
 use std::{fs, path::PathBuf};
 
 /// Nodes in one run and its blocks and sets: more where a block is cheap.
 const SIZES: [(usize, u64, usize); 3] = [(100, 20, 2), (1_000, 8, 2), (4_000, 2, 2)];
 const LARGE: (u64, usize) = (1, 1);
+/// Runs side by side: the largest takes some 1.5 GB of memory.
+const RUNS_MAX: usize = 4;
 
 /// Arguments of `sundog sim turbine`.
 #[derive(Args)]
@@ -70,6 +73,17 @@ impl TurbineArgs {
     }
 }
 
+fn run_one(plan: &Plan) -> Row {
+    let row = spread::measure(plan);
+    let Plan { nodes, fanout, loss_percent, .. } = plan;
+    tracing::info!("{nodes} nodes, fanout {fanout}, {loss_percent} % loss: done");
+    row
+}
+
+fn num_cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
 /// Runs it.
 ///
 /// # Errors
@@ -81,12 +95,8 @@ pub fn run(args: &TurbineArgs) -> anyhow::Result<()> {
         None => None,
     };
     let plans = args.plans();
-    let mut rows: Vec<Row> = Vec::with_capacity(plans.len());
-    for (number, plan) in plans.iter().enumerate() {
-        let Plan { nodes, fanout, loss_percent, .. } = plan;
-        tracing::info!("{} of {}: {nodes} nodes, fanout {fanout}, {loss_percent} % loss", number + 1, plans.len());
-        rows.push(spread::measure(plan));
-    }
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(RUNS_MAX.min(num_cores())).build()?;
+    let rows: Vec<Row> = pool.install(|| plans.par_iter().with_max_len(1).map(run_one).collect());
     if args.json {
         say_json(&rows);
     } else {

@@ -28,7 +28,7 @@ enum Command {
     /// Start a cluster of validators on this machine, or act on the one that runs.
     Localnet(localnet::LocalnetArgs),
     /// Run one validator.
-    Validator(validator::ValidatorArgs),
+    Validator(Box<validator::ValidatorArgs>),
     /// Make a genesis.
     Genesis(genesis::GenesisArgs),
     /// Make or show a keypair in Solana's JSON format.
@@ -57,7 +57,7 @@ pub fn main() -> ExitCode {
     let cli = Cli::parse();
     let done = match cli.command {
         Command::Localnet(args) => localnet::run(args),
-        Command::Validator(args) => validator::run(args),
+        Command::Validator(args) => validator::run(*args),
         Command::Genesis(args) => genesis::run(&args),
         Command::Keygen(args) => keygen::run(&args),
         Command::Ledger(args) => ledger::run(&args),

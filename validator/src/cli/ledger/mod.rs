@@ -12,6 +12,7 @@ use crate::io::{client::Client, shreds::SlotShreds, store::FjallStore};
 use anyhow::{Context as _, bail};
 use clap::{Args, Subcommand};
 use std::{
+    collections::BTreeMap,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -137,10 +138,10 @@ fn from_directory(path: &Path, slot: Slot) -> anyhow::Result<SlotShreds> {
 
 /// Gives the nodes that the cluster knows their names.
 fn name(shreds: &mut SlotShreds, cluster: &Cluster) {
-    let known = |identity: &str| cluster.nodes.iter().find(|n| n.identity == identity).map(|n| n.name.clone());
-    shreds.leader_name = known(&shreds.leader);
+    let names: BTreeMap<&str, &String> = cluster.nodes.iter().map(|n| (n.identity.as_str(), &n.name)).collect();
+    shreds.leader_name = names.get(shreds.leader.as_str()).copied().cloned();
     for arrival in &mut shreds.arrivals {
-        arrival.name = arrival.from.as_deref().and_then(known);
+        arrival.name = arrival.from.as_deref().and_then(|from| names.get(from).copied().cloned());
     }
 }
 

@@ -96,7 +96,7 @@ fn sets(shreds: &SlotShreds) -> String {
         "r by Turbine, this node at the root of the shred's tree, 1 2 3 in that layer below it\n\
          c recovered  p repair  s synced  o own  l stored: read back from the ledger  . never seen\n",
     );
-    let _ = writeln!(text, "{:>6}  {:<32} | {}", "set", "data", "code");
+    let _ = writeln!(text, "{:>6}  {:<32} | code", "set", "data");
     let Some(last) = rows.keys().last().copied() else { return text };
     for set in 0..=last.min(MAX_SHREDS_PER_SLOT / SET) {
         let row = rows.get(&set).copied().unwrap_or(['.'; 2 * SET as usize]);

@@ -35,9 +35,10 @@ pub struct SyncConfig {
     pub probe_peers: usize,
     /// Requests under way at one peer. 2: the next is there when the one before is answered.
     pub requests_per_peer: usize,
-    /// Ranges that are asked for, checked or held at a time. 32.
+    /// Ranges that are asked for, checked or held at a time. 8: seconds of work for who executes them, and 62 MB of
+    /// empty blocks.
     pub ranges_max: usize,
-    /// Bytes of blocks that are on their way or held at a time; the next range needed comes in any case. 256 MB.
+    /// Bytes of blocks that are on their way or held at a time; the next range needed comes in any case. 64 MB.
     pub bytes_max: usize,
     /// Bytes of blocks after which an answer ends, though the range does not. 16 MB.
     pub answer_bytes: usize,
@@ -79,8 +80,8 @@ impl SyncConfig {
             peers_max: 8,
             probe_peers: 3,
             requests_per_peer: 2,
-            ranges_max: 32,
-            bytes_max: 256_000_000,
+            ranges_max: 8,
+            bytes_max: 64_000_000,
             answer_bytes: 16_000_000,
             served_bytes_per_second: 64_000_000,
             window: 256,

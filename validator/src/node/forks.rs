@@ -50,6 +50,12 @@ impl Forks {
         self.root
     }
 
+    /// The slot of the newest block.
+    #[must_use]
+    pub fn highest(&self) -> Slot {
+        self.frozen.last_key_value().map_or(self.root, |(slot, _)| *slot)
+    }
+
     /// The block of `slot`.
     #[must_use]
     pub fn get(&self, slot: Slot) -> Option<&Frozen> {

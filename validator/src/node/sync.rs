@@ -182,7 +182,7 @@ impl Node {
             root,
             root_id: id(root),
             lowest: self.catching.lowest.max(kept_from),
-            highest: self.forks.iter().map(|(slot, _)| slot).last().unwrap_or(root),
+            highest: self.forks.highest(),
             applied,
             applied_id: id(applied),
             heard,

@@ -129,7 +129,9 @@ impl Acceptor {
     async fn datagrams(&self, connection: &Connection, peer: Pubkey, bucket: &SharedBucket) {
         let rate_of = || self.port.limits.rate((self.standing_of)(&peer));
         let (mut rate, mut since) = (rate_of(), Instant::now());
-        while let Ok(bytes) = connection.read_datagram().await {
+        while let Ok(datagram) = connection.read_datagram().await {
+            // A copy of its own: the datagram is a slice of a receive buffer fifty times as large, which it would keep.
+            let bytes = Bytes::copy_from_slice(&datagram);
             self.port.traffic.count(Way::TurbineQuicIn, bytes.len());
             let now = Instant::now();
             if now.saturating_duration_since(since) >= RATE_EVERY {

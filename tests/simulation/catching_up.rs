@@ -68,7 +68,10 @@ fn a_node_killed_in_the_middle_of_catching_up_goes_on_where_it_was() {
         world.start(NEWCOMER);
         let node = world.hosts[NEWCOMER].node.as_ref().expect("it runs");
         let from = node.forks().root().get();
-        assert!(from >= there.saturating_sub(100) && from >= best, "it starts at {from} after {there}, before at {best}");
+        assert!(
+            from >= there.saturating_sub(100) && from >= best,
+            "it starts at {from} after {there}, before at {best}"
+        );
         best = from;
     }
     run_to_arrival(&mut world, NEWCOMER);

@@ -146,7 +146,11 @@ impl Boot {
             },
             gossip: Gossip::new(self.gossip(version, now), Arc::clone(&signer), self.seed_for(b"gossip"), now)?,
             turbine: Turbine::new(turbine_config, Arc::clone(&signer), source, self.seed_for(b"turbine")),
-            sync: Sync::new(self.sync_config(version, genesis_hash).validate()?, signer.identity(), self.seed_for(b"sync")),
+            sync: Sync::new(
+                self.sync_config(version, genesis_hash).validate()?,
+                signer.identity(),
+                self.seed_for(b"sync"),
+            ),
             consensus: Consensus::new(ConsensusConfig::default(), vote_account, block, tower, Arc::clone(&signer)),
             gulfstream: Gulfstream::new(GulfstreamConfig::default(), signer.identity(), self.seed_for(b"gulfstream")),
             identity: Arc::clone(&self.identity),

@@ -24,7 +24,7 @@ mod view;
 mod voting;
 mod wiring;
 
-pub use boot::{Boot, BootError, SyncBounds, FEATURE_SET, VERSION, stored};
+pub use boot::{Boot, BootError, FEATURE_SET, SyncBounds, VERSION, stored};
 pub use forks::{FROZEN_MAX, Forks, Frozen};
 pub use job::{Done, Job, ShredJob};
 pub use ports::{Effect, Event, Input, Socket};

@@ -340,7 +340,13 @@ impl Node {
         };
         self.replays.bytes -= pending.bytes();
         let batches = pending.batches.drain(..).collect();
-        out.push(Effect::Run(Job::Replay(Box::new(Replay { slot, attempt: pending.attempt, start, batches, last: pending.ends }))));
+        out.push(Effect::Run(Job::Replay(Box::new(Replay {
+            slot,
+            attempt: pending.attempt,
+            start,
+            batches,
+            last: pending.ends,
+        }))));
     }
 
     /// Takes an executed stretch.

@@ -1,5 +1,6 @@
 //! Real processes on loopback, driven through the program as a person drives it. Everything is polled to a deadline.
 
+mod catching_up;
 mod leaders;
 mod program;
 

@@ -124,6 +124,26 @@ impl Localnet {
         logs.enumerate().map(|(node, lines)| format!("\nnode {node}, newest first:\n{}", lines.join("\n"))).collect()
     }
 
+    /// The lines of a node's log, of all its lives.
+    pub fn log(&self, node: usize) -> Vec<String> {
+        let log = std::fs::read_to_string(self.directory.join(format!("node-{node}/validator.log")));
+        log.unwrap_or_default().lines().map(str::to_owned).collect()
+    }
+
+    /// The value of a line of a node's metrics, named with its labels; 0 if the node does not tell it.
+    pub fn metric(&self, node: usize, name: &str) -> u64 {
+        let page = self.metrics(node);
+        let line = page.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        line.and_then(|value| value.parse().ok()).unwrap_or_default()
+    }
+
+    /// A node's metrics; empty if it does not answer.
+    fn metrics(&self, node: usize) -> String {
+        let node = &self.cluster()["nodes"][node];
+        let [rpc, metrics] = ["rpc", "metrics"].map(|key| node[key].as_str().unwrap_or_default().to_owned());
+        Client::new(&rpc).get(&metrics).unwrap_or_default()
+    }
+
     /// The arguments of a verb on this localnet, or of a second start in its directory.
     pub fn arguments(&self, verb: &[&str]) -> Vec<String> {
         let dir = self.directory.to_str().expect("UTF-8");

@@ -182,6 +182,7 @@ impl Node {
         self.told.retain(|told, _| *told > slot);
         self.unsettled.retain(|unsettled, _| *unsettled > slot);
         self.counters.forget_below(slot);
+        self.catching.set_root(slot);
         self.enter_epochs(now, &bank, out);
         self.turbine(now, sundog_turbine::Input::Root(slot), out);
         self.tell_chain(now, out);

@@ -7,10 +7,7 @@
 use super::{Done, Effect, Event, Job, Node};
 use std::collections::BTreeMap;
 use sundog_ledger::Ledger;
-use sundog_turbine::{
-    Status,
-    sync::{self, ChainState, Load, LoadWhat, Progress, StoredBlock},
-};
+use sundog_turbine::sync::{self, ChainState, Load, LoadWhat, Progress, StoredBlock};
 use sundog_types::{
     Effects, Hash, Machine as _, Now, Pubkey, Slot,
     shred::{Shred, Signed},
@@ -25,7 +22,8 @@ const KEEPS_UP_SLOTS: u64 = 128;
 pub(super) struct Catching {
     /// The last block that was handed on and is executed, or the root if that is newer.
     applied: Slot,
-    /// Blocks that were handed on and are not executed yet, and who served them. Bounded by the machine's window.
+    /// Blocks above the root that were handed on and are not executed yet, and who served them. Bounded by the
+    /// machine's window.
     released: BTreeMap<Slot, Pubkey>,
     /// The lowest slot from which on the ledger has every finalised block.
     lowest: Slot,
@@ -38,6 +36,11 @@ pub(super) struct Catching {
 impl Catching {
     pub(super) fn from(root: Slot, lowest: Slot) -> Self {
         Self { applied: root, lowest, ..Self::default() }
+    }
+
+    /// Forgets what waits for blocks that are not above the root: they were left, or were executed in another way.
+    pub(super) fn set_root(&mut self, root: Slot) {
+        self.released = self.released.split_off(&root.next());
     }
 
     /// The last report, while the node catches up.
@@ -60,12 +63,19 @@ pub fn load(ledger: &Ledger, load: Load) -> Done {
             }
         },
         LoadWhat::Block { slot, block_id } => {
-            let shreds = ledger.data_shreds(slot).unwrap_or_default();
+            let shreds = if may_be_final(ledger, slot) { ledger.data_shreds(slot).unwrap_or_default() } else { Vec::new() };
             let held = shreds.last().is_some_and(|last| root_of(last.clone()) == Some(block_id));
-            (held.then(|| stored(slot, shreds)).into_iter().collect(), slot.next())
+            (held.then(|| stored(slot, shreds)).into_iter().collect(), slot.saturating_add(1))
         }
     };
     Done::Loaded { id: load.id, blocks, next, lowest }
+}
+
+/// Whether the block of a slot is on the rooted chain, or beyond it. What was left below the root is nobody's chain: who
+/// showed it would vouch for whoever serves blocks that build on it.
+fn may_be_final(ledger: &Ledger, slot: Slot) -> bool {
+    let root = ledger.root().ok().flatten().unwrap_or_default();
+    slot > root || ledger.is_rooted(slot).unwrap_or(false)
 }
 
 /// The Merkle root of the set that a stored shred belongs to.
@@ -132,11 +142,13 @@ impl Node {
         }
         self.catching.released.insert(slot, from);
         let block_id = shreds.last().map(Shred::<Signed>::merkle_root);
-        let here = match self.turbine.slot_status(slot) {
-            Some(Status::Complete(held)) => held.is_some() && held == block_id && !self.dead.contains(&slot),
-            _ => self.forks.get(slot).is_some_and(|frozen| frozen.block_id.is_some() && frozen.block_id == block_id),
+        // What was executed counts: what was gathered since may be another version.
+        let held = match self.forks.get(slot) {
+            Some(frozen) => frozen.block_id.or_else(|| self.turbine.block_id(slot)),
+            None if self.dead.contains(&slot) => None,
+            None => self.turbine.block_id(slot),
         };
-        if here {
+        if held.is_some() && held == block_id {
             self.sync_applied(now, slot, out);
             return;
         }
@@ -191,5 +203,56 @@ impl Node {
             self.catching.told = state;
             self.sync(now, sync::Input::Chain(state), out);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use solana_keypair::Keypair;
+    use std::sync::Arc;
+    use sundog_ledger::MemoryStore;
+    use sundog_turbine::Shredder;
+    use sundog_types::{
+        sign::Identity,
+        store::{Batch, Store as _},
+    };
+
+    /// Blocks in slots 5 to 8, of which 6 and 7 are rooted; the id of each.
+    fn ledger() -> (Ledger, BTreeMap<u64, Hash>) {
+        let store = Arc::new(MemoryStore::default());
+        let leader = Identity::new(Keypair::new_from_array([1; 32]));
+        let (mut batch, mut ids) = (Batch::default(), BTreeMap::new());
+        for slot in 5..9 {
+            let mut shredder = Shredder::new(Slot::new(slot), Slot::new(slot - 1), 7, Hash::default()).expect("near");
+            let sets = shredder.shred(&[1], 0, true, &leader).expect("short");
+            sets.iter().for_each(|set| sundog_ledger::put_shreds(&mut batch, &set.data));
+            ids.insert(slot, shredder.chained_root());
+        }
+        sundog_ledger::set_root(&mut batch, Slot::new(7), &[Slot::new(6)]);
+        store.commit(&batch, true).expect("memory");
+        (Ledger::new(store), ids)
+    }
+
+    fn loaded(ledger: &Ledger, slot: u64, block_id: Hash) -> usize {
+        let what = LoadWhat::Block { slot: Slot::new(slot), block_id };
+        let Done::Loaded { blocks, .. } = load(ledger, Load { id: 1, what }) else { panic!("reads are answered") };
+        blocks.len()
+    }
+
+    #[test]
+    fn a_block_is_shown_by_its_id_unless_the_rooted_chain_left_it() {
+        let (ledger, ids) = ledger();
+        let held: Vec<usize> = ids.iter().map(|(slot, id)| loaded(&ledger, *slot, *id)).collect();
+        assert_eq!(held, [0, 1, 1, 1], "5 was left, 8 is beyond the root");
+        assert_eq!(loaded(&ledger, 6, ids[&7]), 0);
+    }
+
+    #[test]
+    fn slots_at_the_end_of_time_may_be_asked_for() {
+        let (ledger, ids) = ledger();
+        assert_eq!(loaded(&ledger, u64::MAX, ids[&6]), 0);
+        let what = LoadWhat::Range { from: Slot::new(u64::MAX), count: u64::MAX, bytes_max: usize::MAX };
+        assert!(matches!(load(&ledger, Load { id: 1, what }), Done::Loaded { blocks, .. } if blocks.is_empty()));
     }
 }

@@ -206,7 +206,9 @@ impl Node {
                         "the cluster voted for another version, {hash}, than this node has; it is fetched afresh"
                     );
                     out.push(Effect::Event(Event::Duplicate { slot, why }));
-                    self.dead.remove(&slot);
+                    if self.forks.get(slot).is_none() {
+                        self.replay_renew(slot);
+                    }
                     self.turbine(now, sundog_turbine::Input::Forget(slot), out);
                 }
                 E::Abstained { slot, why } => self.counters.abstained(slot, why),

@@ -4,6 +4,7 @@ use crate::{
     block::{BLOCK_BYTES, Batch, Block, Due, Missing, Status, Verdict},
     conflict::Conflict,
     effect::{DeadReason, DuplicateReason, Effect, Origin},
+    held::Held,
     metrics::DropReason,
     set::{Set, TABLE_BYTES},
 };
@@ -20,7 +21,7 @@ use sundog_types::{
 /// the slot farthest from the root loses.
 pub const SLOTS_MAX: usize = 16_384;
 /// FEC sets whose bytes are held: at most 170 MB. A set is held until its batch is finished. Full: the set farthest
-/// from the root loses.
+/// from replay loses, in slots from the root and in sets from its slot's first.
 pub const SETS_MAX: usize = 2_048;
 /// Marks: FEC sets whose bytes were let go, of which a shred and the places that were seen are kept, some 55 MB; those
 /// of 32 full slots, or of all slots that may be held if they are small. Full: the mark farthest from the root is
@@ -64,7 +65,7 @@ pub(crate) struct Gather {
     /// Parents of which nothing is here, and since when; as many as slots may be held.
     orphans: BTreeMap<Slot, Now>,
     /// Sets that hold bytes.
-    held: BTreeSet<(Slot, FecSetIndex)>,
+    held: Held,
     /// Sets that do not.
     marks: BTreeSet<(Slot, FecSetIndex)>,
     /// Outlives the blocks, so that each kind is reported once. As many as slots may be held.
@@ -84,7 +85,7 @@ impl Gather {
             blocks: BTreeMap::new(),
             open: BTreeSet::new(),
             orphans: BTreeMap::new(),
-            held: BTreeSet::new(),
+            held: Held::default(),
             marks: BTreeSet::new(),
             reported: BTreeMap::new(),
             duplicate_slots: 0,
@@ -106,8 +107,8 @@ impl Gather {
             return Err(DropReason::SlotsFull);
         }
         let gathering = block.is_none_or(|block| block.status == Status::Gathering);
-        let sets_full = gathering && !self.held.contains(&(slot, set)) && self.held.len() >= self.bounds.sets;
-        if sets_full && self.held.last().is_none_or(|farthest| *farthest < (slot, set)) {
+        let sets_full = gathering && !self.held.contains((slot, set)) && self.held.len() >= self.bounds.sets;
+        if sets_full && !self.held.has_farther((slot, set)) {
             return Err(DropReason::SetsFull);
         }
         Ok(())
@@ -232,8 +233,7 @@ impl Gather {
     /// Sets of the slot below `end` no longer hold bytes.
     fn let_go(&mut self, slot: Slot, end: Option<FecSetIndex>) {
         let end = end.unwrap_or(FecSetIndex::new(u32::MAX));
-        while let Some(held) = self.held.range((slot, FecSetIndex::ZERO)..(slot, end)).next().copied() {
-            self.held.remove(&held);
+        while let Some(held) = self.held.pop_below(slot, end) {
             self.mark(held);
         }
     }
@@ -283,10 +283,10 @@ impl Gather {
     /// verified comes this far.
     fn make_room(&mut self, slot: Slot, set: FecSetIndex) {
         let gathering = self.blocks.get(&slot).is_some_and(|block| block.status == Status::Gathering);
-        if !gathering || self.held.contains(&(slot, set)) || self.held.len() < self.bounds.sets {
+        if !gathering || self.held.contains((slot, set)) || self.held.len() < self.bounds.sets {
             return;
         }
-        if let Some((far_slot, far_set)) = self.held.pop_last() {
+        if let Some((far_slot, far_set)) = self.held.pop_farthest() {
             if let Some(block) = self.blocks.get_mut(&far_slot) {
                 block.evict(far_set);
             }
@@ -306,11 +306,10 @@ impl Gather {
     fn forget(&mut self, slot: Slot) {
         self.blocks.remove(&slot);
         self.open.remove(&slot);
+        while self.held.pop_below(slot, FecSetIndex::new(u32::MAX)).is_some() {}
         let (from, until) = ((slot, FecSetIndex::ZERO), (slot.next(), FecSetIndex::ZERO));
-        for sets in [&mut self.held, &mut self.marks] {
-            while let Some(set) = sets.range(from..until).next().copied() {
-                sets.remove(&set);
-            }
+        while let Some(set) = self.marks.range(from..until).next().copied() {
+            self.marks.remove(&set);
         }
     }
 
@@ -324,7 +323,7 @@ impl Gather {
         self.blocks = self.blocks.split_off(&above);
         self.open = self.open.split_off(&above);
         self.orphans = self.orphans.split_off(&above);
-        self.held = self.held.split_off(&(above, FecSetIndex::ZERO));
+        self.held.keep_from(above);
         self.marks = self.marks.split_off(&(above, FecSetIndex::ZERO));
         self.reported = self.reported.split_off(&above);
     }
@@ -394,7 +393,7 @@ impl Gather {
             bytes.sum::<usize>() + block.claims_held() * SHRED_BYTES
         };
         let blocks: usize = self.blocks.values().map(|block| BLOCK_BYTES + sets(block)).sum();
-        blocks + INDEX_BYTES * (self.held.len() + self.marks.len() + self.orphans.len() + 4 * self.reported.len())
+        blocks + INDEX_BYTES * (2 * self.held.len() + self.marks.len() + self.orphans.len() + 4 * self.reported.len())
     }
 }
 
@@ -406,7 +405,7 @@ const MARK_BYTES: usize = size_of::<Set>() + 64 + CODE_SHRED_SIZE;
 const INDEX_BYTES: usize = 48;
 /// Bytes that may be held with the capacities above.
 pub(crate) const GATHER_BYTES_MAX: usize = SLOTS_MAX * (BLOCK_BYTES + 3 * SHRED_BYTES + 6 * INDEX_BYTES)
-    + SETS_MAX * (MARK_BYTES + TABLE_BYTES + 64 * CODE_SHRED_SIZE + INDEX_BYTES)
+    + SETS_MAX * (MARK_BYTES + TABLE_BYTES + 64 * CODE_SHRED_SIZE + 2 * INDEX_BYTES)
     + MARKS_MAX * (MARK_BYTES + INDEX_BYTES);
 
 fn block_parent(blocks: &BTreeMap<Slot, Block>, slot: Slot) -> Option<Slot> {

@@ -20,7 +20,8 @@
 //! [`Turbine`] is one machine. What arrives is refused as cheaply as possible: header fields, then what is held
 //! already and what has no place, then the Merkle path, and only then a signature, once for each FEC set, on the pool.
 //! What waits for that is divided between senders, so a flood of forged shreds leaves room for honest ones, and only a
-//! verified shred takes the place of another: then the FEC set farthest from the root, which is replayed last, loses.
+//! verified shred takes the place of another: then the FEC set farthest from replay loses, in slots from the root and in
+//! sets from its slot's first, so that no leader's own slots can take all there is.
 //!
 //! **Decoding** is work for the pool, too, as soon as 32 of a set's 64 shreds are here. What comes back is passed on
 //! like what was received. A set that does not decode to what was signed makes its slot dead.
@@ -44,7 +45,7 @@
 //! - A resigned shred that came by Turbine carries the signature of this node's parent in its tree, where the epoch has
 //!   that rule and this node has stake; it leaves with this node's own.
 //! - An address that has not ponged gets a ping at most, and that is shorter than its request.
-//! - All that is held is bounded by [`HELD_BYTES_MAX`], and what is farthest from the root makes room for what is nearer.
+//! - All that is held is bounded by [`HELD_BYTES_MAX`], and what is farthest from replay makes room for what is nearer.
 //!
 //! # What this crate does not know
 //! Sockets, clocks, the signature pool, the ledger's tables (it reads them through [`ShredSource`]), entries, banks,
@@ -58,6 +59,7 @@ mod conflict;
 pub mod decoding;
 pub mod effect;
 pub mod gather;
+mod held;
 mod intake;
 pub mod machine;
 pub mod metrics;

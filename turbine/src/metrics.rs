@@ -34,7 +34,7 @@ sundog_types::reasons! {
         DeadSlot = "dead_slot",
         /// As many slots as may be are held; this one is farthest from the root.
         SlotsFull = "slots_full",
-        /// As many FEC sets as may be are held; this one is farthest from the root.
+        /// As many FEC sets as may be are held; this one is farthest from replay.
         SetsFull = "sets_full",
         /// A repair response without room for a shred and a nonce.
         ResponseTooShort = "response_too_short",

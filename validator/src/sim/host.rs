@@ -1,6 +1,10 @@
 //! A simulated machine: a node, its recorder, its disk.
 
-use super::{Port, SyncFault, World, WorldConfig, world::UNIX_START_MS};
+use super::{
+    Port, SyncFault, World, WorldConfig,
+    fork::{Draft, Second},
+    world::UNIX_START_MS,
+};
 use crate::node::{Boot, Effect, Event, Input, Job, Node, SyncBounds, View, Voter, stored};
 use bytes::Bytes;
 use rand::Rng as _;
@@ -16,10 +20,12 @@ use std::{
 use sundog_ledger::{Ledger, MemoryStore};
 use sundog_poh::{Recorder, RecorderConfig, RecorderInput};
 use sundog_runtime::genesis::{GenesisConfig, GenesisValidator, LocalnetGenesis};
+use sundog_turbine::FecSet;
 use sundog_types::{
     Effects, Hash, Machine as _, Now, Slot,
     entry::Entry,
     machine::earliest,
+    shred,
     vote::{self, VoteOnWire},
 };
 
@@ -37,6 +43,8 @@ pub enum Fault {
     WrongTickCount,
     /// A transaction that cannot pay is in an entry whose hash is right.
     InvalidTransaction,
+    /// Two good blocks: nodes with odd numbers get one with a transfer more, the others the one that it has itself.
+    TwoVersions,
 }
 
 /// A simulated machine.
@@ -81,6 +89,8 @@ pub struct Host {
     pub sync_fault: Option<SyncFault>,
     /// The slot it lied in, and where its own chain of hashes stands.
     pub(super) lie: Option<(Slot, Hash)>,
+    /// The second version of the block that it lied in.
+    pub(super) second: Option<Second>,
     /// The moment of the wake-up that counts; earlier ones in the queue are stale.
     pub(super) wake: Option<Now>,
     /// Counts restarts: what was under way for an earlier life is not delivered.
@@ -144,6 +154,7 @@ pub(super) fn hosts(config: &WorldConfig, rng: &mut ChaCha8Rng) -> Vec<Host> {
         fault: None,
         sync_fault: None,
         lie: None,
+        second: None,
         wake: None,
         life: 0,
     };
@@ -277,11 +288,38 @@ impl Host {
         self.lie = Some((slot, tell(fault, begins, hash, &mut shred.entries)));
     }
 
+    /// A batch of a block of which it makes two versions.
+    pub(super) fn draft(&self, job: &Job) -> Option<Draft> {
+        let (slot, _) = self.lie.filter(|_| self.forks())?;
+        Draft::of(job, slot)
+    }
+
+    /// The sets of the other version that belong to the sets of a batch.
+    pub(super) fn second_version(&mut self, draft: Draft, first: &[FecSet], seed: u64) -> Vec<FecSet> {
+        let Some((_, start)) = self.lie else { return Vec::new() };
+        Second::go_on(&mut self.second, draft, first, (start, seed))
+    }
+
+    /// Whether it keeps a shred from the node with this number, which is to get the other version.
+    pub(super) fn keeps_from(&self, to: usize, bytes: &[u8]) -> bool {
+        let of = |slot| shred::View::read(bytes).is_ok_and(|shred| shred.slot() == slot);
+        self.forks() && gets_second_version(to) && self.lie.is_some_and(|(slot, _)| of(slot))
+    }
+
+    fn forks(&self) -> bool {
+        self.fault.is_some_and(|(fault, _)| fault == Fault::TwoVersions)
+    }
+
     /// The slot it lied in.
     #[must_use]
     pub fn lied_in(&self) -> Option<Slot> {
         self.lie.map(|(slot, _)| slot)
     }
+}
+
+/// Whether the node with this number gets the second version of a block.
+pub(super) const fn gets_second_version(node: usize) -> bool {
+    node % 2 == 1
 }
 
 /// Changes the entries of a batch; returns the hash that the next batch continues from.

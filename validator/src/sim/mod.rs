@@ -5,6 +5,7 @@
 //!                 every delivered event --> running hash: the witness that a seed gives one history
 //! ```
 
+mod fork;
 mod host;
 mod links;
 mod network;

@@ -2,8 +2,9 @@
 
 use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet};
+use sundog_gossip::wire::{Protocol, value::CrdsData};
 use sundog_types::{
-    FecSetIndex, Now, Signature, Slot,
+    FecSetIndex, Now, Pubkey, Signature, Slot,
     shred::{Kind, View, wire::LAST_IN_SLOT},
 };
 
@@ -28,6 +29,8 @@ pub struct Wire {
     ended: BTreeSet<Slot>,
     /// Every shred that left, while somebody wants to know.
     kept: Option<Vec<Sent>>,
+    /// Who accused the leader of which slot in gossip, and when, while somebody wants to know.
+    accusations: Option<BTreeSet<(Slot, Pubkey, u64)>>,
 }
 
 impl Wire {
@@ -44,6 +47,31 @@ impl Wire {
         if shred.kind() == Kind::Data && shred.flags() & LAST_IN_SLOT == LAST_IN_SLOT {
             self.ended.insert(shred.slot());
         }
+    }
+
+    /// Notes what a node says in gossip.
+    pub(super) fn note_gossip(&mut self, bytes: &[u8]) {
+        let Some(accusations) = &mut self.accusations else { return };
+        let Ok(Protocol::PushMessage(_, values) | Protocol::PullResponse(_, values)) = Protocol::decode(bytes) else {
+            return;
+        };
+        for value in &values {
+            if let CrdsData::DuplicateShred(_, chunk) = value.data() {
+                accusations.insert((Slot::new(chunk.slot), chunk.from, chunk.wallclock));
+            }
+        }
+    }
+
+    /// Listens for accusations from now on.
+    pub fn keep_accusations(&mut self) {
+        self.accusations.get_or_insert_default();
+    }
+
+    /// Who published a proof in gossip against the leader of which slot, and when by its clock, in milliseconds, since
+    /// [`Self::keep_accusations`].
+    #[must_use]
+    pub fn accusations(&self) -> Vec<(Slot, Pubkey, u64)> {
+        self.accusations.iter().flatten().copied().collect()
     }
 
     /// Keeps every shred from now on.

@@ -2,10 +2,10 @@
 
 use super::{
     Host, Network, Outcome, Port, Wire,
-    host::Start,
+    host::{Start, gets_second_version},
     links::{End, Links},
 };
-use crate::node::{Effect, Input, Job, Socket};
+use crate::node::{Done, Effect, Input, Job, Socket};
 use bytes::Bytes;
 use rand::{Rng as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
@@ -20,7 +20,10 @@ use std::{
 };
 use sundog_gulfstream::Source;
 use sundog_runtime::genesis::GenesisConfig;
-use sundog_turbine::sync::{self, LinkId};
+use sundog_turbine::{
+    FecSet,
+    sync::{self, LinkId},
+};
 use sundog_types::{Effects, Hash, Machine as _, Now, Pubkey, Slot, store::Store as _};
 
 /// Virtual time begins at this Unix time, so that every run has the same calendar.
@@ -254,8 +257,8 @@ impl World {
         match effect {
             Effect::SendUdp { socket, to, bytes } => self.send_udp(host, socket, to, bytes),
             Effect::SendShred { to, shred, .. } => {
+                let Some(to) = self.host_of(&to).filter(|to| !self.hosts[host].keeps_from(*to, &shred)) else { return };
                 self.wire.note(self.now, host, &shred);
-                let Some(to) = self.host_of(&to) else { return };
                 let Some(delay) = self.config.network.draw(&mut self.rng) else { return };
                 let from = sundog_turbine::Sender::Peer(self.hosts[host].identity.pubkey());
                 self.deliver(to, delay, Input::Shred { from, bytes: shred });
@@ -297,15 +300,34 @@ impl World {
 
     fn work(&mut self, host: usize, mut job: Job) {
         self.hosts[host].tamper(&mut job);
+        let draft = self.hosts[host].draft(&job);
         let life = self.hosts[host].life;
-        let input = Input::Done(job.run());
+        let done = job.run();
+        if let (Some(draft), Done::Shredded { sets, .. }) = (draft, &done) {
+            let second = self.hosts[host].second_version(draft, sets, self.config.seed);
+            self.hand_out(host, &second);
+        }
+        let input = Input::Done(done);
         let delay = Duration::from_micros(self.rng.gen_range(WORK_US));
         self.push(delay, Happening::Deliver { host, life, input });
     }
 
+    /// A leader that forks its block hands the second version to those who are to have it, past the trees.
+    fn hand_out(&mut self, host: usize, sets: &[FecSet]) {
+        let from = sundog_turbine::Sender::Peer(self.hosts[host].identity.pubkey());
+        for shred in sets.iter().flat_map(|set| set.data.iter().chain(&set.code)) {
+            for to in (0..self.hosts.len()).filter(|to| gets_second_version(*to)) {
+                let Some(delay) = self.config.network.draw(&mut self.rng) else { continue };
+                self.deliver(to, delay, Input::Shred { from, bytes: shred.payload().clone() });
+            }
+        }
+    }
+
     fn send_udp(&mut self, host: usize, socket: Socket, to: SocketAddr, bytes: Bytes) {
-        if socket == Socket::TpuVote {
-            self.hosts[host].note_vote(&bytes);
+        match socket {
+            Socket::TpuVote => self.hosts[host].note_vote(&bytes),
+            Socket::Gossip => self.wire.note_gossip(&bytes),
+            Socket::Repair | Socket::ServeRepair => {}
         }
         let Some((to, port)) = Port::resolve(to).filter(|(to, _)| *to < self.hosts.len()) else { return };
         let Some(delay) = self.config.network.draw(&mut self.rng) else { return };

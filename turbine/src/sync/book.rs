@@ -26,9 +26,9 @@ struct Mark {
 /// How badly a peer failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Offence {
-    /// It does not listen, has no room, or went away: left alone for the same time each time it is asked again soon.
-    Absent,
-    /// It is silent or lies: twice as long each time.
+    /// It has no room now, or nothing to give: left alone for the same time each time.
+    Unhelpful,
+    /// It does not listen, goes away, is silent or lies: twice as long each time.
     Bad,
     /// It is on another chain: the longest time.
     Foreign,
@@ -152,7 +152,7 @@ impl Book {
         let offences = self.marks.get(&peer).map_or(0, |mark| mark.offences);
         let growing = self.ban.saturating_mul(1 << offences.min(16)).min(BAN_MAX);
         let (time, offences) = match offence {
-            Offence::Absent => (growing, offences.saturating_add(1)),
+            Offence::Unhelpful => (self.ban, offences),
             Offence::Bad => (growing, offences.saturating_add(1)),
             Offence::Foreign => (BAN_MAX, offences),
         };
@@ -249,8 +249,10 @@ mod tests {
             time += wait;
             assert!(book.choose(now(time), |_| false).is_some());
         }
+        book.mark(now(time), key(1), Offence::Unhelpful);
+        assert_eq!(book.next_free(now(time)), Some(now(time + 10)), "want of room is no offence");
         book.forgive(&key(1));
-        book.mark(now(time), key(1), Offence::Absent);
+        book.mark(now(time), key(1), Offence::Bad);
         assert_eq!(book.next_free(now(time)), Some(now(time + 10)));
         book.mark(now(time), key(1), Offence::Foreign);
         assert_eq!(book.next_free(now(time)), Some(now(time + 600)));

@@ -179,9 +179,19 @@ impl Sync {
         self.ranges.restart(self.chain.applied, self.chain.applied_id);
         self.dispute = None;
         let meter = Meter::new(now, self.chain.applied);
-        self.phase = Phase::Syncing(Fetch { meter, moved: now, repair_from: target, highest: target });
-        out.push(Effect::RepairFrom(target));
+        let repair_from = self.repair_from(target);
+        self.phase = Phase::Syncing(Fetch { meter, moved: now, repair_from, highest: target });
+        out.push(Effect::RepairFrom(repair_from));
         self.dial(now, self.config.peers_max, out);
+    }
+
+    /// Where repair takes over: at the target, but no nearer to what the cluster votes for than a node at its tip can
+    /// be. Else whoever boasts of a root would keep such a node from repairing what Turbine did not bring.
+    fn repair_from(&self, target: Slot) -> Slot {
+        match self.chain.heard {
+            Slot::ZERO => target,
+            heard => target.min(heard.saturating_sub(self.config.behind_slots)),
+        }
     }
 
     /// Ends the fetch. What waits is thrown away.
@@ -329,11 +339,11 @@ impl Sync {
 
     /// Tells how far the node has come, and notices when nothing moves.
     fn watch(&mut self, now: Now, target: Slot, out: &mut Vec<Effect>) {
-        let applied = self.chain.applied;
+        let (applied, repair_from) = (self.chain.applied, self.repair_from(target));
         let Phase::Syncing(fetch) = &mut self.phase else { return };
         fetch.highest = fetch.highest.max(target);
-        if std::mem::replace(&mut fetch.repair_from, target) != target {
-            out.push(Effect::RepairFrom(target));
+        if std::mem::replace(&mut fetch.repair_from, repair_from) != repair_from {
+            out.push(Effect::RepairFrom(repair_from));
         }
         let moved = fetch.moved;
         out.extend(fetch.meter.report(now, applied, target).map(Effect::Progress));

@@ -169,7 +169,7 @@ impl Sync {
     fn dial_failed(&mut self, now: Now, peer: Pubkey) {
         if self.book.dial_failed(&peer) {
             self.metrics.dials_failed += 1;
-            self.book.mark(now, peer, Offence::Absent);
+            self.book.mark(now, peer, Offence::Bad);
         }
     }
 
@@ -177,7 +177,7 @@ impl Sync {
         if let Some(link) = self.lose(now, id, out) {
             self.metrics.links_lost += 1;
             if link.dialed {
-                self.book.mark(now, link.peer, Offence::Absent);
+                self.book.mark(now, link.peer, Offence::Bad);
             }
         }
     }
@@ -220,7 +220,8 @@ impl Sync {
         if link.dialed {
             let offence = match why {
                 why if why.is_final() => Offence::Foreign,
-                _ => Offence::Absent,
+                why if why.is_lack_of_room() => Offence::Unhelpful,
+                _ => Offence::Bad,
             };
             self.book.mark(now, link.peer, offence);
         }

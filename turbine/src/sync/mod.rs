@@ -26,8 +26,8 @@
 //! what they hold and what they do; then the one that dialed asks, the other answers. Whoever breaks a rule gets a
 //! last frame with the [`Refusal`]'s name, and the link closes. Every reason is counted.
 //!
-//! **Fetching.** The slots up to the highest root are cut into ranges. A few dozen are under way at a time, at most
-//! two at a peer. An answer is checked on the pool ([`RangeCheck`]): every shred signed by the leader of its slot (one
+//! **Fetching.** The slots up to the highest root are cut into ranges. Eight are under way at a time, at most two at
+//! a peer. An answer is checked on the pool ([`RangeCheck`]): every shred signed by the leader of its slot (one
 //! signature for each FEC set, Merkle proofs for the rest), blocks whole, sets chained to sets, blocks chained to
 //! blocks. Checked blocks leave in order, each on the one before it, at most [`SyncConfig::window`] slots ahead of
 //! what is executed. Ranges of epochs whose leaders are not known yet wait: executing blocks makes them known.
@@ -39,7 +39,7 @@
 //!   If anybody can show it, the later block's chain goes on farther, so what was released before is dropped, and who
 //!   served it; it is fetched again from others. If nobody can, the later block and who served it are dropped.
 //! - Who serves a wrong or dead block, or is silent for five seconds, is dropped and left alone for a time that
-//!   doubles. Peers whose blocks came to lie below the root are forgiven.
+//!   doubles; who has no room for more links is only left alone for a while. Peers whose blocks came to lie below the root are forgiven.
 //! - When nothing moves for 20 seconds, those with the highest claim are dropped, and the target falls to what the
 //!   rest claims. So a liar can delay, never stop, as long as one honest peer can be reached.
 //!

@@ -76,7 +76,7 @@ impl Sync {
         let unused = self.links.dialed().find(|(id, _)| self.requests.on(*id) == 0);
         let Some((id, peer)) = unused.map(|(id, link)| (id, link.peer)).filter(|_| !self.is_syncing()) else { return };
         self.lose(now, id, out);
-        self.book.mark(now, peer, Offence::Absent);
+        self.book.mark(now, peer, Offence::Unhelpful);
         out.push(Effect::Close { link: id });
     }
 }

@@ -91,6 +91,20 @@ fn a_cluster_that_is_not_behind_says_hello_once_and_sleeps() {
 }
 
 #[test]
+fn who_boasts_keeps_no_node_at_its_tip_from_repair() {
+    let mut world = World::new(5);
+    for lie in [Lie::None, Lie::BoastsForever, Lie::None] {
+        world.add(main_chain().clone(), lie);
+    }
+    world.introduce();
+    world.run(Duration::from_millis(500), |_| false);
+    let near = main_chain().tip().0.saturating_sub(64);
+    assert!(world.nodes[0].sync.is_syncing(), "it believes the boast until it is found out");
+    assert_eq!(logged(&world, &format!("RepairFrom({near:?})")), 1);
+    assert_eq!(logged(&world, "RepairFrom"), 1);
+}
+
+#[test]
 fn a_node_to_which_nobody_listens_stops_to_dial() {
     let mut world = world(3, &[Lie::Absent; 5]);
     world.run(LONG * 10, |_| false);

@@ -63,7 +63,8 @@ pub fn load(ledger: &Ledger, load: Load) -> Done {
             }
         },
         LoadWhat::Block { slot, block_id } => {
-            let shreds = if may_be_final(ledger, slot) { ledger.data_shreds(slot).unwrap_or_default() } else { Vec::new() };
+            let shreds =
+                if may_be_final(ledger, slot) { ledger.data_shreds(slot).unwrap_or_default() } else { Vec::new() };
             let held = shreds.last().is_some_and(|last| root_of(last.clone()) == Some(block_id));
             (held.then(|| stored(slot, shreds)).into_iter().collect(), slot.saturating_add(1))
         }

@@ -3,6 +3,8 @@
 mod catching_up;
 mod leaders;
 mod program;
+mod stranger;
+mod sync_refusals;
 
 use program::{Localnet, run, until};
 use serde_json::{Value, json};

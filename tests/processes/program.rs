@@ -1,6 +1,7 @@
 //! The program as processes: built once, started, asked, and ended whatever happens.
 
 use serde_json::Value;
+use solana_keypair::Keypair;
 use std::{
     io::{BufRead as _, BufReader},
     path::{Path, PathBuf},
@@ -11,7 +12,7 @@ use std::{
     },
     time::{Duration, Instant},
 };
-use sundog_validator::io::client::Client;
+use sundog_validator::io::{client::Client, files::write_keypair, sockets::Bound};
 
 /// Nothing that is waited for takes longer than this, even on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -66,6 +67,60 @@ pub fn run(arguments: &[String]) -> Ended {
     let output = Command::new(program()).args(arguments).stdin(Stdio::null()).output().expect("the program starts");
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("the program prints UTF-8");
     Ended { status: output.status, stdout: text(output.stdout), stderr: text(output.stderr) }
+}
+
+/// The value of a line of a page of metrics, named with its labels; 0 if it is not there.
+pub fn metric(url: &str, name: &str) -> u64 {
+    let page = Client::new(url).get(url).unwrap_or_default();
+    let line = page.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    line.and_then(|value| value.parse().ok()).unwrap_or_default()
+}
+
+/// A validator of its own that follows a localnet, with the settings that a validator has unless it is told otherwise.
+pub struct Validator {
+    process: Child,
+    bound: Bound,
+}
+
+impl Validator {
+    /// Starts one on ports that the system chooses.
+    pub fn follow(localnet: &Localnet, directory: &Path) -> Self {
+        std::fs::create_dir_all(directory).expect("a directory");
+        write_keypair(&directory.join("identity.json"), &Keypair::new(), false).expect("a file");
+        let mut command = Command::new(program());
+        command.args(["validator", "--stop-with-stdin", "--identity"]).arg(directory.join("identity.json"));
+        command.arg("--ledger").arg(directory.join("ledger"));
+        command.arg("--genesis").arg(localnet.directory.join("genesis.bin"));
+        command.arg("--entrypoint").arg(localnet.bound(0).gossip.to_string());
+        let ports = "gossip tvu tvu-quic tpu-quic tpu-vote repair serve-repair rpc websocket metrics";
+        for port in ports.split(' ') {
+            command.args([format!("--{port}-port"), "0".into()]);
+        }
+        let log = std::fs::File::create(directory.join("validator.log")).expect("a file");
+        let process = command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(log).spawn();
+        let process = process.expect("the program starts");
+        let read = || std::fs::read(directory.join("addresses.json")).ok();
+        until("it has bound its ports", || read().is_some());
+        let bound = serde_json::from_slice(&read().expect("it is there")).expect("it is whole when it appears");
+        Self { process, bound }
+    }
+
+    /// Where it listens.
+    pub fn bound(&self) -> &Bound {
+        &self.bound
+    }
+
+    /// Its process.
+    pub fn pid(&self) -> u32 {
+        self.process.id()
+    }
+}
+
+impl Drop for Validator {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
 }
 
 /// A localnet in the foreground of a process of its own.
@@ -132,16 +187,13 @@ impl Localnet {
 
     /// The value of a line of a node's metrics, named with its labels; 0 if the node does not tell it.
     pub fn metric(&self, node: usize, name: &str) -> u64 {
-        let page = self.metrics(node);
-        let line = page.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
-        line.and_then(|value| value.parse().ok()).unwrap_or_default()
+        self.cluster()["nodes"][node]["metrics"].as_str().map_or(0, |url| metric(url, name))
     }
 
-    /// A node's metrics; empty if it does not answer.
-    fn metrics(&self, node: usize) -> String {
-        let node = &self.cluster()["nodes"][node];
-        let [rpc, metrics] = ["rpc", "metrics"].map(|key| node[key].as_str().unwrap_or_default().to_owned());
-        Client::new(&rpc).get(&metrics).unwrap_or_default()
+    /// Where a node listens.
+    pub fn bound(&self, node: usize) -> Bound {
+        let text = std::fs::read(self.directory.join(format!("node-{node}/addresses.json")));
+        serde_json::from_slice(&text.expect("it runs")).expect("it is whole when it appears")
     }
 
     /// The arguments of a verb on this localnet, or of a second start in its directory.

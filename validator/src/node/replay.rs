@@ -8,7 +8,7 @@ use std::{
 };
 use sundog_poh::TickPosition;
 use sundog_runtime::{Bank, Committed};
-use sundog_types::{Effects, Hash, Now, Slot, entry};
+use sundog_types::{Effects, Hash, Now, ShredIndex, Slot, entry};
 
 /// Slots whose batches are kept until they can be executed, half an hour's. What does not fit is read from the ledger
 /// again when its parent is frozen.
@@ -274,17 +274,21 @@ impl Pending {
 }
 
 impl Node {
-    /// Takes an entry batch in order.
+    /// Takes an entry batch in order. The one from index 0 begins a block, also if some of it was here: it was
+    /// gathered afresh, and may be another version.
     pub(super) fn replay_data(
         &mut self,
         now: Now,
         (slot, parent): (Slot, Slot),
-        (batch, last): (Bytes, bool),
+        (batch, first, last): (Bytes, ShredIndex, bool),
         out: &mut Effects<Effect>,
     ) {
         let here = self.forks.get(slot).is_some() || self.replays.put_off.contains_key(&slot);
         if here || self.dead.contains(&slot) || slot <= self.forks.root() || self.is_own(slot) {
             return;
+        }
+        if first == ShredIndex::ZERO && self.replays.slots.contains_key(&slot) {
+            self.replay_renew(slot);
         }
         let attempts = &mut self.replays.attempts;
         let pending = self.replays.slots.entry(slot).or_insert_with(|| Pending {
@@ -436,5 +440,28 @@ impl Node {
         self.remember_dead(slot, out);
         self.consensus(now, sundog_tower::Input::Dead(slot), out);
         self.sync_dead(now, slot, out);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sim::{World, WorldConfig};
+
+    #[test]
+    fn a_block_that_is_gathered_afresh_is_replayed_from_its_beginning() {
+        let mut world = World::new(WorldConfig { seed: 1, ..WorldConfig::default() });
+        let mut node = world.hosts[0].node.take().expect("it runs");
+        let (now, slot, mut out) = (world.now(), Slot::new(900), Vec::new());
+        let mut take = |parent, first, bytes: &'static [u8]| {
+            let batch = (Bytes::from_static(bytes), ShredIndex::new(first), false);
+            node.replay_data(now, (slot, Slot::new(parent)), batch, &mut out);
+            let pending = &node.replays.slots[&slot];
+            (pending.attempt, pending.parent.get(), pending.batches.len(), node.replays.bytes)
+        };
+        assert_eq!(take(800, 0, b"one"), (1, 800, 1, 3));
+        assert_eq!(take(800, 32, b"two"), (1, 800, 2, 6));
+        assert_eq!(take(801, 0, b"other"), (2, 801, 1, 5), "another version, with another parent");
+        assert!(out.is_empty(), "its parent is not frozen");
     }
 }

@@ -134,8 +134,8 @@ impl Node {
                 E::SendServed { to, bytes, .. } => out.push(Effect::SendUdp { socket: Socket::ServeRepair, to, bytes }),
                 E::Store { shreds } => self.remember_shreds(&shreds, out),
                 E::SlotStarted { slot, .. } => self.slot_started(slot, out),
-                E::Data { slot, parent, batch, last_in_slot, .. } => {
-                    self.replay_data(now, (slot, parent), (batch, last_in_slot), out);
+                E::Data { slot, parent, batch, first_index, last_in_slot } => {
+                    self.replay_data(now, (slot, parent), (batch, first_index, last_in_slot), out);
                 }
                 E::Complete { slot, shreds, recovered, repaired, block_id, .. } => {
                     let tally = Tally { shreds, recovered, repaired, ms: 0 };

@@ -21,10 +21,14 @@ const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// Lines of output kept until they are read.
 const LINES_MAX: usize = 100_000;
 
-/// The program, built once for this run in the profile and directory that the tests are built in.
+/// The program: what `SUNDOG_PROGRAM` names, for many runs of one build; else built once for this run in the profile and
+/// directory that the tests are built in.
 fn program() -> &'static Path {
     static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
     PROGRAM.get_or_init(|| {
+        if let Some(built) = std::env::var_os("SUNDOG_PROGRAM") {
+            return built.into();
+        }
         let own = std::env::current_exe().expect("a test has a file");
         let profile = own.parent().and_then(Path::parent).expect("target/PROFILE/deps/test");
         let target = profile.parent().expect("target/PROFILE");

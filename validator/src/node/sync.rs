@@ -63,10 +63,8 @@ pub fn load(ledger: &Ledger, load: Load) -> Done {
             }
         },
         LoadWhat::Block { slot, block_id } => {
-            let shreds =
-                if may_be_final(ledger, slot) { ledger.data_shreds(slot).unwrap_or_default() } else { Vec::new() };
-            let held = shreds.last().is_some_and(|last| root_of(last.clone()) == Some(block_id));
-            (held.then(|| stored(slot, shreds)).into_iter().collect(), slot.saturating_add(1))
+            let shreds = if may_be_final(ledger, slot) { whole(ledger, slot, block_id) } else { None };
+            (shreds.map(|shreds| stored(slot, shreds)).into_iter().collect(), slot.saturating_add(1))
         }
     };
     Done::Loaded { id: load.id, blocks, next, lowest }
@@ -79,9 +77,15 @@ fn may_be_final(ledger: &Ledger, slot: Slot) -> bool {
     slot > root || ledger.is_rooted(slot).unwrap_or(false)
 }
 
-/// The Merkle root of the set that a stored shred belongs to.
-fn root_of(shred: bytes::Bytes) -> Option<Hash> {
-    Shred::raw(shred).parse().ok()?.merkle_root().ok()
+/// The data shreds of the block with this id, if all of them are here. Its last shred is read before the others: a peer
+/// that asks for blocks that are not here costs little.
+fn whole(ledger: &Ledger, slot: Slot, block_id: Hash) -> Option<Vec<bytes::Bytes>> {
+    let last = Shred::raw(ledger.highest_data_shred(slot).ok()??).parse().ok()?;
+    if !last.last_in_slot() || last.merkle_root().ok()? != block_id {
+        return None;
+    }
+    let shreds = ledger.data_shreds(slot).ok()?;
+    (shreds.len() as u64 == u64::from(last.index().get()) + 1).then_some(shreds)
 }
 
 impl Node {
@@ -247,6 +251,23 @@ mod tests {
         let held: Vec<usize> = ids.iter().map(|(slot, id)| loaded(&ledger, *slot, *id)).collect();
         assert_eq!(held, [0, 1, 1, 1], "5 was left, 8 is beyond the root");
         assert_eq!(loaded(&ledger, 6, ids[&7]), 0);
+    }
+
+    #[test]
+    fn a_block_of_which_a_shred_is_missing_is_not_shown() {
+        let store = Arc::new(MemoryStore::default());
+        let leader = Identity::new(Keypair::new_from_array([1; 32]));
+        let mut shredder = Shredder::new(Slot::new(5), Slot::new(4), 7, Hash::default()).expect("near");
+        let sets = shredder.shred(&[1; 60_000], 0, true, &leader).expect("short");
+        let shreds: Vec<_> = sets.iter().flat_map(|set| set.data.clone()).collect();
+        let ledger = Ledger::new(Arc::clone(&store) as _);
+        let held = [&shreds[1..], &shreds[..1]].map(|part| {
+            let mut batch = Batch::default();
+            sundog_ledger::put_shreds(&mut batch, part);
+            store.commit(&batch, true).expect("memory");
+            loaded(&ledger, 5, shredder.chained_root())
+        });
+        assert_eq!(held, [0, 1]);
     }
 
     #[test]

@@ -30,8 +30,6 @@ sundog_types::reasons! {
         BeyondLast = "beyond_last",
         /// It claims to be the last of its slot, but later ones are here.
         LastTooEarly = "last_too_early",
-        /// Its slot is known to be bad.
-        DeadSlot = "dead_slot",
         /// As many slots as may be are held; this one is farthest from the root.
         SlotsFull = "slots_full",
         /// As many FEC sets as may be are held; this one is farthest from replay.

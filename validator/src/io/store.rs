@@ -32,6 +32,11 @@ const SHRED_BLOCK_BYTES: u32 = 16 << 10;
 /// Compressed together in the other spaces.
 const BLOCK_BYTES: u32 = 4 << 10;
 
+/// What fjall keeps in every directory of its own: the version of its format,
+const VERSION_FILE: &str = "version";
+/// and a directory for each keyspace.
+const KEYSPACES_DIRECTORY: &str = "keyspaces";
+
 /// Why a ledger directory cannot be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
@@ -58,6 +63,12 @@ pub struct FjallStore {
 }
 
 impl FjallStore {
+    /// Whether there is a store at this path. Nothing is made.
+    #[must_use]
+    pub fn is_at(path: &Path) -> bool {
+        path.join(VERSION_FILE).is_file() && path.join(KEYSPACES_DIRECTORY).is_dir()
+    }
+
     /// Opens a directory, or makes it.
     ///
     /// # Errors

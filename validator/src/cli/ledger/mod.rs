@@ -128,8 +128,8 @@ fn from_node(url: &str, slot: u64) -> anyhow::Result<SlotShreds> {
 
 fn from_directory(path: &Path, slot: Slot) -> anyhow::Result<SlotShreds> {
     // Opening makes what is not there.
-    if !path.is_dir() {
-        bail!("{} is no directory; name a node's ledger directory, as localnet/node-0/ledger", path.display());
+    if !FjallStore::is_at(path) {
+        bail!("{} is no ledger directory; name that of a node, as localnet/node-0/ledger", path.display());
     }
     let store =
         FjallStore::open(path).context("to ask a node that runs, leave out --ledger and give --node or --url")?;
@@ -198,7 +198,20 @@ mod tests {
         let directory = tempfile::tempdir().expect("a directory");
         let absent = directory.path().join("ledger");
         let error = from_directory(&absent, Slot::new(1)).expect_err("it is not there").to_string();
-        assert!(error.contains("is no directory") && !absent.exists(), "{error}");
+        assert!(error.contains("is no ledger directory") && !absent.exists(), "{error}");
+    }
+
+    #[test]
+    fn nothing_is_made_in_a_directory_that_is_no_ledger() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let ledger = directory.path().join("ledger");
+        drop(FjallStore::open(&ledger).expect("opened"));
+        let refused = from_directory(directory.path(), Slot::new(1)).expect_err("the node's directory").to_string();
+        assert!(refused.contains("is no ledger directory"), "{refused}");
+        let held: Vec<_> = std::fs::read_dir(directory.path()).expect("a directory").flatten().collect();
+        assert_eq!(held.len(), 1, "{held:?}");
+        let of_the_ledger = from_directory(&ledger, Slot::new(1)).expect_err("an empty ledger").to_string();
+        assert!(of_the_ledger.contains("slot 1"), "{of_the_ledger}");
     }
 
     #[test]

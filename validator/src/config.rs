@@ -46,6 +46,9 @@ fn env_name(key: &str) -> String {
 /// What a bulk sync message may be limited to: one part of an answer must fit, and a few must fit memory.
 const SYNC_FRAME_BYTES: RangeInclusive<usize> = 5_000_000..=100_000_000;
 
+/// The most worker threads: more than any machine has cores. Each of some thousands takes memory and wins nothing.
+const WORKERS_MAX: usize = 512;
+
 /// What may be set. `None`: the default holds.
 #[derive(Args, Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
@@ -270,6 +273,10 @@ impl Settings {
                            from this node; give at least 1, or leave it out";
             return Err(ConfigError::Relation(message.into()));
         }
+        if self.workers.is_some_and(|workers| workers > WORKERS_MAX) {
+            let message = format!("workers is more than {WORKERS_MAX}; leave it out for one per core");
+            return Err(ConfigError::Relation(message));
+        }
         if self.ledger_slots.is_some_and(|slots| slots < 512) {
             let message = "ledger-slots is below 512, the slots that a node may be behind its root; raise it";
             return Err(ConfigError::Relation(message.into()));
@@ -369,6 +376,13 @@ mod tests {
         let error = Settings { turbine_fanout: Some(0), ..complete() }.validate().unwrap_err().to_string();
         assert!(error.contains("turbine-fanout") && error.contains("at least 1"), "{error}");
         assert!(Settings { turbine_fanout: Some(1), ..complete() }.validate().is_ok());
+    }
+
+    #[test]
+    fn more_workers_than_any_machine_has_cores_are_refused() {
+        let error = Settings { workers: Some(WORKERS_MAX + 1), ..complete() }.validate().unwrap_err().to_string();
+        assert!(error.contains("workers") && error.contains("one per core"), "{error}");
+        assert!(Settings { workers: Some(WORKERS_MAX), ..complete() }.validate().is_ok());
     }
 
     #[test]

@@ -271,7 +271,7 @@ impl Event {
             Self::CaughtUp { slot } => tracing::info!(%slot, "caught up"),
             Self::Stranded { lowest, applied } => tracing::error!(
                 %applied,
-                "no peer has the next block any more, the oldest kept anywhere is of slot {lowest}; stop this node, copy the ledger directory of a stopped node that has caught up, and start it again"
+                "no peer has the next block any more, the oldest kept anywhere is of slot {lowest}; stop this node, put a copy of the ledger directory of a stopped node that has caught up in the place of its own, keep its own tower file in there, and start it again"
             ),
             Self::Duplicate { slot, why } => tracing::warn!(%slot, why, "duplicate"),
         }

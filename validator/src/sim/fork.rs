@@ -1,13 +1,15 @@
-//! A leader that makes two versions of its block.
+//! Leaders that sign FEC sets which they should not: of a second version of their block, or that do not decode.
 
 use super::World;
 use crate::node::Job;
+use bytes::BytesMut;
 use solana_keypair::Keypair;
 use std::sync::Arc;
 use sundog_turbine::{FecSet, Shredder};
 use sundog_types::{
     Hash, Pubkey, Slot,
     entry::{self, Entry},
+    shred::{SHREDS_PER_KIND, seal},
     sign::Sign,
 };
 
@@ -81,6 +83,21 @@ impl Second {
         *second = Some(second_now);
         made.expect("a simulated block is small")
     }
+}
+
+/// Makes the code shreds of a slot's last set noise, under a valid signature.
+pub(super) fn spoil(draft: &Draft, sets: &mut [FecSet]) {
+    let Some(set) = sets.last_mut().filter(|_| draft.last_in_slot) else { return };
+    let shreds = set.data.iter().chain(&set.code).enumerate().map(|(place, shred)| {
+        let mut bytes = BytesMut::from(&shred.payload()[..]);
+        if place >= SHREDS_PER_KIND {
+            bytes[200..900].fill(place as u8);
+        }
+        bytes
+    });
+    let mut data = seal::sign(shreds.collect(), &*draft.signer).expect("the set was whole");
+    let code = data.split_off(SHREDS_PER_KIND);
+    *set = FecSet { root: data[0].merkle_root(), data, code };
 }
 
 fn payee() -> Pubkey {

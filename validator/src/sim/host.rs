@@ -2,7 +2,7 @@
 
 use super::{
     Port, SyncFault, World, WorldConfig,
-    fork::{Draft, Second},
+    fork::{Draft, Second, spoil},
     world::UNIX_START_MS,
 };
 use crate::node::{Boot, Effect, Event, Input, Job, Node, SyncBounds, View, Voter, stored};
@@ -45,6 +45,11 @@ pub enum Fault {
     InvalidTransaction,
     /// Two good blocks: nodes with odd numbers get one with a transfer more, the others the one that it has itself.
     TwoVersions,
+    /// The code shreds of the last FEC set are noise under a valid signature.
+    NotDecodable,
+    /// Not a lie in a block, and not once: all shreds that it passes on it sends to all others, ten times, and ten
+    /// times with signatures that nobody made.
+    Floods,
 }
 
 /// A simulated machine.
@@ -288,26 +293,31 @@ impl Host {
         self.lie = Some((slot, tell(fault, begins, hash, &mut shred.entries)));
     }
 
-    /// A batch of a block of which it makes two versions.
+    /// A batch of a block whose shreds it will change.
     pub(super) fn draft(&self, job: &Job) -> Option<Draft> {
-        let (slot, _) = self.lie.filter(|_| self.forks())?;
+        let (slot, _) = self.lie.filter(|_| self.has(Fault::TwoVersions) || self.has(Fault::NotDecodable))?;
         Draft::of(job, slot)
     }
 
-    /// The sets of the other version that belong to the sets of a batch.
-    pub(super) fn second_version(&mut self, draft: Draft, first: &[FecSet], seed: u64) -> Vec<FecSet> {
+    /// Spoils the sets of a batch, or makes the sets of the other version that belong to them.
+    pub(super) fn deceive(&mut self, draft: Draft, sets: &mut [FecSet], seed: u64) -> Vec<FecSet> {
+        if self.has(Fault::NotDecodable) {
+            spoil(&draft, sets);
+            return Vec::new();
+        }
         let Some((_, start)) = self.lie else { return Vec::new() };
-        Second::go_on(&mut self.second, draft, first, (start, seed))
+        Second::go_on(&mut self.second, draft, sets, (start, seed))
     }
 
     /// Whether it keeps a shred from the node with this number, which is to get the other version.
     pub(super) fn keeps_from(&self, to: usize, bytes: &[u8]) -> bool {
         let of = |slot| shred::View::read(bytes).is_ok_and(|shred| shred.slot() == slot);
-        self.forks() && gets_second_version(to) && self.lie.is_some_and(|(slot, _)| of(slot))
+        self.has(Fault::TwoVersions) && gets_second_version(to) && self.lie.is_some_and(|(slot, _)| of(slot))
     }
 
-    fn forks(&self) -> bool {
-        self.fault.is_some_and(|(fault, _)| fault == Fault::TwoVersions)
+    /// Whether it has this fault.
+    pub(super) fn has(&self, fault: Fault) -> bool {
+        self.fault.is_some_and(|(has, _)| has == fault)
     }
 
     /// The slot it lied in.

@@ -1,7 +1,7 @@
 //! The event queue, and the hand that moves it.
 
 use super::{
-    Host, Network, Outcome, Port, Wire,
+    Fault, Host, Network, Outcome, Port, Wire,
     host::{Start, gets_second_version},
     links::{End, Links},
 };
@@ -30,6 +30,8 @@ use sundog_types::{Effects, Hash, Machine as _, Now, Pubkey, Slot, store::Store 
 pub const UNIX_START_MS: u64 = 1_800_000_000_000;
 /// Work takes 20 to 400 microseconds of virtual time.
 const WORK_US: std::ops::Range<u64> = 20..400;
+/// How often a node that floods sends a shred.
+const FLOOD: usize = 10;
 /// A durable write takes 1 to 4 milliseconds.
 const DISK_US: std::ops::Range<u64> = 1_000..4_000;
 
@@ -259,9 +261,10 @@ impl World {
             Effect::SendShred { to, shred, .. } => {
                 let Some(to) = self.host_of(&to).filter(|to| !self.hosts[host].keeps_from(*to, &shred)) else { return };
                 self.wire.note(self.now, host, &shred);
-                let Some(delay) = self.config.network.draw(&mut self.rng) else { return };
-                let from = sundog_turbine::Sender::Peer(self.hosts[host].identity.pubkey());
-                self.deliver(to, delay, Input::Shred { from, bytes: shred });
+                if self.hosts[host].has(Fault::Floods) {
+                    self.flood(host, &shred);
+                }
+                self.send_shred(host, to, shred);
             }
             Effect::SendTransactions { to, transactions, .. } => {
                 let Some(to) = self.host_of(&to) else { return };
@@ -302,9 +305,9 @@ impl World {
         self.hosts[host].tamper(&mut job);
         let draft = self.hosts[host].draft(&job);
         let life = self.hosts[host].life;
-        let done = job.run();
-        if let (Some(draft), Done::Shredded { sets, .. }) = (draft, &done) {
-            let second = self.hosts[host].second_version(draft, sets, self.config.seed);
+        let mut done = job.run();
+        if let (Some(draft), Done::Shredded { sets, .. }) = (draft, &mut done) {
+            let second = self.hosts[host].deceive(draft, sets, self.config.seed);
             self.hand_out(host, &second);
         }
         let input = Input::Done(done);
@@ -314,13 +317,29 @@ impl World {
 
     /// A leader that forks its block hands the second version to those who are to have it, past the trees.
     fn hand_out(&mut self, host: usize, sets: &[FecSet]) {
-        let from = sundog_turbine::Sender::Peer(self.hosts[host].identity.pubkey());
         for shred in sets.iter().flat_map(|set| set.data.iter().chain(&set.code)) {
             for to in (0..self.hosts.len()).filter(|to| gets_second_version(*to)) {
-                let Some(delay) = self.config.network.draw(&mut self.rng) else { continue };
-                self.deliver(to, delay, Input::Shred { from, bytes: shred.payload().clone() });
+                self.send_shred(host, to, shred.payload().clone());
             }
         }
+    }
+
+    /// Everybody gets a shred over and over, and with signatures that nobody made.
+    fn flood(&mut self, host: usize, shred: &Bytes) {
+        for to in (0..self.hosts.len()).filter(|to| *to != host) {
+            for _ in 0..FLOOD {
+                self.send_shred(host, to, shred.clone());
+                let mut forged = shred.to_vec();
+                forged[..8].copy_from_slice(&self.rng.r#gen::<u64>().to_le_bytes());
+                self.send_shred(host, to, forged.into());
+            }
+        }
+    }
+
+    fn send_shred(&mut self, host: usize, to: usize, bytes: Bytes) {
+        let Some(delay) = self.config.network.draw(&mut self.rng) else { return };
+        let from = sundog_turbine::Sender::Peer(self.hosts[host].identity.pubkey());
+        self.deliver(to, delay, Input::Shred { from, bytes });
     }
 
     fn send_udp(&mut self, host: usize, socket: Socket, to: SocketAddr, bytes: Bytes) {

@@ -128,7 +128,7 @@ impl Stranger {
 
     /// Stops to wait for the node when it writes.
     pub fn hurry(&mut self) {
-        self.stream.sock.set_write_timeout(Some(Duration::from_millis(200))).expect("a timeout");
+        self.stream.sock.set_write_timeout(Some(Duration::from_millis(20))).expect("a timeout");
     }
 }
 

@@ -46,12 +46,17 @@ const DONE_BYTES: usize = 5_000;
 /// What is held where blocks have up to four FEC sets: those of four slots, and what is remembered of 80.
 const SMALL: usize = 4 * 4 * SET_BYTES + 80 * 4 * DONE_BYTES;
 
+/// What somebody sends in answer to a datagram.
+type Hear = Box<dyn FnMut(Now, &Datagram) -> Vec<Sending> + Send>;
+/// What somebody sends every 10 ms.
+type Tick = Box<dyn FnMut(Now) -> Vec<Sending> + Send>;
+
 /// Whoever stands in a node's place: does what two closures say.
 struct Acts {
     /// Whether the node's machine runs on beside.
     honest: bool,
-    hear: Box<dyn FnMut(Now, &Datagram) -> Vec<Sending> + Send>,
-    tick: Box<dyn FnMut(Now) -> Vec<Sending> + Send>,
+    hear: Hear,
+    tick: Tick,
 }
 
 impl Acts {
@@ -198,7 +203,6 @@ impl Trial {
     /// What must hold after every run.
     #[track_caller]
     fn check(&self, name: &str, bound: usize) {
-        println!("{name}: at most {} kB held by an honest node, {} kB allowed", self.peak / 1_000, bound / 1_000);
         assert!(self.peak <= bound, "{name}: {} bytes held, {bound} allowed", self.peak);
         for (number, host) in self.honest() {
             let missing: Vec<_> = self.blocks.iter().filter(|slot| !host.told.complete.contains_key(slot)).collect();

@@ -125,8 +125,8 @@ fn far_future_slots_signed_by_nobody_hold_nothing() {
     let mut rng = ChaCha8Rng::seed_from_u64(22);
     let tick = Box::new(move |_| {
         let mut shreds = Vec::new();
-        for number in 0..60 {
-            let mut bytes = forge(&mut rng, &template[number]);
+        for shred in &template[..60] {
+            let mut bytes = forge(&mut rng, shred);
             // Half of the slots lie beyond what is known of leaders, and some beyond what is taken at all.
             bytes[65..73].copy_from_slice(&rng.gen_range(20..20_000_u64).to_le_bytes());
             shreds.push(bytes.freeze());
@@ -151,7 +151,7 @@ fn junk(trial: &Trial, slot: Slot, sets: usize, places: std::ops::Range<usize>) 
 }
 
 /// A tick that sends these to everybody, so many each 10 ms.
-fn pour(mut datagrams: VecDeque<Bytes>, others: Vec<usize>, each: usize) -> Box<dyn FnMut(Now) -> Vec<Sending> + Send> {
+fn pour(mut datagrams: VecDeque<Bytes>, others: Vec<usize>, each: usize) -> Tick {
     Box::new(move |_| {
         let now: Vec<_> = datagrams.drain(..each.min(datagrams.len())).collect();
         now.iter().flat_map(|bytes| others.iter().map(|to| to_tvu(*to, bytes))).collect()
@@ -229,7 +229,6 @@ fn forged_signatures_at_line_rate_do_not_keep_blocks_away() {
         let metrics = host.turbine.metrics();
         let (forged, full) = (metrics.refused[refused.index()], metrics.dropped(DropReason::WaitingFull));
         let own = metrics.dropped(DropReason::OwnSlot);
-        println!("node {number}: {forged} forged, {full} over the share, {own} of its own slots");
         assert!(forged + full + own > 10_000, "node {number}: {forged}, {full}, {own}");
     }
 }

@@ -17,6 +17,29 @@ use sundog_types::{
 /// from which a fetch begins, and as many that a root lags behind.
 const KEEPS_UP_SLOTS: u64 = 128;
 
+/// Time between two lines in the log about refusals, microseconds: a link that is refused costs its peer little. The
+/// metrics count them all.
+const REFUSAL_LINES_EVERY_US: u64 = 1_000_000;
+
+/// When the next refusal may be a line in the log.
+#[derive(Default)]
+struct RefusalLines {
+    next_us: u64,
+    left_out: u64,
+}
+
+impl RefusalLines {
+    /// Whether this refusal is told, and then how many since the last one were not.
+    fn tell(&mut self, now: Now) -> Option<u64> {
+        if now.mono_us < self.next_us {
+            self.left_out += 1;
+            return None;
+        }
+        self.next_us = now.mono_us.saturating_add(REFUSAL_LINES_EVERY_US);
+        Some(std::mem::take(&mut self.left_out))
+    }
+}
+
 /// How bulk sync stands in this node.
 #[derive(Default)]
 pub(super) struct Catching {
@@ -31,6 +54,8 @@ pub(super) struct Catching {
     told: ChainState,
     /// The last report, while the node catches up.
     progress: Option<Progress>,
+    refused: RefusalLines,
+    refused_by: RefusalLines,
 }
 
 impl Catching {
@@ -125,10 +150,14 @@ impl Node {
                 }
                 E::Stranded { lowest, applied } => out.push(Effect::Event(Event::Stranded { lowest, applied })),
                 E::Refused { peer, address, why } => {
-                    tracing::warn!(%peer, %address, %why, "a peer was refused in bulk sync");
+                    if let Some(left_out) = self.catching.refused.tell(now) {
+                        tracing::warn!(%peer, %address, %why, left_out, "a peer was refused in bulk sync");
+                    }
                 }
                 E::RefusedBy { peer, address, why } => {
-                    tracing::warn!(%peer, %address, %why, "a peer refuses bulk sync with this node");
+                    if let Some(left_out) = self.catching.refused_by.tell(now) {
+                        tracing::warn!(%peer, %address, %why, left_out, "a peer refuses bulk sync with this node");
+                    }
                 }
             }
         }
@@ -215,7 +244,7 @@ impl Node {
 mod tests {
     use super::*;
     use solana_keypair::Keypair;
-    use std::sync::Arc;
+    use std::{sync::Arc, time::Duration};
     use sundog_ledger::MemoryStore;
     use sundog_turbine::Shredder;
     use sundog_types::{
@@ -276,5 +305,13 @@ mod tests {
         assert_eq!(loaded(&ledger, u64::MAX, ids[&6]), 0);
         let what = LoadWhat::Range { from: Slot::new(u64::MAX), count: u64::MAX, bytes_max: usize::MAX };
         assert!(matches!(load(&ledger, Load { id: 1, what }), Done::Loaded { blocks, .. } if blocks.is_empty()));
+    }
+
+    #[test]
+    fn a_flood_of_refusals_is_one_line_a_second_that_says_how_many_there_were() {
+        let mut lines = RefusalLines::default();
+        let start = Now { mono_us: 5_000_000, unix_ms: 0 };
+        let told: Vec<_> = (0..2_500).filter_map(|ms| lines.tell(start.after(Duration::from_millis(ms)))).collect();
+        assert_eq!(told, [0, 999, 999]);
     }
 }

@@ -1,12 +1,14 @@
 //! Nodes that were away, that are killed while they catch up, or that are new: bulk sync brings them to the others.
 
 use super::program::{Localnet, until};
-use std::{collections::BTreeMap, process::Command};
+use std::{collections::BTreeMap, process::Command, sync::Arc};
+use sundog_ledger::Ledger;
+use sundog_validator::io::store::FjallStore;
 
-/// Slots that the others finalise meanwhile: six times what makes a node fetch in bulk.
-const AWAY_SLOTS: u64 = 400;
-/// Finalised slots that a node gains before it is killed: so many that its root has moved, so few that most are left.
-const GAINED_SLOTS: u64 = 60;
+/// Slots that the others finalise meanwhile: seven times what makes a node fetch in bulk.
+const AWAY_SLOTS: u64 = 500;
+/// Blocks that a node executes before it is killed: so many that it is on its way, so few that most are left.
+const GAINED_BLOCKS: usize = 100;
 /// From so many slots behind the others' roots a node fetches blocks in bulk.
 const BEHIND_SLOTS: u64 = 64;
 /// Slots that a node roots with the others before it counts as arrived.
@@ -81,12 +83,26 @@ fn came_in_bulk(localnet: &Localnet, (node, life): (usize, &Life), (from, to): (
     }
 }
 
-/// Kills a node between two of its steps: it is held first, so that what is seen of it is where it ends.
-fn kill_where_it_is(localnet: &Localnet, node: usize) {
+/// Kills a node that catches up in this life of it, on its way. It runs in short turns and is held between them, so that
+/// what is seen of it is where it is. The root on its disk.
+fn kill_on_its_way(localnet: &Localnet, (node, life): (usize, usize)) -> u64 {
     let pid = localnet.cluster()["nodes"][node]["pid"].as_u64().expect("it runs");
-    let held = Command::new("sh").args(["-c", &format!("kill -STOP {pid}")]).status().expect("there is a shell");
-    assert!(held.success());
+    let signal = |name: &str| {
+        let sent = Command::new("sh").args(["-c", &format!("kill -{name} {pid}")]).status();
+        assert!(sent.expect("there is a shell").success(), "{name}");
+    };
+    until("it has come some way", || {
+        signal("STOP");
+        let enough = Life::of(localnet, node, life).blocks().len() >= GAINED_BLOCKS;
+        if !enough {
+            signal("CONT");
+        }
+        enough
+    });
     localnet.ask(&["kill", &node.to_string()]);
+    let store = FjallStore::open(&localnet.ledger(node)).expect("a ledger survives a kill");
+    let root = Ledger::new(Arc::new(store)).root().expect("it can be read");
+    root.expect("it had a root").get()
 }
 
 #[test]
@@ -113,20 +129,16 @@ fn nodes_that_were_away_or_are_killed_on_their_way_or_are_new_arrive_by_bulk_syn
     // One is killed on its way.
     localnet.ask(&["restart", "3"]);
     let first = Life::of(&localnet, 3, 1).root();
-    let mut durable = 0;
-    until("it has come some way", || {
-        durable = localnet.slot(3, "finalized");
-        durable > first + GAINED_SLOTS
-    });
-    kill_where_it_is(&localnet, 3);
+    let durable = kill_on_its_way(&localnet, (3, 1));
+    assert!(durable >= first, "it began at {first} and ended at {durable}");
     let theirs = localnet.slot(0, "finalized");
     let reached = Life::of(&localnet, 3, 1).blocks().into_keys().last().expect("it executed blocks");
     assert!(reached + 2 * BEHIND_SLOTS < theirs, "it was killed on its way: at {reached} of {theirs}");
     localnet.ask(&["restart", "3"]);
     arrives(&localnet, 3);
     let life = Life::of(&localnet, 3, 2);
-    assert!(life.root() >= durable, "root {durable} was on its disk, and it begins at {}", life.root());
-    assert!(life.blocks().into_keys().all(|slot| slot > life.root()), "it goes on from there");
+    assert_eq!(life.root(), durable, "it begins at the root on its disk");
+    assert!(life.blocks().into_keys().all(|slot| slot > durable), "it goes on from there");
     came_in_bulk(&localnet, (3, &life), (life.root(), theirs));
 
     // One is new.

@@ -194,6 +194,11 @@ impl Localnet {
         self.cluster()["nodes"][node]["metrics"].as_str().map_or(0, |url| metric(url, name))
     }
 
+    /// Where a node keeps its ledger.
+    pub fn ledger(&self, node: usize) -> PathBuf {
+        self.directory.join(format!("node-{node}/ledger"))
+    }
+
     /// Where a node listens.
     pub fn bound(&self, node: usize) -> Bound {
         let text = std::fs::read(self.directory.join(format!("node-{node}/addresses.json")));

@@ -68,7 +68,9 @@ impl Turbine {
         if leader == self.me && matches!(origin, Origin::Turbine(_)) {
             return Err(DropReason::OwnSlot.into());
         }
-        if self.gather.block(slot).is_some_and(|block| block.has_seen(view)) {
+        // What repair or the ledger brought first is still to be passed on when Turbine brings it (reference 4.6).
+        let is_late = matches!(origin, Origin::Turbine(_)) && !self.spread.was_sent(view);
+        if !is_late && self.gather.block(slot).is_some_and(|block| block.has_seen(view)) {
             return Err(DropReason::Seen.into());
         }
         self.gather.has_place(slot, set)?;
@@ -148,8 +150,8 @@ impl Turbine {
         };
         let (slot, set) = (shred.slot(), shred.fec_set_index());
         let keep = match self.gather.insert(now, &shred, origin, out) {
-            Err(why) => return self.metrics.refuse(why),
-            Ok(Outcome::Contradicts(why)) => {
+            Err(why) if why != DropReason::Seen => return self.metrics.refuse(why),
+            Err(why) | Ok(Outcome::Contradicts(why)) => {
                 self.metrics.refuse(why);
                 self.pass_on(now, &shred, origin, out);
                 return;

@@ -53,6 +53,18 @@ impl Passed {
         self.note(tip, (shred.slot(), shred.fec_set_index()), shred.merkle_root(), shred.leaf_index())
     }
 
+    /// Whether a shred with this place in its set was passed on, in whatever version, or never will be.
+    pub(crate) fn is_done(&self, (slot, set): (Slot, FecSetIndex), leaf: usize) -> bool {
+        match self.slots.get(&slot) {
+            None => false,
+            Some(Slotful::Closed) => true,
+            Some(Slotful::Marked(sets)) => {
+                let bit = 1_u64.checked_shl(leaf as u32).unwrap_or(0);
+                sets.get(&set).is_some_and(|versions| versions.iter().any(|(_, seen)| seen & bit != 0))
+            }
+        }
+    }
+
     fn note(&mut self, tip: Slot, set: (Slot, FecSetIndex), root: Hash, leaf: usize) -> Result<(), DropReason> {
         let (slot, index) = set;
         let Slotful::Marked(sets) = self.slots.entry(slot).or_insert_with(|| Slotful::Marked(BTreeMap::new())) else {
@@ -135,7 +147,9 @@ mod tests {
     #[test]
     fn a_shred_is_passed_on_once_and_in_two_versions_at_most() {
         let mut passed = Passed::default();
+        assert!(!passed.is_done(set(5, 0), 63));
         assert_eq!(passed.note(TIP, set(5, 0), root(1), 63), Ok(()));
+        assert!(passed.is_done(set(5, 0), 63) && !passed.is_done(set(5, 0), 62) && !passed.is_done(set(5, 32), 63));
         assert_eq!(passed.note(TIP, set(5, 0), root(1), 63), Err(DropReason::Seen));
         assert_eq!(passed.note(TIP, set(5, 0), root(1), 0), Ok(()));
         assert_eq!(passed.note(TIP, set(5, 0), root(2), 63), Ok(()));

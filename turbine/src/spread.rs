@@ -18,7 +18,7 @@ use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
 use sundog_types::{
     Now, Pubkey, Slot,
     peer::Peer,
-    shred::{Gates, Shred, ShredId, Signed},
+    shred::{Gates, Shred, ShredId, Signed, View},
 };
 
 /// Epochs that are remembered: the current one, the next, and some before for late shreds. Full: the oldest is
@@ -169,6 +169,11 @@ impl Spread {
     /// Whether a shred may be passed on; a yes is noted and is the only one. `tip`: the clock's slot.
     pub(crate) fn may_send(&mut self, tip: Slot, shred: &Shred<Signed>) -> Result<(), DropReason> {
         self.passed.may_send(tip, shred)
+    }
+
+    /// Whether a shred that arrives by Turbine was passed on already. Costs no hashing.
+    pub(crate) fn was_sent(&self, shred: View<'_>) -> bool {
+        shred.leaf_index().is_none_or(|leaf| self.passed.is_done((shred.slot(), shred.fec_set_index()), leaf))
     }
 
     /// The peers that this node will most likely have to send to in a slot's epoch, by stake: as a leader it sends to

@@ -7,13 +7,13 @@
 //! ```
 
 use super::{
-    check::{CheckedBlock, Expect, Fault, RangeChecked},
+    check::CheckedBlock,
     effect::{ChainState, Effect, LinkId},
     machine::Sync,
     progress::Meter,
     ranges::Release,
     refusal::Refusal,
-    requests::{BLOCK_BYTES_MAX, Purpose, Request},
+    requests::Purpose,
     wire::Message,
 };
 use std::time::Duration;
@@ -34,6 +34,11 @@ const DRY: Duration = Duration::from_secs(2);
 const RESUME_TRIES: u32 = 30;
 /// By hearsay a node is at the end if it is not so many times farther behind than where a fetch begins: roots lag.
 const HEARSAY_TIMES: u64 = 4;
+/// Blocks handed on in one go: the node's thread gathers them at once, and has other work, too.
+const RELEASED_AT_ONCE: usize = 16;
+/// Then it goes on after this time.
+const RELEASE_AGAIN: Duration = Duration::from_millis(1);
+
 /// What the client is about.
 #[derive(Debug)]
 pub(crate) enum Phase {
@@ -51,6 +56,8 @@ pub(crate) struct Fetch {
     meter: Meter,
     /// When a block was last handed on or executed.
     moved: Now,
+    /// When to go on handing on: there was more than may be handed on at once.
+    more_at: Option<Now>,
     /// What repair was told.
     repair_from: Slot,
     /// The highest root that any peer claimed meanwhile.
@@ -69,14 +76,6 @@ pub(crate) struct Outlook {
     /// A fetch was cut short: look around so often again.
     resume: u32,
     stranded_at: Option<Slot>,
-}
-
-/// An answer that the pool checks.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Checking {
-    pub(crate) peer: Pubkey,
-    pub(crate) purpose: Purpose,
-    pub(crate) bytes: usize,
 }
 
 impl Sync {
@@ -130,6 +129,7 @@ impl Sync {
             Phase::Probing => free,
             Phase::Syncing(fetch) => {
                 let own = fetch.meter.due().min(self.stalls_at(fetch.moved));
+                let own = fetch.more_at.map_or(own, |more| more.min(own));
                 Some(free.map_or(own, |free| free.min(own)))
             }
         }
@@ -180,7 +180,7 @@ impl Sync {
         self.dispute = None;
         let meter = Meter::new(now, self.chain.applied);
         let repair_from = self.repair_from(target);
-        self.phase = Phase::Syncing(Fetch { meter, moved: now, repair_from, highest: target });
+        self.phase = Phase::Syncing(Fetch { meter, moved: now, more_at: None, repair_from, highest: target });
         out.push(Effect::RepairFrom(repair_from));
         self.dial(now, self.config.peers_max, out);
     }
@@ -316,9 +316,16 @@ impl Sync {
         }
     }
 
+    /// Hands on what is due, as much as may be at once.
     fn release(&mut self, now: Now, out: &mut Vec<Effect>) {
         let last = self.chain.applied.saturating_add(self.config.window);
-        while self.dispute.is_none() {
+        if let Phase::Syncing(fetch) = &mut self.phase {
+            fetch.more_at = None;
+        }
+        for _ in 0..RELEASED_AT_ONCE {
+            if self.dispute.is_some() {
+                return;
+            }
             match self.ranges.release(last) {
                 Release::Block(peer, block) => {
                     if let Phase::Syncing(fetch) = &mut self.phase {
@@ -329,6 +336,9 @@ impl Sync {
                 Release::Mismatch(mismatch) => self.dispute(now, mismatch, out),
                 Release::Wait => return,
             }
+        }
+        if let Phase::Syncing(fetch) = &mut self.phase {
+            fetch.more_at = Some(now.after(RELEASE_AGAIN));
         }
     }
 
@@ -384,108 +394,6 @@ impl Sync {
                 self.refuse(now, id, Refusal::WrongBlock, out);
             }
             self.ranges.restart(self.chain.root, self.chain.root_id);
-        }
-    }
-
-    /// The last part of an answer came.
-    pub(super) fn answered(
-        &mut self,
-        id: u64,
-        request: Request,
-        next: Slot,
-        out: &mut Vec<Effect>,
-    ) -> Result<(), Refusal> {
-        let bytes = request.bytes;
-        let expect = match request.purpose {
-            Purpose::Range(from) => {
-                if next <= from || next > request.end {
-                    self.ranges.failed(from, id);
-                    return Err(Refusal::Malformed);
-                }
-                if !self.ranges.checking(from, id, next, bytes) {
-                    return Ok(());
-                }
-                let holds = (from <= request.root && request.root < next).then_some(request.root);
-                Expect::Range { from, end: next, holds }
-            }
-            Purpose::Want(slot, block_id) | Purpose::Dispute(slot, block_id) => Expect::Block { slot, block_id },
-        };
-        if bytes > BLOCK_BYTES_MAX && matches!(expect, Expect::Block { .. }) {
-            self.unanswered(id, request.purpose);
-            return Err(Refusal::Malformed);
-        }
-        self.check(id, expect, request, out);
-        Ok(())
-    }
-
-    /// A peer does not have what it was asked for.
-    pub(super) fn not_held(
-        &mut self,
-        now: Now,
-        (id, link): (u64, LinkId),
-        lowest: Slot,
-        out: &mut Vec<Effect>,
-    ) -> Result<(), Refusal> {
-        let request = self.requests.take(id, link).ok_or(Refusal::Unexpected)?;
-        self.unanswered(id, request.purpose);
-        if let Purpose::Range(from) = request.purpose {
-            // Ledgers are pruned from below. Else it does not have what it claims to have.
-            let held = self.links.get_mut(link).and_then(|link| link.held.as_mut());
-            match held.filter(|held| lowest > from && lowest > held.lowest) {
-                Some(held) => held.lowest = lowest,
-                None => return Err(Refusal::WrongBlock),
-            }
-        }
-        self.settle_if_alone(now, out);
-        Ok(())
-    }
-
-    /// A request came to nothing: others are asked.
-    pub(super) fn unanswered(&mut self, id: u64, purpose: Purpose) {
-        match purpose {
-            Purpose::Range(from) => {
-                self.metrics.ranges_failed += 1;
-                self.ranges.failed(from, id);
-            }
-            Purpose::Want(slot, block_id) => {
-                if let Some(want) = self.wants.get_mut(&(slot, block_id)) {
-                    want.under_way = false;
-                }
-            }
-            Purpose::Dispute(..) => {}
-        }
-    }
-
-    /// The pool checked an answer.
-    pub(super) fn checked(&mut self, now: Now, checked: RangeChecked, out: &mut Vec<Effect>) {
-        let RangeChecked { id, result } = checked;
-        let Some(Checking { peer, purpose, .. }) = self.checks.remove(&id) else { return };
-        let blocks = match result {
-            Ok(blocks) => blocks,
-            Err(fault) => {
-                self.unanswered(id, purpose);
-                // A single block may be of a slot whose leader is not known: nobody's fault.
-                if !matches!((fault, purpose), (Fault::Leader(_), Purpose::Want(..) | Purpose::Dispute(..))) {
-                    self.drop_peer(now, peer, Refusal::WrongBlock, out);
-                }
-                return self.settle_if_alone(now, out);
-            }
-        };
-        self.metrics.blocks_checked += blocks.len() as u64;
-        match purpose {
-            Purpose::Range(from) => self.ranges.ready(from, id, peer, blocks),
-            Purpose::Want(slot, block_id) => {
-                if self.wants.remove(&(slot, block_id)).is_some() {
-                    self.metrics.wanted_fetched += 1;
-                    for block in blocks {
-                        self.hand_on(peer, block, out);
-                    }
-                }
-            }
-            Purpose::Dispute(slot, block_id) => {
-                self.parent_shown(now, slot, block_id, out);
-                self.settle_if_alone(now, out);
-            }
         }
     }
 }

@@ -242,5 +242,7 @@ pub enum Effect {
         address: SocketAddr,
         /// Why, as it says.
         why: Refusal,
+        /// In its words.
+        detail: String,
     },
 }

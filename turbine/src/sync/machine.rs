@@ -1,9 +1,10 @@
 //! Bulk sync as a machine: what comes in is counted, judged and handed to the server or the client in it.
 
 use super::{
+    answers::Checking,
     book::{Book, Offence},
     check::{Expect, RangeCheck},
-    client::{Checking, Outlook, Phase},
+    client::{Outlook, Phase},
     config::{PEERS_MAX, RANGE_SLOTS_MAX, SyncConfig},
     effect::{ChainState, Effect, Input, LinkId, LoadWhat},
     links::{Due, Link, Links},
@@ -134,9 +135,25 @@ impl Sync {
     fn say_refused(&mut self, id: LinkId, who: (Pubkey, SocketAddr), why: Refusal, out: &mut Vec<Effect>) {
         let (peer, address) = who;
         self.metrics.count_refused(why);
-        self.send(id, &Message::Refuse { why, detail: String::new() }, out);
+        self.send(id, &Message::Refuse { why, detail: self.detail(why) }, out);
         out.push(Effect::Close { link: id });
         out.push(Effect::Refused { peer, address, why });
+    }
+
+    /// What the other side needs to know to mend what is wrong.
+    fn detail(&self, why: Refusal) -> String {
+        let SyncConfig { genesis_hash, shred_version, .. } = self.config;
+        match why {
+            Refusal::OtherProtocol => format!("version {PROTOCOL} is spoken here"),
+            Refusal::OtherGenesis => format!("the genesis hash here is {genesis_hash}"),
+            Refusal::OtherShredVersion => format!("the shred version here is {shred_version}"),
+            Refusal::FrameTooLarge => format!("frames may have {} bytes", self.config.frame_bytes_max),
+            Refusal::TooManyMessages => format!("{} messages a second are taken", self.config.messages_per_second),
+            Refusal::TooManyConnections => {
+                format!("{} links from an address are taken", self.config.connections_per_address)
+            }
+            _ => String::new(),
+        }
     }
 
     /// Forgets a link and gives what was asked over it to others.
@@ -201,8 +218,8 @@ impl Sync {
         let message = Message::decode(bytes).map_err(|_| Refusal::Malformed)?;
         let link = self.links.get(id).ok_or(Refusal::Unexpected)?;
         match message {
-            Message::Refuse { why, .. } => {
-                self.refused_by(now, id, why, out);
+            Message::Refuse { why, detail } => {
+                self.refused_by(now, id, (why, detail), out);
                 Ok(())
             }
             Message::Hello(hello) if link.held.is_none() => self.greeted(id, &hello, out),
@@ -212,11 +229,12 @@ impl Sync {
         }
     }
 
-    fn refused_by(&mut self, now: Now, id: LinkId, why: Refusal, out: &mut Vec<Effect>) {
+    fn refused_by(&mut self, now: Now, id: LinkId, said: (Refusal, String), out: &mut Vec<Effect>) {
+        let (why, detail) = said;
         let Some(link) = self.lose(now, id, out) else { return };
         self.metrics.count_refused_by(why);
         out.push(Effect::Close { link: id });
-        out.push(Effect::RefusedBy { peer: link.peer, address: link.address, why });
+        out.push(Effect::RefusedBy { peer: link.peer, address: link.address, why, detail });
         if link.dialed {
             let offence = match why {
                 why if why.is_final() => Offence::Foreign,

@@ -55,6 +55,7 @@
 //!   and a frame. No length that a peer claims is ever allocated.
 //! - Without links, wants and a reason to look around there is no timer: an idle node sleeps.
 
+mod answers;
 mod book;
 pub mod check;
 mod client;

@@ -12,9 +12,9 @@ use std::{
 };
 use sundog_types::{Now, Slot};
 
-/// Requests that one link may have open here: twice what this node asks for itself. More: refused as
-/// [`Refusal::TooManyMessages`].
-pub const OPEN_PER_LINK: usize = 4;
+/// Requests that one link may have open here: two ranges, as this node asks for itself, blocks in dispute, and some
+/// that are wanted one by one. More: refused as [`Refusal::TooManyMessages`].
+pub const OPEN_PER_LINK: usize = 8;
 /// Reads from the ledger at a time: each may bring some 16 MB. The others wait.
 pub const LOADS_MAX: usize = 8;
 /// Time for which a request waits for the budget, shorter than the asker's patience. Then: [`Refusal::Busy`].

@@ -195,3 +195,23 @@ fn what_bulk_sync_brings_is_gathered_and_stored_but_not_passed_on() {
     assert!(world.nodes[1].retransmitted.is_empty());
     assert_eq!(world.nodes[1].turbine.metrics().synced, count as u64);
 }
+
+#[test]
+fn what_another_way_brought_first_is_passed_on_once_when_turbine_brings_it() {
+    let (mut world, node, slot, _) = follower_of(World::new(87, &FOUR, config()));
+    let sets = crate::hostile::block(&world, slot, slot.previous().unwrap(), (1, 1));
+    let early = sets[0].data.clone();
+    let late: Vec<Bytes> = early.iter().map(|shred| shred.payload().clone()).collect();
+    let from = world.nodes[2].key();
+    world.input(node, Input::Synced { from, shreds: early });
+    assert!(world.nodes[node].retransmitted.is_empty());
+    let passed_on = |world: &mut World| {
+        late.iter().for_each(|shred| receive(world, node, shred));
+        world.nodes[node].turbine.metrics().sent_retransmit
+    };
+    let first = passed_on(&mut world);
+    assert!(first > 0, "it is the root of some trees");
+    assert_eq!((passed_on(&mut world), passed_on(&mut world)), (first, first));
+    assert_eq!(dropped(&world, node, DropReason::Seen), 3 * 32, "there was nothing to gather");
+    assert_eq!(world.nodes[node].turbine.metrics().unsent_again, 0, "the later ones cost no hashing");
+}

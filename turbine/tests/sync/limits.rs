@@ -142,6 +142,11 @@ fn strangers_of_another_protocol_or_chain_are_refused_by_name() {
         let mut alone = Alone::new(config());
         alone.open(1, 2);
         alone.frame(1, &Message::Hello(hello));
+        let told = alone.messages(1).pop();
+        assert!(
+            matches!(told, Some(Message::Refuse { detail, .. }) if detail.contains("here")),
+            "what would do is said"
+        );
         assert_eq!(alone.take_refusal(1), Some(why));
         assert_eq!(alone.sync.poll_timeout(), None);
     }
@@ -254,23 +259,23 @@ fn requests_wait_for_the_budget_and_too_many_are_refused() {
     for link in 0..4 {
         alone.greet(link, link as u8);
     }
-    for link in 0..4 {
-        for request in 0..OPEN_PER_LINK as u64 {
+    for request in 0..OPEN_PER_LINK as u64 {
+        for link in 0..4 {
             alone.frame(link, &ask(request));
         }
     }
     assert_eq!(loads(&mut alone), LOADS_MAX);
     alone.out.clear();
-    alone.frame(0, &ask(9));
+    alone.frame(0, &ask(99));
     assert_eq!(alone.take_refusal(0), Some(Refusal::TooManyMessages));
     let (blocks, next) = main_chain().range(Slot::new(1), 1_000, 60_000);
     let lowest = Slot::new(1);
-    alone.input(Input::Loaded { id: 4, blocks, next, lowest });
+    alone.input(Input::Loaded { id: 1, blocks, next, lowest });
     assert!(alone.messages(1).iter().any(|message| matches!(message, Message::Blocks { more: false, .. })));
     assert_eq!(loads(&mut alone), 0, "the budget is spent");
     alone.pass(Duration::from_secs(5));
     let refused = alone.sync.metrics().refused(Refusal::Busy);
-    assert_eq!(refused, 2, "those whose requests waited too long");
+    assert_eq!(refused, 3, "those whose requests waited too long");
 }
 
 #[test]

@@ -114,6 +114,12 @@ fn sync(view: &View, take: &mut Take<'_>) -> fmt::Result {
     take(("sync_refused", "Links that this node refused, by reason"), by("reason", refused))?;
     let refused_by = Refusal::ALL.iter().map(|why| (why.name(), m.refused_by(*why)));
     take(("sync_refused_by", "Links that others refused to this node, by reason"), by("reason", refused_by))?;
+    if let Some(lowest) = view.stranded {
+        take(
+            ("sync_stranded_below", "The lowest slot that any peer has, while this node needs an older one"),
+            one(lowest.get()),
+        )?;
+    }
     let Some(progress) = view.catching_up else { return Ok(()) };
     take(("sync_slots_to_go", "Slots to go while the node catches up"), one(progress.slots_left()))?;
     take(("sync_milli_slots_per_second", "Its rate, thousandths of a slot"), one(progress.milli_slots_per_second))?;

@@ -54,6 +54,8 @@ pub(super) struct Catching {
     told: ChainState,
     /// The last report, while the node catches up.
     progress: Option<Progress>,
+    /// The lowest slot that any peer has, while this node needs an older one.
+    stranded: Option<Slot>,
     refused: RefusalLines,
     refused_by: RefusalLines,
 }
@@ -66,6 +68,11 @@ impl Catching {
     /// Forgets what waits for blocks that are not above the root: they were left, or were executed in another way.
     pub(super) fn set_root(&mut self, root: Slot) {
         self.released = self.released.split_off(&root.next());
+    }
+
+    /// The lowest slot that any peer has, while this node needs an older one.
+    pub(super) const fn stranded(&self) -> Option<Slot> {
+        self.stranded
     }
 
     /// The last report, while the node catches up.
@@ -138,25 +145,31 @@ impl Node {
                 E::RepairFrom(slot) => self.turbine(now, sundog_turbine::Input::RepairFrom(slot), out),
                 E::Progress(progress) => {
                     self.catching.progress = Some(progress);
+                    self.catching.stranded = None;
                     out.push(Effect::Event(Event::CatchingUp { progress }));
                     self.view.touch();
                 }
                 E::CaughtUp { at } => {
                     self.catching.released.clear();
+                    self.catching.stranded = None;
                     if self.catching.progress.take().is_some() {
                         out.push(Effect::Event(Event::CaughtUp { slot: at }));
                     }
                     self.view.touch();
                 }
-                E::Stranded { lowest, applied } => out.push(Effect::Event(Event::Stranded { lowest, applied })),
+                E::Stranded { lowest, applied } => {
+                    self.catching.stranded = Some(lowest);
+                    self.view.touch();
+                    out.push(Effect::Event(Event::Stranded { lowest, applied }));
+                }
                 E::Refused { peer, address, why } => {
                     if let Some(left_out) = self.catching.refused.tell(now) {
                         tracing::warn!(%peer, %address, %why, left_out, "a peer was refused in bulk sync");
                     }
                 }
-                E::RefusedBy { peer, address, why } => {
+                E::RefusedBy { peer, address, why, detail } => {
                     if let Some(left_out) = self.catching.refused_by.tell(now) {
-                        tracing::warn!(%peer, %address, %why, left_out, "a peer refuses bulk sync with this node");
+                        tracing::warn!(%peer, %address, %why, ?detail, left_out, "a peer refuses bulk sync with this node");
                     }
                 }
             }

@@ -59,6 +59,8 @@ pub struct View {
     pub samples: Arc<Vec<Sample>>,
     /// How far the node has come, while it catches up.
     pub catching_up: Option<sundog_turbine::sync::Progress>,
+    /// The lowest slot that any peer has, while this node needs an older one.
+    pub stranded: Option<Slot>,
     /// The node's own counters.
     pub counters: Arc<Counters>,
     /// Turbine's counters.
@@ -208,6 +210,7 @@ impl Node {
             health_distance_slots: self.config.health_distance_slots,
             samples: Arc::new(self.counters.samples()),
             catching_up: self.catching.progress(),
+            stranded: self.catching.stranded(),
             counters: Arc::new(self.counters.clone()),
             turbine: Arc::new(self.turbine.metrics().clone()),
             sync: Arc::new(self.sync.metrics().clone()),

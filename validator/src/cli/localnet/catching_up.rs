@@ -6,13 +6,22 @@ use std::fmt;
 
 /// How far a node that catches up has come.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
-pub struct CatchingUp {
-    /// Slots until it has what its peers have finalised.
-    slots_to_go: u64,
-    /// Its rate.
-    slots_per_second: f64,
-    /// Time until then at this rate; `None` while nothing moves.
-    seconds_left: Option<u64>,
+#[serde(untagged)]
+pub enum CatchingUp {
+    /// It fetches blocks.
+    Fetches {
+        /// Slots until it has what its peers have finalised.
+        slots_to_go: u64,
+        /// Its rate.
+        slots_per_second: f64,
+        /// Time until then at this rate; `None` while nothing moves.
+        seconds_left: Option<u64>,
+    },
+    /// Nobody has the blocks any more that it needs.
+    Stranded {
+        /// The oldest block that anybody has is of this slot.
+        oldest_slot: u64,
+    },
 }
 
 impl CatchingUp {
@@ -26,7 +35,10 @@ impl CatchingUp {
             let line = page.lines().find(|line| line.split_whitespace().next() == Some(name))?;
             line.split_whitespace().nth(1)?.parse::<f64>().ok()
         };
-        Some(Self {
+        if let Some(oldest) = value("sundog_sync_stranded_below") {
+            return Some(Self::Stranded { oldest_slot: oldest as u64 });
+        }
+        Some(Self::Fetches {
             slots_to_go: value("sundog_sync_slots_to_go")? as u64,
             slots_per_second: value("sundog_sync_milli_slots_per_second")? / 1_000.0,
             seconds_left: value("sundog_sync_seconds_left").map(|seconds| seconds as u64),
@@ -36,8 +48,16 @@ impl CatchingUp {
 
 impl fmt::Display for CatchingUp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} slots to go, {:.1} slots/s", self.slots_to_go, self.slots_per_second)?;
-        match self.seconds_left {
+        let (slots_to_go, slots_per_second, seconds_left) = match self {
+            Self::Fetches { slots_to_go, slots_per_second, seconds_left } => {
+                (slots_to_go, slots_per_second, seconds_left)
+            }
+            Self::Stranded { oldest_slot } => {
+                return write!(f, "no peer has blocks before slot {oldest_slot}; its log says what to do");
+            }
+        };
+        write!(f, "{slots_to_go} slots to go, {slots_per_second:.1} slots/s")?;
+        match seconds_left {
             Some(left) => write!(f, ", {left} s left"),
             None => f.write_str(", waiting for blocks"),
         }
@@ -57,5 +77,7 @@ mod tests {
         let moving = CatchingUp::read(&format!("{page}sundog_sync_seconds_left 22\n")).expect("it catches up");
         assert_eq!(moving.to_string(), "1200 slots to go, 52.5 slots/s, 22 s left");
         assert_eq!(CatchingUp::read("sundog_blocks 7\n"), None);
+        let stranded = CatchingUp::read("sundog_sync_stranded_below 900\n").expect("it cannot catch up");
+        assert_eq!(stranded.to_string(), "no peer has blocks before slot 900; its log says what to do");
     }
 }

@@ -201,10 +201,7 @@ impl Gather {
     fn start(&mut self, now: Now, slot: Slot, parent: Slot, out: &mut Vec<Effect>) {
         out.push(Effect::SlotStarted { slot, parent });
         if parent > self.root && !self.blocks.contains_key(&parent) {
-            self.orphans.entry(parent).or_insert(now);
-            if self.orphans.len() > self.bounds.slots {
-                self.orphans.pop_last();
-            }
+            self.search(now, parent);
         }
     }
 
@@ -298,7 +295,15 @@ impl Gather {
     pub(crate) fn renew(&mut self, now: Now, slot: Slot) {
         self.forget(slot);
         if slot > self.root {
-            self.orphans.insert(slot, now);
+            self.search(now, slot);
+        }
+    }
+
+    /// Notes that a slot is to be searched for. Full: the farthest from the root is not.
+    fn search(&mut self, now: Now, slot: Slot) {
+        self.orphans.entry(slot).or_insert(now);
+        if self.orphans.len() > self.bounds.slots {
+            self.orphans.pop_last();
         }
     }
 
@@ -410,4 +415,59 @@ pub(crate) const GATHER_BYTES_MAX: usize = SLOTS_MAX * (BLOCK_BYTES + 3 * SHRED_
 
 fn block_parent(blocks: &BTreeMap<Slot, Block>, slot: Slot) -> Option<Slot> {
     blocks.get(&slot).and_then(|block| block.parent)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::shredder::Shredder;
+    use solana_keypair::Keypair;
+    use sundog_types::{Hash, sign::Identity};
+
+    const NOW: Now = Now { mono_us: 1, unix_ms: 1 };
+
+    fn gather() -> Gather {
+        Gather::new(Bounds { slots: 3, sets: 8, marks: 8 }, Duration::ZERO)
+    }
+
+    /// The first data shred of a slot on a parent five slots before, in one version or another.
+    fn shred(slot: u64, version: u8) -> Shred<Signed> {
+        let leader = Identity::new(Keypair::new_from_array([1; 32]));
+        let mut shredder = Shredder::new(Slot::new(slot), Slot::new(slot - 5), 7, Hash::default()).unwrap();
+        shredder.shred(&[version], 0, false, &leader).unwrap()[0].data[0].clone()
+    }
+
+    fn insert(gather: &mut Gather, shred: &Shred<Signed>) -> Vec<Effect> {
+        let mut out = Vec::new();
+        let _ = gather.insert(NOW, shred, Origin::Own, &mut out);
+        out
+    }
+
+    #[test]
+    fn unknown_parents_and_slots_to_fetch_again_are_searched_for_up_to_a_bound_the_nearest_first() {
+        let mut gather = gather();
+        for slot in [60, 50, 40, 30, 20, 10] {
+            insert(&mut gather, &shred(slot, 1));
+        }
+        let searched =
+            |gather: &Gather| gather.orphans_from(Slot::ZERO).map(|(slot, _)| slot.get()).collect::<Vec<_>>();
+        assert_eq!(searched(&gather), [5, 15, 25]);
+        gather.renew(NOW, Slot::new(7));
+        assert_eq!(searched(&gather), [5, 7, 15]);
+        gather.renew(NOW, Slot::new(99));
+        assert_eq!(searched(&gather), [5, 7, 15]);
+    }
+
+    #[test]
+    fn of_slots_reported_those_nearest_to_the_root_are_remembered() {
+        let mut gather = gather();
+        let reports = |effects: Vec<Effect>| effects.iter().filter(|e| matches!(e, Effect::Duplicate { .. })).count();
+        for slot in [50, 40, 30, 20] {
+            insert(&mut gather, &shred(slot, 1));
+            assert_eq!(reports(insert(&mut gather, &shred(slot, 2))), 1);
+        }
+        assert_eq!(gather.reported.len(), 3);
+        assert!(!gather.reported.contains_key(&Slot::new(50)), "the farthest may be reported once more");
+        assert_eq!(reports(insert(&mut gather, &shred(20, 2))), 0, "once is enough");
+    }
 }

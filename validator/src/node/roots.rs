@@ -123,26 +123,26 @@ impl Node {
     }
 
     /// The tower's root moved.
-    pub(super) fn tower_rooted(&mut self, now: Now, slot: Slot, out: &mut Effects<Effect>) {
+    pub(super) fn tower_rooted(&mut self, slot: Slot, out: &mut Effects<Effect>) {
         if slot > self.roots.tower {
             self.roots.tower = slot;
             out.push(Effect::Event(Event::Rooted { slot }));
-            self.move_root(now, out);
+            self.move_root(out);
         }
     }
 
     /// Two thirds of the stake rooted this slot.
-    pub(super) fn finalized(&mut self, now: Now, slot: Slot, out: &mut Effects<Effect>) {
+    pub(super) fn finalized(&mut self, slot: Slot, out: &mut Effects<Effect>) {
         if slot > self.roots.finalized {
             self.roots.finalized = slot;
             out.push(Effect::Event(Event::Finalized { slot }));
-            self.move_root(now, out);
+            self.move_root(out);
         }
     }
 
     /// Brings the bank on disk forward to the highest block that is both rooted by this tower and finalized: what is
     /// durable can then never be on an abandoned fork, and `finalized` reads come from exactly that bank.
-    fn move_root(&mut self, now: Now, out: &mut Effects<Effect>) {
+    fn move_root(&mut self, out: &mut Effects<Effect>) {
         if self.roots.moving.is_some() {
             return;
         }
@@ -151,15 +151,13 @@ impl Node {
         if target <= self.forks.root() || self.forks.chain_to(target).is_empty() {
             return;
         }
-        let _ = now;
         let bank = Arc::clone(&self.forks.get(target).expect("it is an ancestor in the tree").bank);
         self.roots.moving = Some(target);
         out.push(Effect::Run(super::Job::Root { bank }));
     }
 
     /// The changes that make a bank the root on disk are worked out: write them, with the root's number, at once.
-    pub(super) fn root_computed(&mut self, now: Now, bank: &Arc<Bank>, mut batch: Batch, out: &mut Effects<Effect>) {
-        let _ = now;
+    pub(super) fn root_computed(&mut self, bank: &Arc<Bank>, mut batch: Batch, out: &mut Effects<Effect>) {
         let slot = bank.slot();
         sundog_ledger::set_root(&mut batch, slot, &self.forks.chain_to(slot));
         let durable = Some(self.await_durable(Awaited::Root(slot)));
@@ -189,7 +187,7 @@ impl Node {
         self.forget_blocks(slot, out);
         self.view.touch();
         self.publish(now, out);
-        self.move_root(now, out);
+        self.move_root(out);
     }
 
     /// Removes blocks from the ledger that are older than it is to keep.

@@ -42,7 +42,7 @@ impl Node {
                 self.sync(now, sundog_turbine::sync::Input::Loaded { id, blocks, next, lowest }, out);
             }
             Done::RangeChecked(checked) => self.sync(now, sundog_turbine::sync::Input::Checked(checked), out),
-            Done::Rooted { bank, batch } => self.root_computed(now, &bank, batch, out),
+            Done::Rooted { bank, batch } => self.root_computed(&bank, batch, out),
         }
     }
 
@@ -197,10 +197,10 @@ impl Node {
                     out.push(Effect::SaveTower { id, bytes });
                 }
                 E::Vote { vote, blockhash_of, last_slot } => self.cast(now, &vote, (blockhash_of, last_slot), out),
-                E::Root { slot } => self.tower_rooted(now, slot, out),
+                E::Root { slot } => self.tower_rooted(slot, out),
                 E::Reset { slot } => self.lead_reset(now, slot, out),
                 E::Confirmed { slot, .. } => self.confirmed(now, slot, out),
-                E::Finalized { slot } => self.finalized(now, slot, out),
+                E::Finalized { slot } => self.finalized(slot, out),
                 E::OtherVersion { slot, hash } => {
                     let why = format!(
                         "the cluster voted for another version, {hash}, than this node has; it is fetched afresh"

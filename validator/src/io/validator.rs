@@ -36,7 +36,7 @@ use std::{
 };
 use sundog_ledger::Ledger;
 use sundog_poh::Recorder;
-use sundog_types::{peer::Addresses, store::Store};
+use sundog_types::{Slot, peer::Addresses, store::Store};
 
 /// Connections of one server unless told otherwise: those of all servers, the sockets and the ledger's files fit the
 /// 1,024 handles that a process has by default.
@@ -96,9 +96,16 @@ async fn live(settings: &Settings, stop_with_stdin: bool) -> anyhow::Result<()> 
         health_distance_slots: settings.health_distance_slots.unwrap_or(32),
         seed: seed(),
     };
+    let without_tower = boot.voter.is_some() && boot.tower.is_none();
     let recorder = Recorder::new(boot.recorder());
     let (node, effects) = boot.start(clock.now())?;
     tracing::info!(identity = %identity.pubkey(), genesis = %genesis.hash(), root = %node.forks().root(), ?bound, "validator started");
+    if without_tower && node.forks().root() > Slot::ZERO {
+        tracing::warn!(
+            root = %node.forks().root(),
+            "there is a ledger but no tower file: votes of an earlier life are forgotten and may be contradicted; if the tower file was lost, wait until those votes have expired before you start this node"
+        );
+    }
     let shell = Shell { clock, store, identity, faucet, genesis };
     let (mut running, failed) = shell.start(settings, sockets, (recorder, tower_file), (node, effects))?;
     if let Some(directory) = ledger_path.parent() {

@@ -2,7 +2,7 @@
 //!
 //! Who forges shreds can invent a new root and signature for each, so the number of checks that wait is his choice,
 //! not the leader's. Two rooms bound that: one for shreds, one for checks under way. Both are divided between senders
-//! ([`Shares`]), and a shred that finds its sender's share used up is refused: **nothing that waits is pushed out**,
+//! (`Shares`), and a shred that finds its sender's share used up is refused: **nothing that waits is pushed out**,
 //! neither by nearer slots nor by more senders. What is verified is kept elsewhere, out of reach of what is not.
 
 use crate::{

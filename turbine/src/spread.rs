@@ -24,7 +24,7 @@ use sundog_types::{
 /// Epochs that are remembered: the current one, the next, and some before for late shreds. Full: the oldest is
 /// forgotten.
 pub const EPOCHS_MAX: usize = 8;
-/// Peers that [`Spread::warm`] names: the first of the list hold nearly all stake of a large cluster, and a
+/// Peers that `Spread::warm` names: the first of the list hold nearly all stake of a large cluster, and a
 /// connection to each of them costs some 20 MB in all.
 pub const WARM_MAX: usize = 512;
 /// Bytes that may be held, in a cluster of 5,000 nodes.

@@ -126,13 +126,6 @@ impl Turbine {
         self.repair.peers()
     }
 
-    /// The peers that this node will most likely send shreds of a slot to, by stake: keep connections to them warm. At
-    /// most [`WARM_MAX`](crate::spread::WARM_MAX); none if the slot's epoch is not known.
-    #[must_use]
-    pub fn warm(&self, slot: Slot) -> Vec<Pubkey> {
-        self.spread.warm(slot)
-    }
-
     /// Bytes of memory that the machine holds, about: shreds and what is remembered of them. Never more than
     /// [`HELD_BYTES_MAX`](crate::HELD_BYTES_MAX), whatever arrives. Counts all of it, so ask now and then.
     #[must_use]

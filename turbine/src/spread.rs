@@ -24,9 +24,6 @@ use sundog_types::{
 /// Epochs that are remembered: the current one, the next, and some before for late shreds. Full: the oldest is
 /// forgotten.
 pub const EPOCHS_MAX: usize = 8;
-/// Peers that `Spread::warm` names: the first of the list hold nearly all stake of a large cluster, and a
-/// connection to each of them costs some 20 MB in all.
-pub const WARM_MAX: usize = 512;
 /// Bytes that may be held, in a cluster of 5,000 nodes.
 pub(crate) const SPREAD_BYTES_MAX: usize = crate::passed::PASSED_BYTES_MAX + (64 << 20);
 /// How old the list of nodes of a tree may be while the registry changes.
@@ -174,17 +171,6 @@ impl Spread {
     /// Whether a shred that arrives by Turbine was passed on already. Costs no hashing.
     pub(crate) fn was_sent(&self, shred: View<'_>) -> bool {
         shred.leaf_index().is_none_or(|leaf| self.passed.is_done((shred.slot(), shred.fec_set_index()), leaf))
-    }
-
-    /// The peers that this node will most likely have to send to in a slot's epoch, by stake: as a leader it sends to
-    /// roots, which are drawn by stake, and the children of a node in the upper layers are the others of a small
-    /// cluster, or are drawn evenly from the many small ones of a large cluster, where no choice is better than
-    /// another. At most [`WARM_MAX`].
-    pub(crate) fn warm(&self, slot: Slot) -> Vec<Pubkey> {
-        let Some(known) = self.known(slot) else { return Vec::new() };
-        let nodes = self.list(known);
-        let others = nodes.nodes().iter().map(|node| node.key).filter(|key| *key != self.me);
-        others.filter(|key| self.receiver(&nodes, *key, 0).addresses.is_some()).take(WARM_MAX).collect()
     }
 
     /// Bytes of memory held, about, without those of a cache that is shared.
@@ -357,20 +343,13 @@ mod tests {
     }
 
     #[test]
-    fn warm_peers_come_by_stake_and_have_an_address() {
-        let mut spread = Spread::new(key(2), CONFIG, Arc::default());
-        assert!(spread.warm(Slot::new(33)).is_empty());
-        spread.set_epoch(epoch(1, stakes()));
-        spread.set_peers(&Arc::new([4, 2, 3].map(|number| peer(number, "1.0.0.1:1")).to_vec()));
-        assert_eq!(spread.warm(Slot::new(33)), [key(3), key(4)], "1 has no address, 2 is this node");
-    }
-
-    #[test]
     fn on_a_public_cluster_one_node_is_sent_to_at_an_address() {
         let mut spread = Spread::new(key(2), SpreadConfig { one_per_address: true, ..CONFIG }, Arc::default());
         spread.set_epoch(epoch(1, stakes()));
         spread.set_peers(&Arc::new([1, 3, 4].map(|number| peer(number, "1.0.0.1:1")).to_vec()));
-        assert_eq!(spread.warm(Slot::new(33)), [key(1)]);
-        assert_eq!(spread.nodes(at(0), Slot::new(33)).unwrap().nodes().len(), 3, "4 left, it has no stake");
+        let nodes = spread.nodes(at(0), Slot::new(33)).unwrap();
+        assert_eq!(nodes.nodes().len(), 3, "4 left, it has no stake");
+        let sent_to = [1, 3, 4].map(|number| spread.receiver(&nodes, key(number), 0).addresses.is_some());
+        assert_eq!(sent_to, [true, false, false]);
     }
 }

@@ -56,6 +56,17 @@ pub enum Input {
     },
     /// Something else to say. Its origin and wallclock are filled in.
     Publish(Box<CrdsData>),
+    /// Slots whose blocks this node has whole now, ascending: told to others in our epoch slots (reference 6.13).
+    Completed(Vec<Slot>),
+    /// The lowest slot of which this node has shreds: told to others when it changes.
+    Lowest(Slot),
+    /// The root moved: what others say of slots at or below it, or further above it than `window`, is of no interest.
+    Root {
+        /// The root.
+        slot: Slot,
+        /// Slots above the root that are of interest: an epoch.
+        window: u64,
+    },
     /// We listen elsewhere from now on.
     Addresses(Box<Addresses>),
     /// Stake by node identity in the current epoch, in lamports.
@@ -80,6 +91,23 @@ pub enum Effect {
         from: Pubkey,
         /// The vote transaction.
         transaction: VersionedTransaction,
+    },
+    /// A node says that it has these slots whole; within the window of [`Input::Root`], ascending.
+    Slots {
+        /// The node.
+        from: Pubkey,
+        /// The slots.
+        slots: Vec<Slot>,
+    },
+    /// A node says that a leader made two versions of a slot: all chunks of its proof are here. Nothing of it is
+    /// verified, not even that the shreds are shreds.
+    Duplicate {
+        /// The node.
+        from: Pubkey,
+        /// The slot.
+        slot: Slot,
+        /// The proof.
+        proof: Box<DuplicateProof>,
     },
     /// Another instance of this node started after us. Two must not vote at once: stop this one.
     AnotherInstance {
@@ -372,6 +400,7 @@ impl Machine for Gossip {
                 }
             }
             Input::Publish(data) => self.publish(now, *data),
+            Input::Completed(_) | Input::Lowest(_) | Input::Root { .. } => {}
             Input::Addresses(addresses) => {
                 self.publisher.move_to(&addresses);
                 let contact = self.publisher.contact(self.shred_version);

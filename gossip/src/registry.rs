@@ -89,6 +89,8 @@ impl Registry {
                 last_seen: table.seen(node).unwrap_or(now),
                 shred_version,
                 version: info.version,
+                outset_us: info.outset,
+                lowest_slot: table.lowest_slot(node),
             })
         };
         self.peers = Arc::new(table.origins().filter_map(peer).collect());

@@ -14,7 +14,7 @@ use std::{
     sync::Arc,
     time::Duration,
 };
-use sundog_types::{Hash, Now, Pubkey};
+use sundog_types::{Hash, Now, Pubkey, Slot};
 
 /// Nodes whose values are kept: the reference's figure, several times the largest known cluster.
 pub const ORIGINS_MAX: usize = 8_192;
@@ -274,6 +274,16 @@ impl Table {
     #[must_use]
     pub fn contact(&self, node: &Pubkey) -> Option<&ContactInfo> {
         self.get(&Label { origin: *node, kind: Kind::ContactInfo, index: 0 })?.value.contact()
+    }
+
+    /// The lowest slot of which a node says that it has shreds; 0 when it says nothing.
+    #[must_use]
+    pub fn lowest_slot(&self, node: &Pubkey) -> Slot {
+        let filed = self.get(&Label { origin: *node, kind: Kind::LowestSlot, index: 0 });
+        match filed.map(|filed| filed.value.data()) {
+            Some(CrdsData::LowestSlot(_, value)) => Slot::new(value.lowest),
+            _ => Slot::ZERO,
+        }
     }
 
     /// When a node was last heard of.

@@ -388,7 +388,16 @@ mod tests {
             ..Addresses::default()
         };
         let (stake, last_seen, version) = (100, T0, Version::default());
-        Peer { identity: node(number), addresses, stake, last_seen, shred_version: 1, version }
+        Peer {
+            identity: node(number),
+            addresses,
+            stake,
+            last_seen,
+            shred_version: 1,
+            version,
+            outset_us: 0,
+            lowest_slot: Slot::ZERO,
+        }
     }
 
     /// Node 1 of a cluster in which these nodes lead four slots each, from slot 0, and then nobody.

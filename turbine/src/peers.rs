@@ -267,7 +267,10 @@ pub(crate) fn same_host(one: SocketAddr, other: SocketAddr) -> bool {
 mod tests {
     use super::*;
     use rand::SeedableRng as _;
-    use sundog_types::peer::{Addresses, Version};
+    use sundog_types::{
+        Slot,
+        peer::{Addresses, Version},
+    };
 
     const NOW: Now = Now { mono_us: 1_000_000, unix_ms: 1_000_000 };
 
@@ -286,6 +289,8 @@ mod tests {
             last_seen: NOW,
             shred_version: 7,
             version: Version::default(),
+            outset_us: 0,
+            lowest_slot: Slot::ZERO,
         }
     }
 

@@ -385,6 +385,8 @@ mod tests {
             last_seen: NOW,
             shred_version: 7,
             version: Version::default(),
+            outset_us: 0,
+            lowest_slot: Slot::ZERO,
         }
     }
 

@@ -367,7 +367,16 @@ mod tests {
         let identity = Identity::new(Keypair::new_from_array([number; 32])).identity();
         let (addresses, version) = Default::default();
         let last_seen = Now { mono_us: 0, unix_ms: 0 };
-        Peer { identity, addresses, stake: 1, last_seen, shred_version: 7, version }
+        Peer {
+            identity,
+            addresses,
+            stake: 1,
+            last_seen,
+            shred_version: 7,
+            version,
+            outset_us: 0,
+            lowest_slot: Slot::ZERO,
+        }
     }
 
     #[test]

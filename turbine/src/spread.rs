@@ -266,6 +266,8 @@ mod tests {
             last_seen: at(0),
             shred_version: 7,
             version: Version::default(),
+            outset_us: 0,
+            lowest_slot: Slot::ZERO,
         }
     }
 

@@ -1,6 +1,6 @@
 //! What is known of another node: who it is, where it listens, how much stake stands behind it.
 
-use crate::{Now, Pubkey};
+use crate::{Now, Pubkey, Slot};
 use std::net::SocketAddr;
 
 /// Where a node listens. `None`: it does not offer that service.
@@ -58,4 +58,8 @@ pub struct Peer {
     pub shred_version: u16,
     /// Its software.
     pub version: Version,
+    /// When this instance of the node started, in microseconds since the Unix epoch.
+    pub outset_us: u64,
+    /// The lowest slot of which it still has shreds, as it says; 0 when it says nothing.
+    pub lowest_slot: Slot,
 }

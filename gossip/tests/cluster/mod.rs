@@ -128,6 +128,7 @@ impl World {
                 Effect::Send { to, bytes } => self.send(number, to, bytes),
                 Effect::Peers(peers) => self.nodes[number].peers = peers,
                 Effect::Vote { from, .. } => self.nodes[number].votes.push(from),
+                Effect::Slots { .. } | Effect::Duplicate { .. } => {}
                 Effect::AnotherInstance { .. } => self.nodes[number].other_instances += 1,
             }
         }

@@ -320,6 +320,8 @@ impl Chain for Fake {
             last_seen: Now { mono_us: 0, unix_ms: 0 },
             shred_version,
             version: Version { number: [3, 1, 12], commit: 0, feature_set: 77, client: 3 },
+            outset_us: 0,
+            lowest_slot: Slot::ZERO,
         };
         Arc::new(vec![peer(1, 4_711), peer(2, 1)])
     }

@@ -201,6 +201,8 @@ impl World {
             last_seen: self.now,
             shred_version: SHRED_VERSION,
             version: Version::default(),
+            outset_us: 0,
+            lowest_slot: Slot::ZERO,
         };
         let peers = Arc::new(self.nodes.iter().enumerate().map(peer).collect());
         self.input(number, Input::Epoch(epoch));

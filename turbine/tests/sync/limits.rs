@@ -88,6 +88,8 @@ impl Alone {
             last_seen: self.now,
             shred_version: SHRED_VERSION,
             version: Version::default(),
+            outset_us: 0,
+            lowest_slot: Slot::ZERO,
         };
         self.input(Input::Peers(Arc::new(vec![peer])));
     }

@@ -348,6 +348,8 @@ pub fn peer(node: &Node) -> Peer {
         last_seen: Now { mono_us: 0, unix_ms: 0 },
         shred_version: SHRED_VERSION,
         version: Version::default(),
+        outset_us: 0,
+        lowest_slot: Slot::ZERO,
     }
 }
 

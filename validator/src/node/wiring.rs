@@ -77,6 +77,7 @@ impl Node {
                 sundog_gossip::Effect::Vote { transaction, .. } => {
                     self.check(Job::CheckVote { transaction: Box::new(transaction) }, out);
                 }
+                sundog_gossip::Effect::Slots { .. } | sundog_gossip::Effect::Duplicate { .. } => {}
                 sundog_gossip::Effect::AnotherInstance { .. } => {
                     out.push(Effect::Stop { why: "another instance runs with this identity; give each node its own keypair, or stop the other one".into() });
                 }

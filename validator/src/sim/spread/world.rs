@@ -435,5 +435,7 @@ fn peer(node: usize, key: &Identity, stake: u64) -> Peer {
         last_seen: START,
         shred_version: SHRED_VERSION,
         version: Version::default(),
+        outset_us: 0,
+        lowest_slot: Slot::ZERO,
     }
 }

@@ -69,7 +69,7 @@ impl Gossip {
         if value.origin() == self.me {
             self.hear_own_name(&value, out);
             if route == Route::Pull {
-                self.pull.failed(now, *value.hash());
+                self.table.refuse(now, *value.hash());
             }
             return Err(DropReason::OwnName);
         }
@@ -85,7 +85,7 @@ impl Gossip {
             Offered::Duplicate => return Err(DropReason::Duplicate),
             _ => {
                 if route == Route::Pull {
-                    self.pull.failed(now, *value.hash());
+                    self.table.refuse(now, *value.hash());
                 }
                 return Err(DropReason::Stale);
             }

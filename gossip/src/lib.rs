@@ -34,6 +34,7 @@
 pub mod bloom;
 pub mod check;
 pub mod config;
+pub mod filters;
 mod ingest;
 pub mod machine;
 pub mod metrics;
@@ -46,7 +47,7 @@ pub mod registry;
 pub mod table;
 pub mod wire;
 
-pub use check::{Checked, check};
+pub use check::{Checked, check, check_with};
 pub use config::{Contact, GossipConfig};
 pub use machine::{Effect, Gossip, Input};
 pub use metrics::{DropReason, Metrics};

@@ -3,6 +3,7 @@
 use crate::{
     check::Checked,
     config::{ConfigError, GossipConfig, YOUNG_FOR},
+    filters::{self, FilterSize},
     metrics::Metrics,
     ping::{Pings, Place},
     publish::Publisher,
@@ -182,7 +183,7 @@ impl Gossip {
             registry: Registry::new(space, now),
             pings: Pings::new(signer.clone(), pings_rng, now),
             push: Push::new(config.fanout),
-            pull: Pull::new(config.pull_items_min, now),
+            pull: Pull::new(now),
             publisher: Publisher::new(&config, signer.clone()),
             entrypoints: others.map(|address| Entrypoint::new(*address, now)).collect(),
             waiting: Recent::new(WAITING_MAX),
@@ -309,7 +310,6 @@ impl Gossip {
             self.registry.outdate(Outdated::Peers);
         }
         self.pings.forget_old(now);
-        self.pull.forget_old(now);
         self.waiting.forget_before(before(now, WAITING_LASTS));
         for entrypoint in &mut self.entrypoints {
             let identity = entrypoint.identity;
@@ -366,7 +366,8 @@ impl Gossip {
             Some(value) if !young => value,
             filed => self.publisher.sign(now, contact, filed.map(|value| value.wallclock())),
         };
-        let filters = self.pull.filters(&self.table, caller.bytes().len(), &mut self.rng);
+        let size = FilterSize { items_min: self.config.pull_items_min, caller_bytes: caller.bytes().len() };
+        let filters = filters::build(&self.table, size, &mut self.rng);
         let request = |filter| Protocol::PullRequest(filter, Box::new(caller.clone()));
         filters.into_iter().map(|filter| request(filter).encode().into()).collect()
     }

@@ -1,35 +1,18 @@
-//! Asking for what pushes missed, and answering who asks (reference 6.6, 6.7).
+//! Whom to ask for what pushes missed, and answering who asks (reference 6.7).
 
 use crate::{
-    bloom::Bloom,
     push::StakeGate,
-    recent::{Recent, before},
     table::Table,
     wire::{
-        CrdsFilter, ENVELOPE_BYTES, PACKET_BYTES, hash_prefix,
+        CrdsFilter, ENVELOPE_BYTES, PACKET_BYTES,
         value::{CrdsData, Kind},
     },
 };
 use bytes::Bytes;
 use rand::Rng as _;
 use rand_chacha::ChaCha8Rng;
-use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, time::Duration};
 use sundog_types::{Hash, Now, Pubkey, peer::Peer};
-
-/// Hashes of pulled values that were not taken. Full: the oldest is forgotten and may be sent again.
-pub const FAILED_MAX: usize = 16_384;
-
-/// How long those hashes are kept.
-const FAILED_LASTS: Duration = Duration::from_secs(20);
-
-/// Filters sent in one round, at most: the reference's figure for 64 partitions is 8.
-pub const FILTERS_MAX: u64 = 64;
-
-/// One in so many partitions is asked for in each round.
-const PARTITIONS_PER_FILTER: u64 = 8;
-
-/// Bits of the smallest filter. A nearly empty table asks with a small datagram.
-const FILTER_BITS_MIN: u32 = 512;
 
 /// A request answered may be about values this much newer than the caller's wallclock.
 const JITTER_MS: u64 = 3_750;
@@ -51,9 +34,7 @@ const ACTIVE_FOR: Duration = Duration::from_secs(60);
 
 /// Builds requests and answers.
 pub struct Pull {
-    failed: Recent<Hash, ()>,
     budget: Budget,
-    items_min: usize,
 }
 
 /// How much may still be sent in answers.
@@ -103,55 +84,17 @@ pub struct Request<'a> {
 }
 
 impl Pull {
-    /// Nothing asked yet. Filters are made for at least `items_min` hashes.
+    /// Nothing answered yet.
     #[must_use]
-    pub const fn new(items_min: usize, now: Now) -> Self {
+    pub const fn new(now: Now) -> Self {
         let rate = 2 * BUDGET_BYTES;
         let budget = Budget { bytes: rate * BUDGET_BURST, rate, filled: now };
-        Self { failed: Recent::new(FAILED_MAX), budget, items_min }
+        Self { budget }
     }
 
     /// Tells how many nodes have stake, which decides the budget for answers.
     pub fn set_staked(&mut self, nodes: usize) {
         self.budget.rate = (nodes as u64).max(2) * BUDGET_BYTES;
-    }
-
-    /// Remembers that a pulled value is not wanted.
-    pub fn failed(&mut self, now: Now, hash: Hash) {
-        self.failed.note(now, hash, ());
-    }
-
-    /// Forgets what is old.
-    pub fn forget_old(&mut self, now: Now) {
-        self.failed.forget_before(before(now, FAILED_LASTS));
-    }
-
-    /// Filters for one round: the whole table in one when it fits, else a sample of its partitions.
-    /// `caller_bytes`: the caller's contact info, which shares the datagram.
-    #[must_use]
-    pub fn filters(&self, table: &Table, caller_bytes: usize, rng: &mut ChaCha8Rng) -> Vec<CrdsFilter> {
-        let items = (table.hashes_len() + self.failed.len()).max(self.items_min);
-        let room = filter_bits(caller_bytes);
-        assert!(room > 0, "a contact info of {caller_bytes} bytes leaves no room for a filter");
-        let wanted = 6 * u32::try_from(items).unwrap_or(u32::MAX / 6);
-        let bits = wanted.next_multiple_of(64).clamp(FILTER_BITS_MIN.min(room), room);
-        let partitions = items.div_ceil(Bloom::capacity(bits)).next_power_of_two() as u64;
-        let mask_bits = partitions.trailing_zeros();
-        let count = partitions.div_ceil(PARTITIONS_PER_FILTER).min(FILTERS_MAX);
-        let mut chosen = BTreeMap::new();
-        while (chosen.len() as u64) < count {
-            let number = rng.gen_range(0..partitions);
-            let mask = CrdsFilter::mask_of(number, mask_bits);
-            chosen.entry(mask).or_insert_with(|| Bloom::random(bits, rng));
-        }
-        let below = CrdsFilter::mask_of(0, mask_bits);
-        for hash in table.hashes().chain(self.failed.keys()) {
-            if let Some(bloom) = chosen.get_mut(&(hash_prefix(hash) | below)) {
-                bloom.add(hash);
-            }
-        }
-        let filter = |(mask, bloom)| CrdsFilter { bloom, mask, mask_bits };
-        chosen.into_iter().map(filter).collect()
     }
 
     /// What the table has and the caller lacks, as far as the budget allows.
@@ -198,13 +141,6 @@ impl Request<'_> {
         };
         same_chain && self.gate.may_be_pulled(data)
     }
-}
-
-/// Bits of the largest filter that shares a datagram with a value of `caller_bytes`.
-fn filter_bits(caller_bytes: usize) -> u32 {
-    let fixed = 4 + Bloom::wire_len(0) + 8 + 4;
-    let room = PACKET_BYTES.saturating_sub(fixed + caller_bytes);
-    u32::try_from(room / 8 * 64).expect("a datagram is small")
 }
 
 /// Bytes that values may take in one message.

@@ -29,6 +29,12 @@ pub const PURGED_MAX: usize = 65_536;
 /// How long those hashes are kept.
 const PURGED_LASTS: Duration = Duration::from_secs(75);
 
+/// Hashes of pulled values that were not taken. Full: the oldest is forgotten and may be sent again.
+pub const REFUSED_MAX: usize = 16_384;
+
+/// How long those hashes are kept.
+const REFUSED_LASTS: Duration = Duration::from_secs(20);
+
 /// How long the values of a silent node without stake are kept, once stakes are known.
 pub const UNSTAKED_LASTS: Duration = Duration::from_secs(15);
 
@@ -98,6 +104,7 @@ pub struct Table {
     by_order: BTreeMap<u64, Label>,
     by_prefix: BTreeSet<(u64, Label)>,
     purged: Recent<Hash, ()>,
+    refused: Recent<Hash, ()>,
     next_order: u64,
     evicted: u64,
 }
@@ -116,6 +123,7 @@ impl Table {
             by_order: BTreeMap::new(),
             by_prefix: BTreeSet::new(),
             purged: Recent::new(PURGED_MAX),
+            refused: Recent::new(REFUSED_MAX),
             next_order: 0,
             evicted: 0,
         }
@@ -214,6 +222,11 @@ impl Table {
         self.values.range(labels_of(*origin))
     }
 
+    /// Notes that a pulled value was not taken: its hash is in the next filters, so that it is not sent again.
+    pub fn refuse(&mut self, now: Now, hash: Hash) {
+        self.refused.note(now, hash, ());
+    }
+
     /// Notes that a node was heard of, which keeps all its values.
     pub fn touch(&mut self, now: Now, origin: &Pubkey) {
         if let Some(origin) = self.origins.get_mut(origin) {
@@ -249,6 +262,7 @@ impl Table {
             self.remove(now, label);
         }
         self.purged.forget_before(before(now, PURGED_LASTS));
+        self.refused.forget_before(before(now, REFUSED_LASTS));
         old.len()
     }
 
@@ -322,15 +336,15 @@ impl Table {
         from_low.take_while(move |(prefix, _)| *prefix <= high).map(|(_, label)| &self.values[label])
     }
 
-    /// Hashes of all that is kept and of what left lately.
+    /// Hashes of all that is kept, of what left lately and of what was refused lately.
     pub fn hashes(&self) -> impl Iterator<Item = &Hash> {
-        self.values.values().map(|filed| filed.value.hash()).chain(self.purged.keys())
+        self.values.values().map(|filed| filed.value.hash()).chain(self.purged.keys()).chain(self.refused.keys())
     }
 
     /// How many hashes [`Self::hashes`] gives.
     #[must_use]
     pub fn hashes_len(&self) -> usize {
-        self.values.len() + self.purged.len()
+        self.values.len() + self.purged.len() + self.refused.len()
     }
 
     /// How many values are kept.

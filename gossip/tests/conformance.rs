@@ -257,7 +257,7 @@ fn answer<'a>(
         assert!(matches!(outcome, Offered::New | Offered::Duplicate), "{:?}", value.label());
     }
     let gate = StakeGate::new(Stakes::default());
-    let mut pull = Pull::new(512, now);
+    let mut pull = Pull::new(now);
     pull.set_staked(1_000);
     let request = Request { filter, wallclock: caller.wallclock(), shred_version, gate: &gate };
     let mut rng = rand_chacha::rand_core::SeedableRng::from_seed([3; 32]);

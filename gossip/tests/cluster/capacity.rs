@@ -4,6 +4,7 @@ use super::{CHAIN, START, config, identity, machine};
 use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
 use sundog_gossip::{
     CrdsData, CrdsValue, Input, check,
+    filters::{self, FilterSize},
     machine::WAITING_MAX,
     pull::{Pull, Request},
     push::{PRUNED_MAX, Push, StakeGate},
@@ -11,6 +12,8 @@ use sundog_gossip::{
     wire::{CrdsFilter, Protocol, contact::ContactInfo, kinds::LowestSlot},
 };
 use sundog_types::{Machine as _, Pubkey, peer::Addresses, sign::Sign as _};
+
+const SIZE: FilterSize = FilterSize { items_min: 512, caller_bytes: 200 };
 
 fn contact(number: usize) -> CrdsValue {
     let signer = identity(number);
@@ -117,8 +120,8 @@ fn answers_to_pulls_keep_within_the_budget() {
     }
     let mut rng = rand_chacha::rand_core::SeedableRng::from_seed([1; 32]);
     let empty = Table::new(Pubkey::default(), Limits::default());
-    let mut pull = Pull::new(512, START);
-    let filters = pull.filters(&empty, 200, &mut rng);
+    let mut pull = Pull::new(START);
+    let filters = filters::build(&empty, SIZE, &mut rng);
     let filter: &CrdsFilter = &filters[0];
     let gate = StakeGate::new(Stakes::default());
     let request = Request { filter, wallclock: START.unix_ms + 1, shred_version: CHAIN, gate: &gate };
@@ -141,8 +144,7 @@ fn filters_cover_every_hash_of_a_large_table_in_their_partitions() {
         table.offer(START, contact(number));
     }
     let mut rng = rand_chacha::rand_core::SeedableRng::from_seed([1; 32]);
-    let pull = Pull::new(512, START);
-    let filters = pull.filters(&table, 200, &mut rng);
+    let filters = filters::build(&table, SIZE, &mut rng);
     assert!(filters.iter().all(|filter| filter.mask_bits > 0));
     let mut covered = 0;
     for filter in &filters {

@@ -30,7 +30,7 @@ pub const DUPLICATE_PLACES: u16 = 512;
 /// Bytes of slot offsets in a [`RestartLastVotedForkSlots`].
 pub const RESTART_OFFSET_BYTES: usize = 824;
 
-/// A message whose bounds and signatures hold. Only [`check`] makes it.
+/// A message whose bounds and signatures hold. Only [`check`] makes it, and [`crate::known::Known`] for worlds.
 #[derive(Clone, Debug)]
 pub struct Checked {
     pub(crate) message: Protocol,
@@ -73,39 +73,45 @@ impl From<SanitiseError> for DropReason {
 /// [`DropReason::Undecodable`], [`DropReason::OutOfBounds`], [`DropReason::NothingLeft`] or
 /// [`DropReason::BadSignature`].
 pub fn check(bytes: &[u8]) -> Result<Checked, DropReason> {
-    check_with(bytes, CrdsValue::verify)
-}
-
-/// [`check`] with another way to tell whether the signature of a value holds. For simulators only: in one process
-/// the same value reaches thousands of nodes, and the answer found for its hash the first time serves them all.
-/// `verify` must say what [`CrdsValue::verify`] says, now or before; the signatures of prunes, pings and pongs are
-/// always verified here.
-///
-/// # Errors
-/// As [`check`].
-pub fn check_with(bytes: &[u8], verify: impl FnMut(&CrdsValue) -> bool) -> Result<Checked, DropReason> {
     let mut message = Protocol::decode(bytes)?;
     sanitise(&message)?;
-    if let Protocol::PullResponse(_, values) | Protocol::PushMessage(_, values) = &mut message {
+    values_of(&message).iter().try_for_each(|value| sanitise_data(value.data()))?;
+    drop_retired(&mut message)?;
+    let signed = values_of(&message).iter().all(CrdsValue::verify) && message_signed(&message);
+    if signed { Ok(Checked { message }) } else { Err(DropReason::BadSignature) }
+}
+
+fn values_of(message: &Protocol) -> &[CrdsValue] {
+    match message {
+        Protocol::PullRequest(_, caller) => std::slice::from_ref(&**caller),
+        Protocol::PullResponse(_, values) | Protocol::PushMessage(_, values) => values,
+        Protocol::PruneMessage(..) | Protocol::PingMessage(_) | Protocol::PongMessage(_) => &[],
+    }
+}
+
+/// Leaves out values of retired kinds.
+pub(crate) fn drop_retired(message: &mut Protocol) -> Result<(), DropReason> {
+    if let Protocol::PullResponse(_, values) | Protocol::PushMessage(_, values) = message {
         values.retain(|value| !matches!(value.data(), CrdsData::Retired(_)));
         if values.is_empty() {
             return Err(DropReason::NothingLeft);
         }
     }
-    if signatures_hold(&message, verify) { Ok(Checked { message }) } else { Err(DropReason::BadSignature) }
+    Ok(())
 }
 
-fn signatures_hold(message: &Protocol, mut verify: impl FnMut(&CrdsValue) -> bool) -> bool {
+/// Whether the signatures of the message itself hold; those of its values are not looked at.
+pub(crate) fn message_signed(message: &Protocol) -> bool {
     match message {
-        Protocol::PullRequest(_, caller) => verify(caller),
-        Protocol::PullResponse(_, values) | Protocol::PushMessage(_, values) => values.iter().all(verify),
+        Protocol::PullRequest(..) | Protocol::PullResponse(..) | Protocol::PushMessage(..) => true,
         Protocol::PruneMessage(_, prune) => prune.verify(),
         Protocol::PingMessage(ping) => ping.signature.verify(ping.from.as_ref(), &ping.token),
         Protocol::PongMessage(pong) => pong.signature.verify(pong.from.as_ref(), pong.hash.as_ref()),
     }
 }
 
-fn sanitise(message: &Protocol) -> Result<(), SanitiseError> {
+/// Checks the bounds of a message; those of its values' content are not looked at.
+pub(crate) fn sanitise(message: &Protocol) -> Result<(), SanitiseError> {
     match message {
         Protocol::PullRequest(filter, caller) => {
             require(!filter.bloom.bits().is_empty())?;
@@ -114,17 +120,16 @@ fn sanitise(message: &Protocol) -> Result<(), SanitiseError> {
                 CrdsData::Retired(value) => value.kind == RetiredKind::LegacyContactInfo,
                 _ => false,
             };
-            require(contact)?;
-            sanitise_data(caller.data())
-        }
-        Protocol::PullResponse(_, values) | Protocol::PushMessage(_, values) => {
-            values.iter().try_for_each(|value| sanitise_data(value.data()))
+            require(contact)
         }
         Protocol::PruneMessage(from, prune) => {
             require(*from == prune.pubkey)?;
             bounded(prune.wallclock)
         }
-        Protocol::PingMessage(_) | Protocol::PongMessage(_) => Ok(()),
+        Protocol::PullResponse(..)
+        | Protocol::PushMessage(..)
+        | Protocol::PingMessage(_)
+        | Protocol::PongMessage(_) => Ok(()),
     }
 }
 

@@ -36,6 +36,7 @@ pub mod check;
 pub mod config;
 pub mod filters;
 mod ingest;
+pub mod known;
 pub mod machine;
 pub mod metrics;
 pub mod ping;
@@ -47,7 +48,7 @@ pub mod registry;
 pub mod table;
 pub mod wire;
 
-pub use check::{Checked, check, check_with};
+pub use check::{Checked, check};
 pub use config::{Contact, GossipConfig};
 pub use machine::{Effect, Gossip, Input};
 pub use metrics::{DropReason, Metrics};

@@ -175,7 +175,7 @@ impl<'a> Reader<'a> {
     ///
     /// # Errors
     /// The first error of an item.
-    pub fn vec<T>(&mut self, item: impl Fn(&mut Self) -> Result<T, DecodeError>) -> Result<Vec<T>, DecodeError> {
+    pub fn vec<T>(&mut self, item: impl FnMut(&mut Self) -> Result<T, DecodeError>) -> Result<Vec<T>, DecodeError> {
         let count = self.u64()?;
         self.items(count, item)
     }
@@ -192,7 +192,7 @@ impl<'a> Reader<'a> {
     fn items<T>(
         &mut self,
         count: u64,
-        item: impl Fn(&mut Self) -> Result<T, DecodeError>,
+        mut item: impl FnMut(&mut Self) -> Result<T, DecodeError>,
     ) -> Result<Vec<T>, DecodeError> {
         if count > self.rest.len() as u64 {
             return Err(DecodeError::Truncated);

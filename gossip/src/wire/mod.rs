@@ -215,12 +215,20 @@ impl Protocol {
     /// # Errors
     /// [`DecodeError`] when it is not one message and nothing else.
     pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
+        Self::decode_with(bytes, CrdsValue::read)
+    }
+
+    /// [`Self::decode`] with another way to read a value, which must give what [`CrdsValue::read`] gives.
+    pub(crate) fn decode_with(
+        bytes: &[u8],
+        mut value: impl FnMut(&mut Reader<'_>) -> Result<CrdsValue, DecodeError>,
+    ) -> Result<Self, DecodeError> {
         let mut reader = Reader::new(&bytes[..bytes.len().min(PACKET_BYTES)]);
         let read = &mut reader;
         let message = match read.u32()? {
-            0 => Self::PullRequest(CrdsFilter::read(read)?, Box::new(CrdsValue::read(read)?)),
-            1 => Self::PullResponse(read.pubkey()?, read.vec(CrdsValue::read)?),
-            2 => Self::PushMessage(read.pubkey()?, read.vec(CrdsValue::read)?),
+            0 => Self::PullRequest(CrdsFilter::read(read)?, Box::new(value(read)?)),
+            1 => Self::PullResponse(read.pubkey()?, read.vec(value)?),
+            2 => Self::PushMessage(read.pubkey()?, read.vec(value)?),
             3 => Self::PruneMessage(read.pubkey()?, Prune::read(read)?),
             4 => Self::PingMessage(Ping { from: read.pubkey()?, token: read.array()?, signature: read.signature()? }),
             5 => Self::PongMessage(Pong { from: read.pubkey()?, hash: read.hash()?, signature: read.signature()? }),

@@ -10,6 +10,7 @@ use super::{
 };
 use bytes::Bytes;
 use sha2::{Digest as _, Sha256};
+use std::sync::Arc;
 use sundog_types::{
     Hash, Pubkey, Signature,
     sign::{Sign, SignRole},
@@ -215,9 +216,15 @@ impl CrdsData {
     }
 }
 
-/// What a node says with its signature. Whether the signature holds is for [`crate::check()`] to say.
+/// What a node says with its signature. Whether the signature holds is for [`crate::check()`] to say. Clones share one
+/// copy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CrdsValue {
+    said: Arc<Said>,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+struct Said {
     data: CrdsData,
     /// Signature and data, as our own encoder writes them.
     bytes: Bytes,
@@ -231,7 +238,7 @@ impl CrdsValue {
         data.write(&mut writer);
         let bytes = Bytes::from(writer.into_bytes());
         let hash = Hash::new_from_array(Sha256::digest(&bytes).into());
-        Self { data, bytes, hash }
+        Self { said: Arc::new(Said { data, bytes, hash }) }
     }
 
     /// Signs `data` with the node's identity, which must be its origin.
@@ -247,26 +254,26 @@ impl CrdsValue {
 
     /// What it says.
     #[must_use]
-    pub const fn data(&self) -> &CrdsData {
-        &self.data
+    pub fn data(&self) -> &CrdsData {
+        &self.said.data
     }
 
     /// Its hash: what filters hold, and what breaks ties.
     #[must_use]
-    pub const fn hash(&self) -> &Hash {
-        &self.hash
+    pub fn hash(&self) -> &Hash {
+        &self.said.hash
     }
 
     /// Signature and data, as they go over the wire.
     #[must_use]
-    pub const fn bytes(&self) -> &Bytes {
-        &self.bytes
+    pub fn bytes(&self) -> &Bytes {
+        &self.said.bytes
     }
 
     /// The signature.
     #[must_use]
     pub fn signature(&self) -> Signature {
-        let (signature, _) = self.bytes.split_first_chunk::<64>().expect("starts with a signature");
+        let (signature, _) = self.said.bytes.split_first_chunk::<64>().expect("starts with a signature");
         Signature::from(*signature)
     }
 
@@ -274,31 +281,31 @@ impl CrdsValue {
     /// reference demands: bytes that are no encoder's output fail.
     #[must_use]
     pub fn verify(&self) -> bool {
-        self.signature().verify(self.data.origin().as_ref(), &self.bytes[64..])
+        self.signature().verify(self.said.data.origin().as_ref(), &self.said.bytes[64..])
     }
 
     /// Who says it.
     #[must_use]
     pub fn origin(&self) -> Pubkey {
-        self.data.origin()
+        self.said.data.origin()
     }
 
     /// When it was said, in milliseconds since the Unix epoch.
     #[must_use]
     pub fn wallclock(&self) -> u64 {
-        self.data.wallclock()
+        self.said.data.wallclock()
     }
 
     /// What it is filed under.
     #[must_use]
     pub fn label(&self) -> Label {
-        self.data.label()
+        self.said.data.label()
     }
 
     /// The contact info in it, if it is one.
     #[must_use]
     pub fn contact(&self) -> Option<&ContactInfo> {
-        match &self.data {
+        match &self.said.data {
             CrdsData::ContactInfo(info) => Some(info),
             _ => None,
         }
@@ -315,6 +322,6 @@ impl CrdsValue {
 
     /// Writes it.
     pub fn write(&self, writer: &mut Writer) {
-        writer.bytes(&self.bytes);
+        writer.bytes(&self.said.bytes);
     }
 }

@@ -34,6 +34,13 @@ impl EpochStakes {
         self.by_vote_account.get(vote_account).map_or(0, |v| v.stake)
     }
 
+    /// Stake of a node over all its vote accounts, 0 if it has none.
+    #[must_use]
+    pub fn of_node(&self, node: &Pubkey) -> u64 {
+        let own = self.by_vote_account.values().filter(|vote| vote.node == *node);
+        own.map(|vote| vote.stake).fold(0, u64::saturating_add)
+    }
+
     /// Stake by node identity: what Turbine and gossip weigh by.
     #[must_use]
     pub fn by_node(&self) -> BTreeMap<Pubkey, u64> {

@@ -154,13 +154,20 @@ fn node(view: &View, take: &mut Take<'_>) -> fmt::Result {
     take(("transactions", "Transactions executed, votes included"), one(c.transactions))?;
     take(("votes", "Votes cast"), one(c.votes))?;
     take(("dead_blocks", "Blocks found dead"), one(c.dead))?;
+    take(
+        ("own_slots_unpropagated", "Own slots left out because too few nodes had the last own block"),
+        one(c.unpropagated),
+    )?;
     let dropped = [
         ("gossip_unchecked", c.unchecked),
         ("vote_unsigned", c.unsigned_votes),
+        ("vote_strange", c.strange_votes),
+        ("proof_false", c.false_proofs),
         ("rejected", c.rejected),
         ("stale_vote", c.stale_votes),
     ];
-    let help = "What the node dropped: gossip that the pool had no time to check, votes without valid signatures, \
+    let help = "What the node dropped: gossip that the pool had no time to check, votes without valid signatures or of \
+                accounts that may not vote, proofs of two versions of a slot that prove nothing, \
                 transactions that its own block could not take";
     take(("node_dropped", help), by("reason", dropped))?;
     take(

@@ -1,6 +1,9 @@
 //! Heavy pure work that the node hands out: the shell runs it on a pool, the simulator inline.
 
-use super::replay::{Replay, Replayed};
+use super::{
+    heard::ProofCheck,
+    replay::{Replay, Replayed},
+};
 use bytes::Bytes;
 use solana_transaction::versioned::VersionedTransaction;
 use std::{net::SocketAddr, sync::Arc};
@@ -41,6 +44,8 @@ pub enum Job {
         /// The vote transaction.
         transaction: Box<VersionedTransaction>,
     },
+    /// Check a proof, which gossip brought, that a leader made two versions of a slot.
+    CheckProof(ProofCheck),
     /// Sanitise and verify transactions.
     CheckTransactions {
         /// Gulf Stream's id.
@@ -119,6 +124,13 @@ pub enum Done {
     },
     /// To [`Job::CheckVote`]: the vote, if it is signed.
     Vote(Option<Box<VersionedTransaction>>),
+    /// To [`Job::CheckProof`].
+    Proof {
+        /// The slot.
+        slot: Slot,
+        /// The proof's bytes, if it holds.
+        proof: Option<Bytes>,
+    },
     /// To [`Job::CheckTransactions`].
     Transactions {
         /// Gulf Stream's id.
@@ -182,6 +194,7 @@ impl Job {
             Self::VerifyShreds { .. } => "verify_shreds",
             Self::Recover(_) => "recover",
             Self::CheckVote { .. } => "check_vote",
+            Self::CheckProof(_) => "check_proof",
             Self::CheckTransactions { .. } => "check_transactions",
             Self::Replay(_) => "replay",
             Self::Execute { .. } => "execute",
@@ -209,6 +222,7 @@ impl Job {
                 let signed = transaction.verify_with_results().iter().all(|valid| *valid);
                 Done::Vote(Some(transaction).filter(|_| signed))
             }
+            Self::CheckProof(check) => Done::Proof { slot: check.slot, proof: check.run() },
             Self::CheckTransactions { id, packets } => {
                 Done::Transactions { id, results: packets.iter().map(sundog_gulfstream::check_packet).collect() }
             }

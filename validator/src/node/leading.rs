@@ -33,7 +33,7 @@ const _: () = assert!(MISSING_SLOTS_MAX < 65_535);
 /// Slots that the previous leader is given to finish its window (reference 2.8).
 const GRACE_SLOTS: u64 = 2;
 /// Slots of one leader's window.
-const WINDOW_SLOTS: u64 = 4;
+pub(super) const WINDOW_SLOTS: u64 = 4;
 /// How many slots ahead Gulf Stream is told the leaders of: it holds transactions for 20 (reference 9.2).
 pub(super) const UPCOMING_SLOTS: u64 = 32;
 /// A node that has seen shreds of slots this much newer than its block does not lead: it is catching up.
@@ -189,6 +189,9 @@ impl Node {
         }
         if self.may_begin(now, planned) {
             self.begin(now, planned, out);
+        } else if let Some(reset) = self.leading.reset.filter(|reset| !self.may_build_on(reset.slot, planned.slot)) {
+            self.tell_unpropagated(reset.slot, planned.slot, out);
+            self.plan(now.max(planned.start), planned.slot.next(), out);
         } else {
             self.plan(now.max(planned.start), planned.slot.next(), out);
         }
@@ -237,6 +240,7 @@ impl Node {
             || self.broadcast.is_behind()
             || !self.ready_to_lead(now)
             || self.leading.begun.is_some_and(|begun| planned.slot <= begun)
+            || !self.may_build_on(reset.slot, planned.slot)
         {
             return false;
         }

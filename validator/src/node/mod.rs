@@ -11,11 +11,13 @@
 mod boot;
 mod broadcast;
 mod forks;
+mod heard;
 mod job;
 mod leading;
 mod memory;
 mod own_block;
 mod ports;
+mod propagation;
 mod record;
 mod replay;
 mod roots;
@@ -26,6 +28,7 @@ mod wiring;
 
 pub use boot::{Boot, BootError, FEATURE_SET, SyncBounds, VERSION, stored};
 pub use forks::{FROZEN_MAX, Forks, Frozen};
+pub use heard::ProofCheck;
 pub use job::{Done, Job, ShredJob};
 pub use ports::{Effect, Event, Input, Socket};
 pub use record::{record, status_meta, told};
@@ -55,6 +58,8 @@ const VIEW_EVERY: Duration = Duration::from_millis(500);
 /// Datagrams and votes of gossip that the pool checks at a time, a fraction of a second's work; what comes beyond is
 /// dropped and counted, and gossip brings it again.
 const CHECKS_MAX: usize = 1_024;
+/// Of these, how many datagrams leave to votes and proofs, which come out of datagrams that were checked.
+const CHECKS_RESERVED: usize = 256;
 
 /// What a node needs to know that does not change while it runs.
 #[derive(Clone, Debug)]
@@ -144,6 +149,8 @@ pub struct Node {
     leaders: Leaders,
     peers: Arc<Vec<Peer>>,
     dead: BTreeSet<Slot>,
+    proven: heard::Proven,
+    propagation: propagation::Propagation,
     /// The highest slot of which a shred came or for which a vote was cast.
     highest_seen: Slot,
     /// The newest verified vote of every staked vote account.
@@ -191,6 +198,8 @@ impl Node {
             leaders,
             peers: Arc::default(),
             dead: BTreeSet::new(),
+            proven: heard::Proven::default(),
+            propagation: propagation::Propagation::default(),
             highest_seen: Slot::ZERO,
             newest_votes: BTreeMap::new(),
             transactions_in_block: BTreeMap::new(),
@@ -206,6 +215,7 @@ impl Node {
             counters: Counters::default(),
         };
         node.enter_epochs(now, &parts.root, out);
+        node.tell_gossip_root(now, out);
         node.turbine(now, sundog_turbine::Input::Root(parts.root.slot()), out);
         node.lead_reset(now, parts.root.slot(), out);
         node.publish(now, out);
@@ -236,14 +246,16 @@ impl Node {
         self.next_id
     }
 
-    /// Has something that gossip brought checked, unless the pool is that far behind.
-    fn check(&mut self, job: Job, out: &mut Effects<Effect>) {
-        if self.checking >= CHECKS_MAX {
+    /// Has something that gossip brought checked, unless the pool is that far behind. Whether it is checked.
+    fn check(&mut self, job: Job, out: &mut Effects<Effect>) -> bool {
+        let reserved = if matches!(job, Job::CheckGossip { .. }) { CHECKS_RESERVED } else { 0 };
+        if self.checking + reserved >= CHECKS_MAX {
             self.counters.unchecked += 1;
-            return;
+            return false;
         }
         self.checking += 1;
         out.push(Effect::Run(job));
+        true
     }
 
     fn is_own(&self, slot: Slot) -> bool {
@@ -265,7 +277,9 @@ impl Machine for Node {
 
     fn handle(&mut self, now: Now, input: Input, out: &mut Effects<Effect>) {
         match input {
-            Input::Gossip { from, bytes } => self.check(Job::CheckGossip { packets: vec![(from, bytes)] }, out),
+            Input::Gossip { from, bytes } => {
+                self.check(Job::CheckGossip { packets: vec![(from, bytes)] }, out);
+            }
             Input::Shred { from, bytes } => self.turbine(now, sundog_turbine::Input::Shred { bytes, from }, out),
             Input::RepairResponse { from, bytes } => {
                 self.turbine(now, sundog_turbine::Input::RepairResponse { from, bytes }, out);

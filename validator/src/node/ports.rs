@@ -236,6 +236,13 @@ pub enum Event {
         /// The last slot executed.
         applied: Slot,
     },
+    /// An own slot is left out: nobody has the last own block, and building on it alone would help nobody.
+    Unpropagated {
+        /// The slot left out.
+        slot: Slot,
+        /// The last own block.
+        last: Slot,
+    },
     /// The leader of a slot signed two versions of it.
     Duplicate {
         /// Which slot.
@@ -272,6 +279,11 @@ impl Event {
             Self::Stranded { lowest, applied } => tracing::error!(
                 %applied,
                 "no peer has the next block any more, the oldest kept anywhere is of slot {lowest}; stop this node, put a copy of the ledger directory of a stopped node that has caught up in the place of its own, keep its own tower file in there, and start it again"
+            ),
+            Self::Unpropagated { slot, last } => tracing::warn!(
+                %slot,
+                %last,
+                "own slot left out: too few nodes have the last own block; if this goes on, look whether this node's shreds reach the others"
             ),
             Self::Duplicate { slot, why } => tracing::warn!(%slot, why, "duplicate"),
         }

@@ -71,7 +71,12 @@ impl Node {
             root: self.roots.tower,
             block: Arc::new(frozen_block(&bank, told)),
         }));
+        if mine {
+            self.propagation_began(slot);
+        }
+        self.gossip(now, sundog_gossip::Input::Completed(vec![slot]), out);
         let votes = Self::voters(&bank);
+        self.note_voters(&bank);
         let epoch_stakes = bank.current_epoch_stakes();
         self.consensus(
             now,
@@ -183,6 +188,9 @@ impl Node {
         self.catching.set_root(slot);
         self.enter_epochs(now, &bank, out);
         self.turbine(now, sundog_turbine::Input::Root(slot), out);
+        self.proven.set_root(slot);
+        self.propagation.set_root(slot);
+        self.tell_gossip_root(now, out);
         self.tell_chain(now, out);
         self.forget_blocks(slot, out);
         self.view.touch();

@@ -70,6 +70,11 @@ impl Catching {
         self.released = self.released.split_off(&root.next());
     }
 
+    /// The lowest slot from which on the ledger has every finalised block.
+    pub(super) const fn lowest(&self) -> Slot {
+        self.lowest
+    }
+
     /// The lowest slot that any peer has, while this node needs an older one.
     pub(super) const fn stranded(&self) -> Option<Slot> {
         self.stranded

@@ -94,6 +94,12 @@ pub struct Counters {
     pub dead: u64,
     /// Votes from gossip whose signatures did not hold.
     pub unsigned_votes: u64,
+    /// Votes from gossip of accounts and keys that may not vote; not even checked.
+    pub strange_votes: u64,
+    /// Proofs of two versions of a slot, from gossip, that prove nothing.
+    pub false_proofs: u64,
+    /// Own slots left out because too few nodes had the last own block.
+    pub unpropagated: u64,
     /// Datagrams and votes of gossip that were not even checked, because the pool was behind.
     pub unchecked: u64,
     /// Transactions that the leader could not put into its block: too old, already there, or unable to pay.

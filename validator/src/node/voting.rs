@@ -61,12 +61,8 @@ impl Node {
     /// Counts a vote towards optimistic confirmation, and notes slots that others have and this node has not.
     pub(super) fn vote_seen(&mut self, now: Now, parsed: &ParsedVote, out: &mut Effects<Effect>) {
         let slot = Slot::new(parsed.last_slot);
-        let known = self.forks.get(self.forks.root()).map(|root| root.bank.current_epoch_stakes());
-        let authorized =
-            known.and_then(|stakes| stakes.by_vote_account.get(&parsed.vote_account).map(|v| v.authorized_voter));
-        if authorized != Some(parsed.voter) {
-            return;
-        }
+        let Some(node) = self.node_behind(parsed) else { return };
+        self.has_voted_for(slot, node);
         let input = sundog_tower::Input::VoteSeen { vote_account: parsed.vote_account, slot, hash: parsed.voted.hash };
         self.consensus(now, input, out);
         self.highest_seen = self.highest_seen.max(slot);
@@ -76,6 +72,13 @@ impl Node {
             let wanted = self.wanted();
             self.turbine(now, sundog_turbine::Input::Wanted(wanted), out);
         }
+    }
+
+    /// The node that votes with the account, if the vote's key may vote for it in this epoch.
+    pub(super) fn node_behind(&self, parsed: &ParsedVote) -> Option<Pubkey> {
+        let stakes = self.forks.get(self.forks.root())?.bank.current_epoch_stakes();
+        let vote = stakes.by_vote_account.get(&parsed.vote_account)?;
+        (vote.authorized_voter == parsed.voter).then_some(vote.node)
     }
 
     /// The newest slots voted for that this node has not, the lowest first: what leads from here to there comes first.

@@ -8,7 +8,7 @@ use sundog_types::{Effects, Machine, Now, Slot, vote};
 
 impl Node {
     pub(super) fn done(&mut self, now: Now, done: Done, out: &mut Effects<Effect>) {
-        if matches!(done, Done::Gossip { .. } | Done::Vote(_)) {
+        if matches!(done, Done::Gossip { .. } | Done::Vote(_) | Done::Proof { .. }) {
             self.checking -= 1;
         }
         match done {
@@ -25,6 +25,7 @@ impl Node {
                 self.turbine(now, sundog_turbine::Input::Recovered { id, outcome }, out);
             }
             Done::Vote(Some(transaction)) => self.vote_in_gossip(now, &transaction, out),
+            Done::Proof { slot, proof } => self.proof_checked(now, slot, proof, out),
             Done::Vote(None) => self.counters.unsigned_votes += 1,
             Done::Transactions { id, results } => {
                 self.gulf(now, sundog_gulfstream::Input::Checked { id, results }, out);
@@ -74,10 +75,9 @@ impl Node {
                     out.push(Effect::SendUdp { socket: Socket::Gossip, to, bytes });
                 }
                 sundog_gossip::Effect::Peers(peers) => self.meet_peers(now, peers, out),
-                sundog_gossip::Effect::Vote { transaction, .. } => {
-                    self.check(Job::CheckVote { transaction: Box::new(transaction) }, out);
-                }
-                sundog_gossip::Effect::Slots { .. } | sundog_gossip::Effect::Duplicate { .. } => {}
+                sundog_gossip::Effect::Vote { transaction, .. } => self.hear_vote(transaction, out),
+                sundog_gossip::Effect::Slots { from, slots } => self.hear_slots(now, from, slots, out),
+                sundog_gossip::Effect::Duplicate { slot, proof, .. } => self.hear_duplicate(slot, proof, out),
                 sundog_gossip::Effect::AnotherInstance { .. } => {
                     out.push(Effect::Stop { why: "another instance runs with this identity; give each node its own keypair, or stop the other one".into() });
                 }
@@ -146,7 +146,7 @@ impl Node {
                 E::Duplicate { slot, first, second, why, proof } => {
                     out.push(Effect::Event(Event::Duplicate { slot, why: why.to_string() }));
                     if let Some(proof) = proof {
-                        self.remember_duplicate(slot, proof, out);
+                        self.duplicate_proven(now, slot, proof, out);
                         let proof = Box::new(DuplicateProof { first: first.into(), second: second.into() });
                         self.gossip(now, sundog_gossip::Input::PublishDuplicate { slot, proof }, out);
                     }

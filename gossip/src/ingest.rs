@@ -47,9 +47,12 @@ impl Gossip {
                     self.take_value(now, value, Route::Pull, out);
                 }
             }
-            Protocol::PushMessage(_, values) => {
+            Protocol::PushMessage(relayer, values) => {
+                let relayer = self.proven_relayer(now, from, &relayer);
                 for value in values {
-                    self.take_value(now, value, Route::Push, out);
+                    let label = value.label();
+                    let refused = self.take_value(now, value, Route::Push, out);
+                    self.note_copy(now, &label, relayer, refused);
                 }
             }
             Protocol::PruneMessage(_, prune) => self.take_prune(now, &prune),
@@ -58,10 +61,19 @@ impl Gossip {
         }
     }
 
-    fn take_value(&mut self, now: Now, value: CrdsValue, route: Route, out: &mut Effects<Effect>) {
-        if let Err(why) = self.admit(now, value, route, out) {
+    /// Takes a value in; why not, if not, which is counted.
+    fn take_value(
+        &mut self,
+        now: Now,
+        value: CrdsValue,
+        route: Route,
+        out: &mut Effects<Effect>,
+    ) -> Option<DropReason> {
+        let refused = self.admit(now, value, route, out).err();
+        if let Some(why) = refused {
             self.metrics.drop_one(why);
         }
+        refused
     }
 
     /// Takes a value in if it comes from where it says, belongs to our chain and is news.

@@ -64,6 +64,8 @@ pub struct Filed {
     /// When it was taken in.
     pub received: Now,
     order: u64,
+    /// Who pushed it first, in short, and how many copies were pushed.
+    pushed: (u32, u8),
 }
 
 #[derive(Clone, Debug)]
@@ -167,7 +169,7 @@ impl Table {
         }
         self.by_order.insert(self.next_order, label);
         self.by_prefix.insert((hash_prefix(value.hash()), label));
-        self.values.insert(label, Filed { value, received: now, order: self.next_order });
+        self.values.insert(label, Filed { value, received: now, order: self.next_order, pushed: (0, 0) });
         self.next_order += 1;
         assert_eq!(self.by_order.len(), self.values.len());
         assert_eq!(self.by_prefix.len(), self.values.len());
@@ -298,6 +300,22 @@ impl Table {
             Some(CrdsData::LowestSlot(_, value)) => Slot::new(value.lowest),
             _ => Slot::ZERO,
         }
+    }
+
+    /// Counts a pushed copy of the value with this label; how many came before. A copy that comes from the first
+    /// relayer again is not counted and said to be one of many, so that nobody gains by saying things twice.
+    pub fn count_copy(&mut self, label: &Label, relayer: &Pubkey) -> u8 {
+        let Some(filed) = self.values.get_mut(label) else {
+            return u8::MAX;
+        };
+        let (head, _) = relayer.as_array().split_first_chunk::<4>().expect("a key has 32 bytes");
+        let relayer = u32::from_le_bytes(*head);
+        let (first, copies) = filed.pushed;
+        if copies > 0 && first == relayer {
+            return u8::MAX;
+        }
+        filed.pushed = (if copies == 0 { relayer } else { first }, copies.saturating_add(1));
+        copies
     }
 
     /// When a node was last heard of.

@@ -1,12 +1,17 @@
 //! News for a few peers at a time, who pass it on (reference 6.10).
 
+pub mod gate;
+
 use crate::{
+    machine::Gossip,
+    metrics::DropReason,
     ping::{Pings, Place},
     registry::AddressSpace,
     table::{Filed, Table},
-    wire::value::{CrdsData, CrdsValue},
+    wire::value::{CrdsValue, Label},
 };
 use bytes::Bytes;
+pub use gate::StakeGate;
 use rand::{Rng as _, seq::SliceRandom as _};
 use rand_chacha::ChaCha8Rng;
 use std::{
@@ -170,51 +175,24 @@ pub fn is_fresh(wallclock: u64, unix_ms: u64) -> bool {
     u128::from(wallclock.abs_diff(unix_ms)) <= FRESH_FOR.as_millis()
 }
 
-/// In a large cluster, who has no stake may say less (reference 6.11).
-#[derive(Clone)]
-pub struct StakeGate {
-    stakes: crate::table::Stakes,
-    closed: bool,
-}
-
-/// Staked nodes from which on a cluster is large.
-const LARGE_CLUSTER: usize = 500;
-
-/// Stake from which on a node counts: 1 SOL in lamports.
-const STAKE_MIN: u64 = 1_000_000_000;
-
-impl StakeGate {
-    /// The gate with these stakes.
-    #[must_use]
-    pub fn new(stakes: crate::table::Stakes) -> Self {
-        let closed = stakes.values().filter(|stake| **stake >= STAKE_MIN).count() >= LARGE_CLUSTER;
-        Self { stakes, closed }
-    }
-
-    /// Whether such a value is taken in.
-    #[must_use]
-    pub fn may_enter(&self, data: &CrdsData) -> bool {
-        matches!(data, CrdsData::EpochSlots(..) | CrdsData::Vote(..)) || self.may_be_pulled(data)
-    }
-
-    /// Whether such a value is passed on.
-    #[must_use]
-    pub fn may_push(&self, data: &CrdsData) -> bool {
-        matches!(data, CrdsData::Vote(..)) || self.may_be_pulled(data)
-    }
-
-    /// Whether such a value is given to those who pull.
-    #[must_use]
-    pub fn may_be_pulled(&self, data: &CrdsData) -> bool {
-        let free = matches!(data, CrdsData::ContactInfo(_) | CrdsData::SnapshotHashes(_));
-        let stake = self.stakes.get(&data.origin()).copied().unwrap_or(0);
-        !self.closed || free || stake >= STAKE_MIN
-    }
-}
-
 /// Whether `contact`'s gossip address may be talked to, and which it is.
 #[must_use]
 pub fn gossip_place(contact: &crate::wire::contact::ContactInfo, space: AddressSpace) -> Option<Place> {
     let address = contact.gossip().filter(|address| space.allows(address))?;
     Some((contact.pubkey, address))
+}
+
+impl Gossip {
+    /// The relayer a push message names, if the datagram came from where that node has proven to listen. The name
+    /// itself is not signed, and who could borrow it could make us send an honest relayer away.
+    pub(crate) fn proven_relayer(&self, now: Now, from: SocketAddr, relayer: &Pubkey) -> Option<Pubkey> {
+        let listens = self.table.contact(relayer)?.gossip()? == from;
+        (listens && self.pings.is_proven(now, &(*relayer, from))).then_some(*relayer)
+    }
+
+    /// Notes a pushed copy of the value with this label: taken in, or refused.
+    pub(crate) fn note_copy(&mut self, _now: Now, label: &Label, relayer: Option<Pubkey>, refused: Option<DropReason>) {
+        let _copies = relayer.map(|relayer| self.table.count_copy(label, &relayer));
+        let _ = refused;
+    }
 }

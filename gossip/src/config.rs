@@ -2,6 +2,7 @@
 
 use crate::{
     push::FANOUT,
+    roster::Roster,
     table::{Limits, UNSTAKED_LASTS},
 };
 use std::{net::SocketAddr, time::Duration};
@@ -47,6 +48,8 @@ pub struct GossipConfig {
     pub refresh_every: Duration,
     /// How long a received value may wait so that others go in the same datagram.
     pub push_delay: Duration,
+    /// Membership that is given rather than learned; only for worlds of thousands of machines.
+    pub roster: Option<Roster>,
 }
 
 /// How long after its start a node pulls eagerly.
@@ -83,6 +86,7 @@ impl GossipConfig {
             pull_every_young: Duration::from_millis(200),
             refresh_every: Duration::from_millis(7_500),
             push_delay: Duration::from_millis(5),
+            roster: None,
         }
     }
 

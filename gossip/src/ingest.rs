@@ -85,6 +85,9 @@ impl Gossip {
             }
             return Err(DropReason::OwnName);
         }
+        if self.config.roster.as_ref().is_some_and(|roster| !roster.tracks(&value.origin())) {
+            return Err(DropReason::UnknownOrigin);
+        }
         if route == Route::Push && !is_fresh(value.wallclock(), now.unix_ms) {
             return Err(DropReason::Wallclock);
         }
@@ -113,6 +116,9 @@ impl Gossip {
     }
 
     fn admit_origin(&self, value: &CrdsValue) -> Result<(), DropReason> {
+        if self.config.roster.is_some() {
+            return Ok(());
+        }
         let contact = self.table.contact(&value.origin()).ok_or(DropReason::UnknownOrigin)?;
         if contact.shred_version == self.shred_version { Ok(()) } else { Err(DropReason::OtherChain) }
     }
@@ -241,6 +247,9 @@ impl Gossip {
         let Some(contact) = caller.contact() else {
             return false;
         };
+        if self.config.roster.as_ref().is_some_and(|roster| !roster.tracks(&contact.pubkey)) {
+            return false;
+        }
         self.table.contact(&contact.pubkey).is_none_or(|known| {
             let older = contact.wallclock.saturating_sub(known.wallclock);
             contact.outset != known.outset || older >= CALLER_NEWS_MS

@@ -45,6 +45,7 @@ pub mod pull;
 pub mod push;
 pub mod recent;
 pub mod registry;
+pub mod roster;
 pub mod table;
 pub mod wire;
 
@@ -52,4 +53,5 @@ pub use check::{Checked, check};
 pub use config::{Contact, GossipConfig};
 pub use machine::{Effect, Gossip, Input};
 pub use metrics::{DropReason, Metrics};
+pub use roster::Roster;
 pub use wire::value::{CrdsData, CrdsValue};

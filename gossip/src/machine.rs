@@ -149,6 +149,10 @@ pub struct Gossip {
     pub(crate) metrics: Metrics,
     started: Now,
     due: Due,
+    /// Our contact info, when a roster says that our values are not kept.
+    untracked: Option<CrdsValue>,
+    /// Whether our contact info is no longer renewed.
+    quiet: bool,
 }
 
 /// When each recurring thing is due next.
@@ -176,12 +180,18 @@ impl Gossip {
         let own = config.contact.addresses.gossip;
         let others = config.entrypoints.iter().filter(|address| Some(**address) != own);
         let pings_rng = ChaCha8Rng::from_seed(rng.r#gen());
+        let mut pings = Pings::new(signer.clone(), pings_rng, now);
+        let mut registry = Registry::new(space, now);
+        if let Some(roster) = &config.roster {
+            pings.trust_everybody();
+            registry = Registry::given(space, now, Arc::clone(&roster.peers));
+        }
         Ok(Self {
             space,
             shred_version: config.shred_version,
             table: Table::new(me, config.limits),
-            registry: Registry::new(space, now),
-            pings: Pings::new(signer.clone(), pings_rng, now),
+            registry,
+            pings,
             push: Push::new(config.fanout),
             pull: Pull::new(now),
             publisher: Publisher::new(&config, signer.clone()),
@@ -191,6 +201,8 @@ impl Gossip {
             metrics: Metrics::default(),
             started: now,
             due: Due { round: now, refresh: now, pull: now, expire: now, push: None },
+            untracked: None,
+            quiet: false,
             config,
             signer,
             me,
@@ -233,6 +245,11 @@ impl Gossip {
         self.shred_version
     }
 
+    /// Renews our contact info no more, so that the nodes of a world can come to hold the same values.
+    pub const fn fall_quiet(&mut self) {
+        self.quiet = true;
+    }
+
     pub(crate) fn send(&mut self, to: SocketAddr, bytes: Bytes, out: &mut Effects<Effect>) {
         self.metrics.sent += 1;
         self.metrics.sent_bytes += bytes.len() as u64;
@@ -253,6 +270,10 @@ impl Gossip {
     pub(crate) fn publish(&mut self, now: Now, data: CrdsData) {
         let before = self.table.get(&self.publisher.label(&data)).map(|filed| filed.value.wallclock());
         let value = self.publisher.sign(now, data, before);
+        if self.config.roster.as_ref().is_some_and(|roster| !roster.tracks(&self.me)) {
+            self.untracked = Some(value);
+            return;
+        }
         self.table.offer(now, value);
         self.push_within(now, Duration::ZERO);
     }
@@ -280,8 +301,10 @@ impl Gossip {
         self.due.round = now.after(self.config.round_every);
         if now.reached(self.due.refresh) {
             self.due.refresh = now.after(self.config.refresh_every);
-            let contact = self.publisher.contact(self.shred_version);
-            self.publish(now, contact);
+            if !self.quiet {
+                let contact = self.publisher.contact(self.shred_version);
+                self.publish(now, contact);
+            }
             self.push.rotate(&self.me, self.registry.peers(), &mut self.rng);
             self.registry.outdate(Outdated::Seen);
         }
@@ -361,8 +384,8 @@ impl Gossip {
     fn pull_requests(&mut self, now: Now) -> Vec<Bytes> {
         let contact = self.publisher.contact(self.shred_version);
         let filed = self.table.get(&self.publisher.label(&contact)).map(|filed| filed.value.clone());
-        let young = now.since(self.started) < YOUNG_FOR;
-        let caller = match filed {
+        let young = now.since(self.started) < YOUNG_FOR && self.config.roster.is_none();
+        let caller = match filed.or_else(|| self.untracked.clone()) {
             Some(value) if !young => value,
             filed => self.publisher.sign(now, contact, filed.map(|value| value.wallclock())),
         };

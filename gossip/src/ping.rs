@@ -56,6 +56,8 @@ pub struct Pings {
     rng: ChaCha8Rng,
     secrets: [[u8; 32]; 2],
     rotated: Now,
+    /// Whether every address counts as proven.
+    trusting: bool,
     asked: Recent<Place, u32>,
     proven: Recent<Place, ()>,
 }
@@ -69,6 +71,7 @@ impl Pings {
             rng,
             secrets: [[0; 32]; 2],
             rotated: now,
+            trusting: false,
             asked: Recent::new(ADDRESSES_MAX),
             proven: Recent::new(ADDRESSES_MAX),
         };
@@ -78,14 +81,25 @@ impl Pings {
         pings
     }
 
+    /// From now on every address counts as proven: for worlds where membership is given.
+    pub const fn trust_everybody(&mut self) {
+        self.trusting = true;
+    }
+
     /// Whether the place has proven itself.
     #[must_use]
     pub fn is_proven(&self, now: Now, place: &Place) -> bool {
+        if self.trusting {
+            return true;
+        }
         self.proven.get(place).is_some_and(|(at, ())| now.since(at) < PROOF_LASTS)
     }
 
     /// Whether the place has proven itself, and a ping for it if it is time for one.
     pub fn meet(&mut self, now: Now, place: Place) -> Standing {
+        if self.trusting {
+            return Standing { proven: true, ping: None };
+        }
         self.rotate_secrets(now);
         let age = self.proven.get(&place).map(|(at, ())| now.since(at));
         let proven = age.is_some_and(|age| age < PROOF_LASTS);

@@ -45,6 +45,8 @@ pub struct Registry {
     space: AddressSpace,
     outdated: Outdated,
     refreshed: Now,
+    /// Whether the list is given and never changes.
+    given: bool,
 }
 
 /// When only times of last sight changed, the list is renewed this seldom.
@@ -54,7 +56,13 @@ impl Registry {
     /// An empty list.
     #[must_use]
     pub fn new(space: AddressSpace, now: Now) -> Self {
-        Self { peers: Arc::default(), space, outdated: Outdated::Peers, refreshed: now }
+        Self { peers: Arc::default(), space, outdated: Outdated::Peers, refreshed: now, given: false }
+    }
+
+    /// A list that is given and never changes.
+    #[must_use]
+    pub const fn given(space: AddressSpace, now: Now, peers: Arc<Vec<Peer>>) -> Self {
+        Self { peers, space, outdated: Outdated::No, refreshed: now, given: true }
     }
 
     /// Notes that the list is out of date.
@@ -71,6 +79,7 @@ impl Registry {
     /// Makes the list anew from the table if it is time; the new list.
     pub fn refresh(&mut self, now: Now, table: &Table, shred_version: u16) -> Option<Arc<Vec<Peer>>> {
         let due = match self.outdated {
+            _ if self.given => false,
             Outdated::No => false,
             Outdated::Seen => now.since(self.refreshed) >= SEEN_EVERY,
             Outdated::Peers => true,

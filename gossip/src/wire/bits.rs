@@ -73,6 +73,12 @@ impl<B: Block> BitVec<B> {
         self.bits
     }
 
+    /// The number of bits that the blocks have room for.
+    #[must_use]
+    pub const fn room(&self) -> u64 {
+        self.blocks.len() as u64 * B::BITS
+    }
+
     /// Whether there are no bits.
     #[must_use]
     pub const fn is_empty(&self) -> bool {
@@ -123,10 +129,8 @@ impl<B: Block> BitVec<B> {
             }
         }
         let bits = reader.u64()?;
-        if bits > blocks.len() as u64 * B::BITS {
-            return Err(DecodeError::Bits);
-        }
-        Ok(Self { blocks, bits })
+        let read = Self { blocks, bits };
+        if read.bits <= read.room() { Ok(read) } else { Err(DecodeError::Bits) }
     }
 
     /// Writes it.

@@ -4,9 +4,8 @@ use super::{
     bits::BitVec,
     codec::{DecodeError, Reader, Writer},
 };
-use bincode::Options as _;
 use solana_transaction::Transaction;
-use sundog_types::{Hash, Pubkey, vote::VoteInstruction};
+use sundog_types::{Hash, Pubkey, transaction::decode_transaction, vote::VoteInstruction};
 
 /// A vote transaction on its way to the leaders and to everybody who counts votes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,14 +36,14 @@ impl Vote {
 
     pub(super) fn read(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
         let from = reader.pubkey()?;
-        let mut rest = reader.rest();
-        let before = rest.len();
-        let limits = bincode::options().with_fixint_encoding().with_limit(before as u64);
-        let transaction: Transaction =
-            limits.allow_trailing_bytes().deserialize_from(&mut rest).map_err(|_| DecodeError::Truncated)?;
-        let read = before - rest.len();
-        reader.bytes(read)?;
+        // The SDK's own decoder reserves memory by counts that the sender claims.
+        let decoded = decode_transaction(reader.rest()).map_err(|_| DecodeError::Truncated)?;
+        reader.bytes(decoded.length)?;
+        let transaction = decoded.transaction.into_legacy_transaction().ok_or(DecodeError::NotAVote)?;
         let wallclock = reader.u64()?;
+        if !is_sound(&transaction) {
+            return Err(DecodeError::NotAVote);
+        }
         Self::new(from, transaction, wallclock).ok_or(DecodeError::NotAVote)
     }
 
@@ -53,6 +52,23 @@ impl Vote {
         writer.bytes(bincode::serialize(&self.transaction).expect("a vector takes all bytes"));
         writer.u64(self.wallclock);
     }
+}
+
+/// Whether counts and indexes of a transaction fit together (reference 1.8). Signatures beyond the required ones do no
+/// harm here.
+fn is_sound(transaction: &Transaction) -> bool {
+    let message = &transaction.message;
+    let (header, keys, signatures) = (&message.header, message.account_keys.len(), transaction.signatures.len());
+    let required = usize::from(header.num_required_signatures);
+    let mut instructions = message.instructions.iter();
+    required <= signatures
+        && signatures <= keys
+        && header.num_readonly_signed_accounts < header.num_required_signatures
+        && required + usize::from(header.num_readonly_unsigned_accounts) <= keys
+        && instructions.all(|instruction| {
+            (1..keys).contains(&usize::from(instruction.program_id_index))
+                && instruction.accounts.iter().all(|account| usize::from(*account) < keys)
+        })
 }
 
 /// The newest slot that the first instruction votes for; the outer option is whether it votes at all.
@@ -163,8 +179,8 @@ impl SnapshotHashes {
     }
 }
 
-/// How far back from the last voted slot the slots of a restart are read: about seven hours of slots.
-pub const RESTART_SLOTS_MAX: u64 = 65_535;
+/// How many slots are read out of the runs of a restart, whatever they claim: about seven hours of slots.
+pub const RESTART_SLOTS_MAX: usize = 65_535;
 
 /// Which slots before the last voted one a node has, as seen from that one backwards.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -193,12 +209,11 @@ pub struct RestartLastVotedForkSlots {
 }
 
 impl RestartLastVotedForkSlots {
-    /// The slots of the fork, ascending, none below `lowest`, none [`RESTART_SLOTS_MAX`] or more before the
-    /// last voted one: a few bytes of runs can claim millions.
+    /// The slots of the fork, ascending, none below `lowest`; of runs the last [`RESTART_SLOTS_MAX`], because a few
+    /// bytes of runs can claim millions.
     #[must_use]
     pub fn slots(&self, lowest: u64) -> Vec<u64> {
-        let limit = self.last_voted_slot.saturating_sub(lowest).saturating_add(1);
-        let limit = limit.min(RESTART_SLOTS_MAX);
+        let limit = self.last_voted_slot.checked_sub(lowest).map_or(0, |span| span.saturating_add(1));
         let mut offsets = Vec::new();
         match &self.offsets {
             SlotOffsets::Raw(bits) => offsets.extend(bits.ones().take_while(|at| *at < limit)),
@@ -207,13 +222,14 @@ impl RestartLastVotedForkSlots {
                 for (index, run) in runs.iter().enumerate() {
                     let end = at.saturating_add(u64::from(*run)).min(limit);
                     if index % 2 == 0 {
-                        offsets.extend(at..end);
+                        let room = RESTART_SLOTS_MAX - offsets.len();
+                        offsets.extend((at..end).take(room));
                     }
                     at = end;
                 }
             }
         }
-        offsets.iter().rev().filter_map(|at| self.last_voted_slot.checked_sub(*at)).collect()
+        offsets.iter().rev().map(|at| self.last_voted_slot - at).collect()
     }
 
     pub(super) fn read(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {

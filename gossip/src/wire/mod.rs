@@ -64,16 +64,19 @@ impl CrdsFilter {
         top | below(mask_bits)
     }
 
-    /// Whether the filter is about hashes like this one.
+    /// Whether the filter is about hashes like this one. Bits of the mask that do not number the partition do not
+    /// count, as the reference has it.
     #[must_use]
     pub fn covers(&self, hash: &Hash) -> bool {
-        hash_prefix(hash) | below(self.mask_bits) == self.mask
+        let below = below(self.mask_bits);
+        hash_prefix(hash) | below == self.mask | below
     }
 
     /// The lowest and highest [`hash_prefix`] that [`Self::covers`] can say yes to.
     #[must_use]
     pub fn range(&self) -> (u64, u64) {
-        (self.mask & !below(self.mask_bits), self.mask)
+        let below = below(self.mask_bits);
+        (self.mask & !below, self.mask | below)
     }
 
     fn read(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
@@ -89,7 +92,7 @@ impl CrdsFilter {
 }
 
 fn below(mask_bits: u32) -> u64 {
-    u64::MAX.checked_shr(mask_bits).unwrap_or(u64::MAX)
+    u64::MAX.checked_shr(mask_bits).unwrap_or(0)
 }
 
 /// The first eight bytes of a hash as a number, which decides its partition.

@@ -4,12 +4,15 @@ use super::{
     bits::BitVec,
     codec::{DecodeError, Reader, Writer},
 };
-use flate2::{Compression, read::DeflateDecoder, write::DeflateEncoder};
-use std::io::{Read as _, Write as _};
+use flate2::{Compression, Decompress, FlushDecompress, write::DeflateEncoder};
+use std::io::Write as _;
 use sundog_types::Pubkey;
 
 /// Slots one bitmap may describe: 2,048 bytes of bits; a part must describe fewer.
 pub const SLOTS_PER_PART: u64 = 2_048 * 8;
+
+/// Bytes that a bitmap may inflate to beyond those that its count needs; they are not looked at.
+const INFLATE_SPARE: usize = 32;
 
 /// The bitmap of a part.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -57,8 +60,8 @@ impl CompressedSlots {
         Some(Self { first_slot, count, bitmap })
     }
 
-    /// The slots described, ascending. Bits beyond `count` do not count; a bitmap that does not inflate
-    /// has no slots.
+    /// The slots described, ascending. Bits beyond `count` do not count; of a bitmap that does not inflate to its end
+    /// those that it gave until then; a broken one has no slots.
     #[must_use]
     pub fn slots(&self) -> Vec<u64> {
         let count = self.count.min(SLOTS_PER_PART);
@@ -66,12 +69,7 @@ impl CompressedSlots {
         let bits = match &self.bitmap {
             Bitmap::Plain(bits) => bits,
             Bitmap::Deflated(bytes) => {
-                let mut plain = Vec::new();
-                let limited = DeflateDecoder::new(bytes.as_slice()).take(SLOTS_PER_PART / 8);
-                if { limited }.read_to_end(&mut plain).is_err() {
-                    return Vec::new();
-                }
-                inflated = BitVec::from_blocks(plain);
+                inflated = BitVec::from_blocks(inflate(bytes, count).unwrap_or_default());
                 &inflated
             }
         };
@@ -101,6 +99,15 @@ impl CompressedSlots {
             Bitmap::Plain(bits) => bits.write(writer),
         }
     }
+}
+
+/// The bytes of a bitmap of `count` bits, as far as they are there. `None`: not DEFLATE.
+fn inflate(deflated: &[u8], count: u64) -> Option<Vec<u8>> {
+    // What is over the room is left out, as the reference does.
+    let room = usize::try_from(count.div_ceil(8)).ok()? + INFLATE_SPARE;
+    let mut plain = Vec::with_capacity(room);
+    Decompress::new(false).decompress_vec(deflated, &mut plain, FlushDecompress::Finish).ok()?;
+    Some(plain)
 }
 
 /// Slots that a node has whole, to be weighed by repair and by the propagation check.

@@ -176,5 +176,5 @@ fn runs_that_claim_millions_of_slots_are_read_no_further_than_seven_hours() {
         last_voted_hash: sundog_types::Hash::default(),
         shred_version: 1,
     };
-    assert_eq!(claim.slots(0).len() as u64, RESTART_SLOTS_MAX);
+    assert_eq!(claim.slots(0).len(), RESTART_SLOTS_MAX);
 }

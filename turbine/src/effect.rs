@@ -110,6 +110,14 @@ pub enum Input {
     Root(Slot),
     /// The slot that should be running by the clock.
     Tip(Slot),
+    /// A peer says that it has these slots whole: it is asked for them first. Noted within
+    /// [`SLOTS_MAX`](crate::announced::SLOTS_MAX) above the root.
+    Announced {
+        /// The peer.
+        from: Pubkey,
+        /// The slots.
+        slots: Vec<Slot>,
+    },
     /// Slots that matter, most important first: parents that replay lacks, slots that were voted for.
     Wanted(Vec<Slot>),
     /// Forget what is gathered of a slot and fetch it afresh: another version of it was confirmed.

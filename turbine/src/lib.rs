@@ -29,7 +29,8 @@
 //! **Repair** looks at every slot that is being gathered, the nearest to the root first. A missing shred is asked for
 //! when the ticks that were over when its neighbours were made have passed, and 250 ms more; all of a slot is overdue
 //! when the clock is some slots ahead. A parent of which nothing is here is searched for with orphan requests, up to
-//! eleven ancestors at a time: so a node far behind finds the whole chain, then fetches it from the root upwards.
+//! eleven ancestors at a time: so a node far behind finds the whole chain, then fetches it from the root upwards. Peers
+//! that announced a slot are asked for it first; those that dropped it are not asked.
 //!
 //! **Contradictions** of a leader are an outcome, each kind reported once for a slot with the two shreds, as
 //! [`Effect::Duplicate`]: two versions of an FEC set, a root signed twice, two erasure codes, a shred beyond the last,
@@ -51,6 +52,7 @@
 //! Sockets, clocks, the signature pool, the ledger's tables (it reads them through [`ShredSource`]), entries, banks,
 //! votes, gossip (it says what proves a contradiction, not whom to tell).
 
+pub mod announced;
 pub mod arrivals;
 pub mod block;
 pub mod checks;
@@ -86,7 +88,7 @@ pub mod tree_cache;
 
 /// Bytes of memory that a [`Turbine`] holds at most with the default capacities, whatever arrives: some 440 MB if
 /// nothing is rooted for hours and all FEC sets are full, some 20 MB while blocks are rooted as they come. The trees'
-/// part is that of a cluster of 5,000 nodes. What repair and its server remember, some 10 MB, comes on top.
+/// part is that of a cluster of 5,000 nodes. What repair and its server remember, some 20 MB, comes on top.
 pub const HELD_BYTES_MAX: usize = gather::GATHER_BYTES_MAX
     + checks::CHECKS_BYTES_MAX
     + relay::RELAY_BYTES_MAX

@@ -251,6 +251,7 @@ impl Machine for Turbine {
             }
             Input::Root(root) => self.set_root(root, out),
             Input::Tip(tip) => self.tip = self.tip.max(tip),
+            Input::Announced { from, slots } => self.repair.announce(from, &slots),
             Input::Wanted(slots) => self.repair.set_wanted(slots),
             Input::Forget(slot) => {
                 self.checks.forget(slot);

@@ -1,10 +1,11 @@
-//! Whom repair asks: peers by stake, and those first that have answered quickly.
+//! Whom repair asks: peers by stake, those first that say that they have the slot and that have answered quickly.
 
+use crate::announced::Announced;
 use indexmap::IndexMap;
 use rand::Rng as _;
 use rand_chacha::ChaCha8Rng;
 use std::{net::SocketAddr, time::Duration};
-use sundog_types::{Now, Pubkey, peer::Peer};
+use sundog_types::{Now, Pubkey, Slot, peer::Peer};
 
 /// Peers that may be asked: more than any cluster has validators. More: those with the least stake are left out.
 pub const PEERS_MAX: usize = 8_192;
@@ -23,8 +24,11 @@ const PONG_PAUSE: Duration = Duration::from_millis(100);
 const TIMEOUT_UNKNOWN: Duration = Duration::from_millis(250);
 /// Weight of a new measurement in the average: one in this many.
 const SMOOTHING: u32 = 8;
-/// How often the draw is repeated when it hits the peer that was asked last.
+/// How often the draw is repeated when it hits the peer that was asked last, or one that no longer has the slot.
 const REDRAWS: usize = 4;
+/// Of so many requests for a slot that peers announced, one goes to any peer: what is announced may be a lie, and who
+/// announces nothing may have the slot too.
+const ANY_PEER: u32 = 8;
 
 /// How a peer has answered so far. Also the order of [`SHARES`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,6 +54,8 @@ pub struct RepairPeer {
     pub address: SocketAddr,
     /// Its stake, in lamports.
     pub stake: u64,
+    /// The lowest slot that it still has, as it says; it is not asked for slots below.
+    pub lowest_slot: Slot,
     /// Requests sent to it.
     pub asked: u64,
     /// Requests that it answered, also late.
@@ -75,11 +81,12 @@ struct Server {
 
 impl Server {
     fn new(peer: &Peer, address: SocketAddr) -> Self {
-        let Peer { identity, stake, .. } = *peer;
+        let Peer { identity, stake, lowest_slot, .. } = *peer;
         let peer = RepairPeer {
             identity,
             address,
             stake,
+            lowest_slot,
             asked: 0,
             answered: 0,
             unanswered: 0,
@@ -107,10 +114,38 @@ impl Server {
 /// The peers of one class: sums of the weights up to and with each, and its place among the servers.
 type Members = Vec<(u64, usize)>;
 
+/// A class by its share, then a peer of it by its stake; its place among the servers.
+fn draw(classes: &[Members; 4], rng: &mut ChaCha8Rng) -> Option<usize> {
+    let share = |class: usize| if classes[class].is_empty() { 0 } else { SHARES[class] };
+    let total: u32 = (0..SHARES.len()).map(share).sum();
+    if total == 0 {
+        return None;
+    }
+    let mut ticket = rng.gen_range(0..total);
+    let drawn = (0..SHARES.len()).find(|class| {
+        let hit = ticket < share(*class);
+        ticket = ticket.saturating_sub(share(*class));
+        hit
+    })?;
+    let members = &classes[drawn];
+    let weight = rng.gen_range(0..members.last()?.0);
+    let place = members.partition_point(|(weights, _)| *weights <= weight);
+    members.get(place).map(|(_, server)| *server)
+}
+
+fn add(classes: &mut [Members; 4], server: &Server, place: usize) {
+    let members = &mut classes[server.class() as usize];
+    let before = members.last().map_or(0, |(weights, _)| *weights);
+    members.push((before.saturating_add(server.peer.stake.saturating_add(1)), place));
+}
+
 /// Peers that repair may ask.
 #[derive(Debug, Default)]
 pub(crate) struct RepairPeers {
     servers: IndexMap<Pubkey, Server>,
+    announced: Announced,
+    /// The least of the servers' lowest slots: nobody has what is below.
+    lowest_slot: Slot,
     classes: [Members; 4],
     /// Whether the classes are to be made anew: done at the next draw, so once in a tick at most.
     stale: bool,
@@ -131,8 +166,10 @@ impl RepairPeers {
             let mut server = before.swap_remove(&peer.identity).unwrap_or_else(|| Server::new(peer, address));
             server.peer.address = address;
             server.peer.stake = peer.stake;
+            server.peer.lowest_slot = peer.lowest_slot;
             self.servers.insert(peer.identity, server);
         }
+        self.lowest_slot = self.iter().map(|peer| peer.lowest_slot).min().unwrap_or_default();
         self.stale = true;
     }
 
@@ -145,55 +182,81 @@ impl RepairPeers {
         self.servers.values().map(|server| &server.peer)
     }
 
-    /// Draws whom to ask, if possible not the one that was asked last, and counts it as asked.
-    pub(crate) fn pick(&mut self, now: Now, rng: &mut ChaCha8Rng, last: Option<Pubkey>) -> Option<RepairPeer> {
+    /// A peer says that it has these slots whole.
+    pub(crate) fn announce(&mut self, peer: Pubkey, slots: &[Slot]) {
+        let stake = self.servers.get(&peer).map_or(0, |server| server.peer.stake);
+        self.announced.note(peer, stake, slots);
+    }
+
+    /// What was announced of slots up to the root is of no interest any more.
+    pub(crate) fn set_root(&mut self, root: Slot) {
+        self.announced.set_root(root);
+    }
+
+    /// Draws whom to ask for something of a slot, and counts it as asked: one of those that announced the slot, if any
+    /// of them can be expected to answer; if possible not the one that was asked last. `None`: nobody has it.
+    pub(crate) fn pick(
+        &mut self,
+        now: Now,
+        rng: &mut ChaCha8Rng,
+        slot: Slot,
+        last: Option<Pubkey>,
+    ) -> Option<RepairPeer> {
+        if self.is_empty() || slot < self.lowest_slot {
+            return None;
+        }
         if self.stale {
             self.sort_into_classes();
         }
-        let repeated = |server: &Server| Some(server.peer.identity) == last;
-        let mut place = self.draw(rng)?;
-        for _ in 0..REDRAWS {
-            if !repeated(&self.servers[place]) {
-                break;
-            }
-            place = self.draw(rng)?;
-        }
-        if repeated(&self.servers[place]) {
-            let (count, from) = (self.servers.len(), rng.gen_range(0..self.servers.len()));
-            let mut others = (0..count).map(|step| (from + step) % count).filter(|at| !repeated(&self.servers[*at]));
-            place = others.find(|at| self.servers[*at].silent < SILENT).unwrap_or(place);
-        }
+        let anybody = rng.gen_range(0..ANY_PEER) == 0;
+        let announcer = if anybody { None } else { self.draw_announcer(rng, slot, last) };
+        let place = announcer.or_else(|| self.draw_any(rng, slot, last))?;
         let server = &mut self.servers[place];
         server.peer.asked += 1;
         server.asked_at = Some(now);
         Some(server.peer)
     }
 
-    /// A class by its share, then a peer of it by its stake.
-    fn draw(&self, rng: &mut ChaCha8Rng) -> Option<usize> {
-        let share = |class: usize| if self.classes[class].is_empty() { 0 } else { SHARES[class] };
-        let total: u32 = (0..SHARES.len()).map(share).sum();
-        if total == 0 {
-            return None;
+    fn draw_announcer(&self, rng: &mut ChaCha8Rng, slot: Slot, last: Option<Pubkey>) -> Option<usize> {
+        let mut classes: [Members; 4] = Default::default();
+        for peer in self.announced.of(slot).filter(|peer| Some(**peer) != last) {
+            let Some((place, _, server)) = self.servers.get_full(peer) else {
+                continue;
+            };
+            if server.silent < SILENT && server.peer.lowest_slot <= slot {
+                add(&mut classes, server, place);
+            }
         }
-        let mut ticket = rng.gen_range(0..total);
-        let drawn = (0..SHARES.len()).find(|class| {
-            let hit = ticket < share(*class);
-            ticket = ticket.saturating_sub(share(*class));
-            hit
-        })?;
-        let members = &self.classes[drawn];
-        let weight = rng.gen_range(0..members.last()?.0);
-        let place = members.partition_point(|(weights, _)| *weights <= weight);
-        members.get(place).map(|(_, server)| *server)
+        draw(&classes, rng)
+    }
+
+    fn draw_any(&self, rng: &mut ChaCha8Rng, slot: Slot, last: Option<Pubkey>) -> Option<usize> {
+        let has = |server: &Server| server.peer.lowest_slot <= slot;
+        let repeated = |server: &Server| Some(server.peer.identity) == last;
+        for _ in 0..=REDRAWS {
+            let place = draw(&self.classes, rng)?;
+            if !repeated(&self.servers[place]) && has(&self.servers[place]) {
+                return Some(place);
+            }
+        }
+        let (count, from) = (self.servers.len(), rng.gen_range(0..self.servers.len()));
+        let mut again = None;
+        for place in (0..count).map(|step| (from + step) % count) {
+            let server = &self.servers[place];
+            if has(server) && !repeated(server) && server.silent < SILENT {
+                return Some(place);
+            }
+            if has(server) && (again.is_none() || repeated(server)) {
+                again = Some(place);
+            }
+        }
+        again
     }
 
     fn sort_into_classes(&mut self) {
         self.classes.iter_mut().for_each(Vec::clear);
         for (place, server) in self.servers.values().enumerate() {
-            let members = &mut self.classes[server.class() as usize];
-            let before = members.last().map_or(0, |(weights, _)| *weights);
-            members.push((before.saturating_add(server.peer.stake.saturating_add(1)), place));
+            add(&mut self.classes, server, place);
         }
         self.stale = false;
     }
@@ -267,12 +330,10 @@ pub(crate) fn same_host(one: SocketAddr, other: SocketAddr) -> bool {
 mod tests {
     use super::*;
     use rand::SeedableRng as _;
-    use sundog_types::{
-        Slot,
-        peer::{Addresses, Version},
-    };
+    use sundog_types::peer::{Addresses, Version};
 
     const NOW: Now = Now { mono_us: 1_000_000, unix_ms: 1_000_000 };
+    const SLOT: Slot = Slot::new(100);
 
     fn node(number: u32) -> Pubkey {
         let mut bytes = [0; 32];
@@ -304,7 +365,7 @@ mod tests {
     fn drawn<const N: usize>(peers: &mut RepairPeers, rng: &mut ChaCha8Rng, numbers: [u32; N]) -> [u32; N] {
         let mut times = [0; N];
         for _ in 0..2_000 {
-            let peer = peers.pick(NOW, rng, None).unwrap();
+            let peer = peers.pick(NOW, rng, SLOT, None).unwrap();
             if let Some(place) = numbers.iter().position(|number| node(*number) == peer.identity) {
                 times[place] += 1;
             }
@@ -325,7 +386,7 @@ mod tests {
         let [much, little, none @ ..] = drawn(&mut peers, &mut rng, [1, 2, 0, 3, 4]);
         assert_eq!(none, [0; 3]);
         assert!((1_700..1_900).contains(&much) && much + little == 2_000, "{much} {little}");
-        assert!(peers.pick(NOW, &mut rng, Some(node(1))).is_some_and(|peer| peer.identity == node(2)));
+        assert!(peers.pick(NOW, &mut rng, SLOT, Some(node(1))).is_some_and(|peer| peer.identity == node(2)));
     }
 
     #[test]
@@ -393,8 +454,37 @@ mod tests {
         assert_eq!(peers.iter().count(), PEERS_MAX);
         assert!(peers.iter().all(|peer| peer.stake > 1 || peer.answered == 0));
         peers.set(&[peer(1, 5)], node(0), 7);
-        assert!(peers.pick(NOW, &mut rng, None).is_some());
+        assert!(peers.pick(NOW, &mut rng, SLOT, None).is_some());
         peers.set(&[], node(0), 7);
-        assert!(peers.is_empty() && peers.pick(NOW, &mut rng, None).is_none());
+        assert!(peers.is_empty() && peers.pick(NOW, &mut rng, SLOT, None).is_none());
+    }
+
+    #[test]
+    fn peers_that_announced_the_slot_are_asked_seven_times_in_eight_and_the_rest_goes_by_stake() {
+        let (mut peers, mut rng) = peers(&[peer(1, 10), peer(2, 1_000_000), peer(3, 30)]);
+        peers.announce(node(1), &[SLOT, SLOT.next()]);
+        peers.announce(node(3), &[SLOT]);
+        peers.announce(node(9), &[SLOT]);
+        let [small, other, large] = drawn(&mut peers, &mut rng, [1, 2, 3]);
+        assert!((150..350).contains(&other) && large > small && small > 200, "{small} {other} {large}");
+        (0..SILENT).for_each(|_| peers.unanswered(&node(1)));
+        (0..SILENT).for_each(|_| peers.unanswered(&node(3)));
+        let [small, other, large] = drawn(&mut peers, &mut rng, [1, 2, 3]);
+        assert!(small + large < 600 && other > 1_400, "who announces and stays silent loses: {small} {other} {large}");
+        peers.set_root(SLOT);
+        peers.announce(node(1), &[SLOT]);
+        assert_eq!(peers.announced.of(SLOT).count(), 0);
+    }
+
+    #[test]
+    fn who_no_longer_has_a_slot_is_not_asked_for_it_even_if_nobody_else_is_there() {
+        let pruned = Peer { lowest_slot: SLOT.next(), ..peer(1, 1_000_000) };
+        let (mut peers, mut rng) = peers(&[pruned, peer(2, 1)]);
+        peers.announce(node(1), &[SLOT]);
+        assert_eq!(drawn(&mut peers, &mut rng, [1, 2]), [0, 2_000]);
+        assert!(peers.pick(NOW, &mut rng, SLOT, Some(node(2))).is_some_and(|peer| peer.identity == node(2)));
+        peers.set(&[pruned], node(0), 7);
+        assert!(peers.pick(NOW, &mut rng, SLOT, None).is_none());
+        assert!(peers.pick(NOW, &mut rng, SLOT.next(), None).is_some());
     }
 }

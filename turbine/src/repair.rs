@@ -132,6 +132,11 @@ impl Repair {
         self.peers.set(peers, self.signer.identity(), shred_version);
     }
 
+    /// A peer says that it has these slots whole.
+    pub(crate) fn announce(&mut self, peer: Pubkey, slots: &[Slot]) {
+        self.peers.announce(peer, slots);
+    }
+
     /// How the peers have answered.
     pub(crate) fn peers(&self) -> impl Iterator<Item = &RepairPeer> {
         self.peers.iter()
@@ -144,6 +149,7 @@ impl Repair {
 
     pub(crate) fn set_root(&mut self, root: Slot) {
         self.wanted.retain(|slot| *slot > root);
+        self.peers.set_root(root);
     }
 
     /// Leaves slots below alone: others fetch them. Zero: repairs all.
@@ -245,7 +251,7 @@ impl Repair {
 
     fn send(&mut self, now: Now, ask: Ask, out: &mut Vec<Effect>) {
         let before = self.recent.get(&ask).map(|recent| (recent.server, recent.attempts + 1));
-        let Some(peer) = self.peers.pick(now, &mut self.rng, before.map(|(server, _)| server)) else {
+        let Some(peer) = self.peers.pick(now, &mut self.rng, ask.slot(), before.map(|(server, _)| server)) else {
             return;
         };
         let (server, address) = (peer.identity, peer.address);

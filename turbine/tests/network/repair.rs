@@ -141,6 +141,60 @@ fn a_tick_keeps_to_its_budget_and_no_slot_gets_it_all() {
     assert_eq!(world.nodes[NODE].turbine.metrics().repair_over_budget, 1);
 }
 
+/// How many requests of one second for this slot go to each node.
+fn asked_of(world: &mut World, slot: Slot) -> [usize; 4] {
+    let mut times = [0; 4];
+    let (start, end) = (world.now, world.now.after(Duration::from_secs(1)));
+    while let Some(due) = world.nodes[NODE].turbine.poll_timeout().filter(|due| due.mono_us < end.mono_us) {
+        let now = start.after(Duration::from_micros(due.mono_us.saturating_sub(start.mono_us)));
+        let mut out = Vec::new();
+        world.nodes[NODE].turbine.handle_timeout(now, &mut out);
+        for effect in out {
+            if let Effect::SendRepair { bytes, .. } = effect
+                && let Ok(Packet::Request(request, _)) = Packet::decode(&bytes)
+                && request.ask.slot() == slot
+            {
+                let asked = world.nodes.iter().position(|node| node.key() == request.recipient);
+                times[asked.unwrap()] += 1;
+            }
+        }
+    }
+    world.now = end;
+    times
+}
+
+#[test]
+fn who_announced_a_slot_is_asked_for_it_first() {
+    let (mut world, slot) = world(45);
+    world.tip(slot.saturating_add(9));
+    let shreds = block(&world, slot, &[0, 32, 63]);
+    receive(&mut world, &shreds[95..]);
+    let from = world.nodes[3].key();
+    let before = asked_of(&mut world, slot);
+    world.input(NODE, Input::Forget(slot));
+    world.input(NODE, Input::Announced { from, slots: vec![slot] });
+    receive(&mut world, &shreds[95..]);
+    let after = asked_of(&mut world, slot);
+    assert!(before[3] < before.iter().sum::<usize>() / 2, "one of three alike: {before:?}");
+    assert!(after[3] > after[0] + after[2], "{after:?}");
+}
+
+#[test]
+fn who_no_longer_has_a_slot_is_not_asked_for_it() {
+    let (mut world, slot) = world(46);
+    world.tip(slot.saturating_add(9));
+    let shreds = block(&world, slot, &[0, 32, 63]);
+    receive(&mut world, &shreds[95..]);
+    let mut peers = world.peers();
+    let kept = world.nodes[3].key();
+    for peer in peers.iter_mut().filter(|peer| peer.identity != kept) {
+        peer.lowest_slot = slot.next();
+    }
+    world.input(NODE, Input::Peers(peers.into()));
+    let [first, _, third, last] = asked_of(&mut world, slot);
+    assert!(first + third == 0 && last > 30, "{first} {third} {last}");
+}
+
 #[test]
 fn a_response_with_a_wrong_nonce_or_from_elsewhere_is_never_parsed() {
     let (mut world, slot) = world(44);

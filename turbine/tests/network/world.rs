@@ -194,6 +194,13 @@ impl World {
             stakes: Arc::clone(&self.stakes),
             gates: self.gates,
         };
+        let peers = Arc::new(self.peers());
+        self.input(number, Input::Epoch(epoch));
+        self.input(number, Input::Peers(peers));
+    }
+
+    /// The registry, as all nodes see it.
+    pub fn peers(&self) -> Vec<Peer> {
         let peer = |(number, node): (usize, &Node)| Peer {
             identity: node.key(),
             addresses: addresses(number),
@@ -204,9 +211,7 @@ impl World {
             outset_us: 0,
             lowest_slot: Slot::ZERO,
         };
-        let peers = Arc::new(self.nodes.iter().enumerate().map(peer).collect());
-        self.input(number, Input::Epoch(epoch));
-        self.input(number, Input::Peers(peers));
+        self.nodes.iter().enumerate().map(peer).collect()
     }
 
     /// Changes the rules for all nodes.

@@ -2,6 +2,7 @@
 
 mod bench;
 mod genesis;
+mod gossip;
 mod keygen;
 mod ledger;
 pub mod localnet;
@@ -35,6 +36,8 @@ enum Command {
     Keygen(keygen::KeygenArgs),
     /// Look into a node's ledger.
     Ledger(ledger::LedgerArgs),
+    /// Join gossip as a spy and list who is there, or draw who pushes to whom.
+    Gossip(gossip::GossipArgs),
     /// Run a cluster in virtual time: the same seed gives the same history.
     Sim(sim::SimArgs),
     /// Measure the parts, or a cluster.
@@ -61,6 +64,7 @@ pub fn main() -> ExitCode {
         Command::Genesis(args) => genesis::run(&args),
         Command::Keygen(args) => keygen::run(&args),
         Command::Ledger(args) => ledger::run(&args),
+        Command::Gossip(args) => gossip::run(&args),
         Command::Sim(args) => sim::run(&args),
         Command::Bench(args) => bench::run(args),
     };

@@ -35,10 +35,13 @@ impl Client {
     /// A client of the node that serves JSON-RPC at `url`.
     #[must_use]
     pub fn new(url: &str) -> Self {
-        let config = ureq::Agent::config_builder()
-            .timeout_global(Some(Duration::from_secs(10)))
-            .http_status_as_error(false)
-            .build();
+        Self::patient(url, Duration::from_secs(10))
+    }
+
+    /// A client that waits no longer than this for an answer.
+    #[must_use]
+    pub fn patient(url: &str, patience: Duration) -> Self {
+        let config = ureq::Agent::config_builder().timeout_global(Some(patience)).http_status_as_error(false).build();
         Self { agent: config.into(), url: url.to_owned() }
     }
 

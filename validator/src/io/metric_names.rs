@@ -127,7 +127,11 @@ fn sync(view: &View, take: &mut Take<'_>) -> fmt::Result {
     take(("sync_seconds_left", "Time until the node has caught up at this rate"), one(left.as_secs()))
 }
 
-fn gossip(view: &View, take: &mut Take<'_>) -> fmt::Result {
+/// Exports gossip's counters.
+///
+/// # Errors
+/// If `take` fails.
+pub fn gossip(view: &View, take: &mut Take<'_>) -> fmt::Result {
     let m = &view.gossip;
     let values = [
         ("pushed_in", m.pushed_in),

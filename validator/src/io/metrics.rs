@@ -3,6 +3,7 @@
 use super::{
     capped::Capped,
     lanes::{LANES, Lanes},
+    pushes::PushPage,
     shreds::{ShredsError, SlotShreds},
     sync::Fault,
     traffic::{Ended, Refused, Traffic, Unsent, WAYS},
@@ -45,12 +46,17 @@ impl fmt::Debug for Sources {
     }
 }
 
-/// Serves `/metrics`, and how a slot's shreds arrived at `/shreds/SLOT`, until the runtime ends.
+/// Serves `/metrics`, how a slot's shreds arrived at `/shreds/SLOT`, and whom gossip pushes to at `/gossip`, until the
+/// runtime ends.
 ///
 /// # Errors
 /// If the listener fails.
 pub async fn serve(listener: Capped, sources: Sources) -> std::io::Result<()> {
-    let router = Router::new().route("/metrics", get(page)).route("/shreds/{slot}", get(shreds)).with_state(sources);
+    let router = Router::new()
+        .route("/metrics", get(page))
+        .route("/shreds/{slot}", get(shreds))
+        .route("/gossip", get(gossip))
+        .with_state(sources);
     axum::serve(listener, router).await
 }
 
@@ -77,6 +83,17 @@ async fn shreds(State(sources): State<Sources>, Path(slot): Path<String>) -> Res
         Ok(Err(error @ ShredsError::Unknown { .. })) => (StatusCode::NOT_FOUND, format!("{error}\n")).into_response(),
         Ok(Err(error)) => (StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")).into_response(),
         Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+    }
+}
+
+/// Whom this node pushes to in gossip, as JSON.
+async fn gossip(State(sources): State<Sources>) -> Response {
+    match sources.view.load_full() {
+        Some(view) => {
+            let json = serde_json::to_vec(&PushPage::new(&view)).expect("facts serialise");
+            ([(header::CONTENT_TYPE, "application/json; charset=utf-8")], json).into_response()
+        }
+        None => (StatusCode::SERVICE_UNAVAILABLE, "the node is starting; ask again\n").into_response(),
     }
 }
 

@@ -15,6 +15,7 @@ pub mod lanes;
 pub mod metric_names;
 pub mod metrics;
 pub mod pace;
+pub mod pushes;
 pub mod quic;
 pub mod recorder;
 pub mod shreds;

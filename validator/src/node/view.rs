@@ -4,16 +4,19 @@ use super::{Effect, Node, VIEW_EVERY};
 use std::{
     collections::{BTreeMap, VecDeque},
     sync::Arc,
+    time::Duration,
 };
 use sundog_rpc::subscriptions::ExecutedTransaction;
 use sundog_runtime::Bank;
 use sundog_tower::Abstain;
-use sundog_types::{Effects, Now, Slot, peer::Peer, schedule::Leaders};
+use sundog_types::{Effects, Now, Pubkey, Slot, peer::Peer, schedule::Leaders};
 
 /// Samples of the chain's pace kept: an hour of one-minute samples, as clients ask for at most 720.
 const SAMPLES_MAX: usize = 720;
 /// Length of a sample, seconds.
 const SAMPLE_SECONDS: u16 = 60;
+/// How often it is looked whom gossip pushes to: the set changes each 7.5 s, and to collect it takes some microseconds.
+const PUSHING_EVERY: Duration = Duration::from_secs(1);
 
 /// How busy the chain was during a stretch of time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -69,8 +72,21 @@ pub struct View {
     pub sync: Arc<sundog_turbine::sync::Metrics>,
     /// Gossip's counters.
     pub gossip: Arc<sundog_gossip::Metrics>,
+    /// Whom gossip pushes to; renewed each second.
+    pub pushing: Arc<Pushing>,
     /// Gulf Stream's counters.
     pub gulfstream: Arc<sundog_gulfstream::Metrics>,
+}
+
+/// Whom gossip pushes to.
+#[derive(Clone, Debug, Default)]
+pub struct Pushing {
+    /// This node.
+    pub me: Pubkey,
+    /// Peers that are pushed to, by the stake bucket of whose values.
+    pub active: Vec<(usize, Pubkey)>,
+    /// Values pushed to each peer so far.
+    pub values: BTreeMap<Pubkey, u64>,
 }
 
 impl std::fmt::Debug for View {
@@ -165,11 +181,13 @@ impl Counters {
 pub(super) struct Publisher {
     last: Now,
     changed: bool,
+    pushing: Arc<Pushing>,
+    pushing_since: Option<Now>,
 }
 
 impl Publisher {
-    pub(super) const fn new(now: Now) -> Self {
-        Self { last: now, changed: true }
+    pub(super) fn new(now: Now) -> Self {
+        Self { last: now, changed: true, pushing: Arc::default(), pushing_since: None }
     }
 
     /// Something changed that readers want to see soon.
@@ -193,7 +211,15 @@ impl Node {
             return;
         }
         self.view.last = now;
+        if self.view.pushing_since.is_none_or(|since| now.since(since) >= PUSHING_EVERY) {
+            self.view.pushing_since = Some(now);
+            self.view.pushing = Arc::new(self.pushing());
+        }
         out.push(Effect::Publish(Arc::new(self.look(now))));
+    }
+
+    fn pushing(&self) -> Pushing {
+        Pushing { me: self.identity, active: Vec::new(), values: BTreeMap::new() }
     }
 
     /// The node as it is.
@@ -221,6 +247,7 @@ impl Node {
             turbine: Arc::new(self.turbine.metrics().clone()),
             sync: Arc::new(self.sync.metrics().clone()),
             gossip: Arc::new(self.gossip.metrics().clone()),
+            pushing: Arc::clone(&self.view.pushing),
             gulfstream: Arc::new(self.gulfstream.metrics().clone()),
         }
     }

@@ -5,7 +5,7 @@ use crate::{
     metrics::DropReason,
     ping::Place,
     pull::{CALLER_SKEW_MS, Request},
-    push::{gossip_place, is_fresh},
+    push::{Parcel, gossip_place, is_fresh},
     registry::Outdated,
     table::Offered,
     wire::{
@@ -198,13 +198,13 @@ impl Gossip {
                 }
             }
         }
-        if before == Some(Some(address)) || contact.shred_version != self.shred_version {
+        let moved = before != Some(Some(address));
+        if contact.shred_version != self.shred_version || !self.push.welcome(contact.pubkey, address) || !moved {
             return;
         }
-        self.push.welcome(contact.pubkey);
         let label = self.publisher.label(&CrdsData::ContactInfo(Box::new(contact.clone())));
         if let Some(own) = self.table.get(&label) {
-            let parcel = (address, vec![own.value.bytes().clone()]);
+            let parcel = Parcel { to: vec![address], values: vec![own.value.bytes().clone()] };
             self.send_parcel(&parcel, out);
         }
     }
@@ -310,7 +310,7 @@ impl Gossip {
             self.metrics.drop_one(DropReason::Unexpected);
             return;
         }
-        self.metrics.prunes_obeyed += self.push.prune(&prune.pubkey, &prune.prunes) as u64;
+        self.obey_prune(prune);
     }
 
     /// Answers a ping; a pong is as long as the ping.

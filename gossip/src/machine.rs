@@ -8,14 +8,13 @@ use crate::{
     ping::{Pings, Place},
     publish::Publisher,
     pull::{Entrypoint, Pull, choose_peer},
-    push::{Fresh, Parcel, Push, StakeGate},
+    push::{Push, StakeGate},
     recent::{Recent, before},
     registry::{AddressSpace, Outdated, Registry},
     table::{Stakes, Table},
     wire::{
-        Carrier, Ping, Protocol,
+        Ping, Protocol,
         duplicate::DuplicateProof,
-        pack,
         value::{CrdsData, CrdsValue},
     },
 };
@@ -278,34 +277,15 @@ impl Gossip {
         self.push_within(now, Duration::ZERO);
     }
 
-    fn flush_push(&mut self, now: Now, out: &mut Effects<Effect>) {
-        self.due.push = None;
-        if self.push.is_done(&self.table) {
-            return;
-        }
-        let places = self.push.places(now, &self.table, &self.pings);
-        let fresh = Fresh { unix_ms: now.unix_ms, gate: self.gate.clone() };
-        for parcel in self.push.collect(&self.table, &fresh, &places) {
-            self.send_parcel(&parcel, out);
-        }
-    }
-
-    pub(crate) fn send_parcel(&mut self, (to, values): &Parcel, out: &mut Effects<Effect>) {
-        self.metrics.pushed_out += values.len() as u64;
-        for datagram in pack(Carrier::Push, &self.me, values) {
-            self.send(*to, datagram, out);
-        }
-    }
-
     fn round(&mut self, now: Now, out: &mut Effects<Effect>) {
         self.due.round = now.after(self.config.round_every);
-        if now.reached(self.due.refresh) {
+        let refresh = now.reached(self.due.refresh);
+        if refresh {
             self.due.refresh = now.after(self.config.refresh_every);
             if !self.quiet {
                 let contact = self.publisher.contact(self.shred_version);
                 self.publish(now, contact);
             }
-            self.push.rotate(&self.me, self.registry.peers(), &mut self.rng);
             self.registry.outdate(Outdated::Seen);
         }
         if now.reached(self.due.expire) {
@@ -319,9 +299,14 @@ impl Gossip {
             self.due.pull = now.after(every);
             self.ask_peers(now, out);
         }
+        self.due.push = None;
         self.flush_push(now, out);
+        self.send_prunes(now, out);
         if let Some(peers) = self.registry.refresh(now, &self.table, self.shred_version) {
             out.push(Effect::Peers(peers));
+        }
+        if refresh {
+            self.rotate_active(now, out);
         }
     }
 
@@ -397,6 +382,8 @@ impl Gossip {
 
     fn set_stakes(&mut self, stakes: Stakes) {
         self.pull.set_staked(stakes.values().filter(|stake| **stake > 0).count());
+        let own = stakes.get(&self.me).copied().unwrap_or(0);
+        self.push.set_stakes(own, stakes.values().copied().max().unwrap_or(0));
         self.gate = StakeGate::new(stakes.clone());
         self.table.set_stakes(stakes);
         self.registry.outdate(Outdated::Peers);
@@ -439,6 +426,7 @@ impl Machine for Gossip {
         if now.reached(self.due.round) {
             self.round(now, out);
         } else if self.due.push.is_some_and(|due| now.reached(due)) {
+            self.due.push = None;
             self.flush_push(now, out);
         }
     }

@@ -1,5 +1,7 @@
 //! What gossip counts.
 
+use crate::push::received::Copies;
+
 sundog_types::reasons! {
     /// Why a datagram or a value was dropped. Every reason is a normal outcome and counted.
     pub enum DropReason {
@@ -67,6 +69,12 @@ pub struct Metrics {
     pub pings_answered: u64,
     /// Addresses newly proven by a pong.
     pub proven: u64,
+    /// Pushed copies that came in, by kind of value.
+    pub copies: Copies,
+    /// Prunes sent, counted by origin.
+    pub prunes_sent: u64,
+    /// The messages they were sent in.
+    pub prune_messages_sent: u64,
     /// Prunes obeyed, counted by origin.
     pub prunes_obeyed: u64,
     /// Values that left the table because their origin fell silent.

@@ -39,7 +39,7 @@ impl StakeGate {
     #[must_use]
     pub fn may_be_pulled(&self, data: &CrdsData) -> bool {
         let free = matches!(data, CrdsData::ContactInfo(_) | CrdsData::SnapshotHashes(_));
-        let stake = self.stakes.get(&data.origin()).copied().unwrap_or(0);
-        !self.closed || free || stake >= STAKE_MIN
+        let staked = || self.stakes.get(&data.origin()).is_some_and(|stake| *stake >= STAKE_MIN);
+        !self.closed || free || staked()
     }
 }

@@ -1,103 +1,136 @@
 //! News for a few peers at a time, who pass it on (reference 6.10).
+//!
+//! ```text
+//!  table's history --cursor--> fresh? may be pushed? --bucket--> active set --> up to nine peers
+//!                                                                   ^ rotated, and told who prunes what
+//!  pushed copies ---> who was in time? --> after twenty: the best stay, the others are sent a prune
+//! ```
 
+pub mod active;
 pub mod gate;
+pub mod received;
 
 use crate::{
-    machine::Gossip,
+    machine::{Effect, Gossip},
     metrics::DropReason,
     ping::{Pings, Place},
     registry::AddressSpace,
-    table::{Filed, Table},
-    wire::value::{CrdsValue, Label},
+    table::Table,
+    wire::{
+        Carrier, Protocol, Prune, pack,
+        value::{CrdsValue, Label},
+    },
 };
+use active::{ActiveSet, Candidates};
 use bytes::Bytes;
 pub use gate::StakeGate;
-use rand::{Rng as _, seq::SliceRandom as _};
 use rand_chacha::ChaCha8Rng;
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    net::SocketAddr,
-    time::Duration,
-};
-use sundog_types::{Now, Pubkey, peer::Peer};
+use received::{Due, PRUNES_PER_ROUND, Received};
+use std::{net::SocketAddr, time::Duration};
+use sundog_types::{Effects, Now, Pubkey, peer::Peer};
 
 /// Peers that one value is pushed to.
 pub const FANOUT: usize = 9;
 
-/// Peers that are pushed to at all until the next rotation: some more than [`FANOUT`], because peers ask
-/// not to be sent some origins.
-pub const ACTIVE_MAX: usize = 12;
-
 /// Values pushed in one round. What is left goes out in the next round.
 pub const VALUES_PER_ROUND: usize = 4_096;
-
-/// Origins that one active peer may prune: all nodes of a full table. Further ones are ignored.
-pub const PRUNED_MAX: usize = crate::table::ORIGINS_MAX;
 
 /// Values with a wallclock further from ours than this are neither taken nor passed on.
 pub const FRESH_FOR: Duration = Duration::from_secs(15);
 
-#[derive(Clone, Debug)]
-struct Active {
-    peer: Pubkey,
-    pruned: BTreeSet<Pubkey>,
-}
-
-/// The active set and how far the table's history is pushed.
+/// Whom we push to, how far the table's history is pushed, and who pushes to us.
 pub struct Push {
-    active: Vec<Active>,
+    active: ActiveSet,
+    received: Received,
+    due: Due,
     cursor: u64,
     fanout: usize,
+    own_stake: u64,
+    /// The bucket of the largest stake there is.
+    top: u32,
+    /// Kept to save allocations: who gets which of the values at hand.
+    chosen: Vec<(SocketAddr, u32)>,
 }
 
-/// What goes to one address.
-pub type Parcel = (SocketAddr, Vec<Bytes>);
+/// Values, and everybody who is sent exactly these.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Parcel {
+    /// To whom.
+    pub to: Vec<SocketAddr>,
+    /// What.
+    pub values: Vec<Bytes>,
+}
+
+/// What decides about pushes besides the active set.
+pub struct View<'a> {
+    /// When.
+    pub now: Now,
+    /// What is known.
+    pub table: &'a Table,
+    /// Who has proven where it listens.
+    pub pings: &'a Pings,
+    /// Who may say what.
+    pub gate: &'a StakeGate,
+}
+
+impl View<'_> {
+    fn is_pushed(&self, value: &CrdsValue) -> bool {
+        is_fresh(value.wallclock(), self.now.unix_ms) && self.gate.may_push(value.data())
+    }
+
+    fn address(&self, peer: &Pubkey) -> Option<SocketAddr> {
+        let address = self.table.contact(peer)?.gossip()?;
+        self.pings.is_proven(self.now, &(*peer, address)).then_some(address)
+    }
+}
 
 impl Push {
     /// Nobody to push to yet; each value goes to `fanout` peers.
     #[must_use]
-    pub const fn new(fanout: usize) -> Self {
-        Self { active: Vec::new(), cursor: 0, fanout }
-    }
-
-    /// Adds a peer that just became known if there is room.
-    pub fn welcome(&mut self, peer: Pubkey) {
-        if self.active.len() < ACTIVE_MAX && self.active.iter().all(|active| active.peer != peer) {
-            self.active.push(Active { peer, pruned: BTreeSet::new() });
+    pub fn new(fanout: usize) -> Self {
+        Self {
+            active: ActiveSet::new(),
+            received: Received::default(),
+            due: Due::default(),
+            cursor: 0,
+            fanout,
+            own_stake: 0,
+            top: 0,
+            chosen: Vec::new(),
         }
     }
 
-    /// Lets the peer that was active longest go if others wait, and fills up with random peers.
-    pub fn rotate(&mut self, me: &Pubkey, peers: &[Peer], rng: &mut ChaCha8Rng) {
-        self.active.retain(|active| peers.iter().any(|peer| peer.identity == active.peer));
-        let waiting = |peer: &&Peer| {
-            peer.identity != *me
-                && peer.addresses.gossip.is_some()
-                && self.active.iter().all(|active| active.peer != peer.identity)
+    /// Tells our own stake and the largest there is, in lamports.
+    pub fn set_stakes(&mut self, own: u64, largest: u64) {
+        self.own_stake = own;
+        self.top = crate::pull::stake_bucket(largest);
+        self.active.set_own_stake(own);
+    }
+
+    /// Adds a peer that became known or moved where there is room; whether it is pushed to.
+    pub fn welcome(&mut self, peer: Pubkey, address: SocketAddr) -> bool {
+        self.active.welcome(peer, address)
+    }
+
+    /// Lets the oldest peer of each bucket go if others wait, and fills up by weight with those of `peers` (by
+    /// identity) whom `fit` accepts.
+    pub fn rotate(
+        &mut self,
+        (now, me): (Now, Pubkey),
+        peers: &[Peer],
+        fit: &mut dyn FnMut(&Peer) -> bool,
+        rng: &mut ChaCha8Rng,
+    ) {
+        self.active.rotate(&Candidates { now, me, peers, top: self.top }, fit, rng);
+    }
+
+    /// A peer asks not to be sent what these origins say; how many were noted. Only known origins are, so that a peer
+    /// cannot fill our memory with names, and never we ourselves: what we say nobody else can say first.
+    pub fn prune(&mut self, peer: &Pubkey, origins: &[Pubkey], (me, table): (&Pubkey, &Table)) -> usize {
+        let noted = |origin: &&Pubkey| {
+            *origin != me && table.seen(origin).is_some() && self.active.prune(peer, origin, table.stake(origin))
         };
-        let mut candidates: Vec<Pubkey> = peers.iter().filter(waiting).map(|p| p.identity).collect();
-        if self.active.len() >= ACTIVE_MAX && !candidates.is_empty() {
-            self.active.remove(0);
-        }
-        candidates.shuffle(rng);
-        for candidate in candidates {
-            self.welcome(candidate);
-        }
-        // Who is first in the order gets the most; let that be chance.
-        if !self.active.is_empty() {
-            let turn = rng.gen_range(0..self.active.len());
-            self.active.rotate_left(turn);
-        }
-    }
-
-    /// A peer asks not to be sent values of these origins; how many were noted.
-    pub fn prune(&mut self, peer: &Pubkey, origins: &[Pubkey]) -> usize {
-        let Some(active) = self.active.iter_mut().find(|active| active.peer == *peer) else {
-            return 0;
-        };
-        let room = PRUNED_MAX - active.pruned.len();
-        // A peer's own values are pushed to it never, so there is nothing to prune there.
-        origins.iter().take(room).filter(|origin| active.pruned.insert(**origin)).count()
+        origins.iter().filter(noted).count()
     }
 
     /// Whether everything in the table's history is pushed.
@@ -106,67 +139,75 @@ impl Push {
         self.cursor == table.next_order()
     }
 
-    /// What is new in the table since last time, by receiver.
-    pub fn collect(&mut self, table: &Table, fresh: &Fresh, places: &[Option<Place>]) -> Vec<Parcel> {
-        let mut parcels = BTreeMap::<SocketAddr, Vec<Bytes>>::new();
+    /// What is new in the table since last time and for whom, at most [`VALUES_PER_ROUND`].
+    pub fn collect(&mut self, view: &View<'_>) -> Vec<Parcel> {
+        let mut values = Vec::new();
+        let mut chosen = std::mem::take(&mut self.chosen);
         let mut taken = 0;
-        for (order, filed) in table.since(self.cursor) {
+        for (order, filed) in view.table.since(self.cursor) {
             if taken == VALUES_PER_ROUND {
                 break;
             }
             self.cursor = order + 1;
             taken += 1;
-            if fresh.holds(&filed.value) {
-                for address in self.receivers(filed, places) {
-                    parcels.entry(address).or_default().push(filed.value.bytes().clone());
-                }
+            if !view.is_pushed(&filed.value) {
+                continue;
+            }
+            let origin = filed.value.origin();
+            let bucket = if self.own_stake == 0 { 0 } else { self.active.bucket(view.table.stake(&origin)) };
+            self.active.look_up(view.now, bucket, |peer| view.address(peer));
+            let number = u32::try_from(values.len()).expect("few values in a round");
+            let before = chosen.len();
+            self.active.receivers(bucket, (&origin, self.fanout), |address| chosen.push((address, number)));
+            if chosen.len() > before {
+                values.push(filed.value.bytes().clone());
             }
         }
         if taken < VALUES_PER_ROUND {
-            self.cursor = table.next_order();
+            self.cursor = view.table.next_order();
         }
-        parcels.into_iter().collect()
+        let parcels = parcels(&mut chosen, &values);
+        chosen.clear();
+        self.chosen = chosen;
+        parcels
     }
 
-    fn receivers<'a>(&'a self, filed: &Filed, places: &'a [Option<Place>]) -> impl Iterator<Item = SocketAddr> + 'a {
-        let origin = filed.value.origin();
-        let willing = move |active: &Active| active.peer != origin && !active.pruned.contains(&origin);
-        self.active
-            .iter()
-            .zip(places)
-            .filter_map(move |(active, place)| if willing(active) { *place } else { None })
-            .map(|(_, address)| address)
-            .take(self.fanout)
+    /// Notes that `relayer`, which has proven where it listens, brought a copy of what `origin` says, of which so many
+    /// copies had come before.
+    pub fn received(&mut self, now: Now, (origin, relayer): (&Pubkey, &Pubkey), before: u8, table: &Table) {
+        if self.received.note(now, origin, relayer, before) {
+            for useless in self.received.judge(origin, self.own_stake, |node| table.stake(node)) {
+                self.due.note(useless, *origin);
+            }
+        }
     }
 
-    /// Where each active peer can be reached: `None` while it has not proven its address.
-    #[must_use]
-    pub fn places(&self, now: Now, table: &Table, pings: &Pings) -> Vec<Option<Place>> {
-        let place = |active: &Active| {
-            let place = (active.peer, table.contact(&active.peer)?.gossip()?);
-            pings.is_proven(now, &place).then_some(place)
-        };
-        self.active.iter().map(place).collect()
+    /// A relayer that should be asked to stop, and what.
+    pub fn take_due(&mut self) -> Option<(Pubkey, Vec<Pubkey>)> {
+        self.due.take()
     }
 
-    /// The peers pushed to.
-    pub fn active(&self) -> impl Iterator<Item = &Pubkey> {
-        self.active.iter().map(|active| &active.peer)
+    /// The peers pushed to, by stake bucket, with how many values were pushed to each since it is active there.
+    pub fn active(&self) -> impl Iterator<Item = (usize, Pubkey, u64)> {
+        self.active.peers()
     }
 }
 
-/// Tells fresh values from old ones, and what may be said to whom.
-pub struct Fresh {
-    /// Our wallclock, in milliseconds since the Unix epoch.
-    pub unix_ms: u64,
-    /// Who may say what.
-    pub gate: StakeGate,
+fn numbers(run: &[(SocketAddr, u32)]) -> impl Iterator<Item = u32> {
+    run.iter().map(|(_, number)| *number)
 }
 
-impl Fresh {
-    fn holds(&self, value: &CrdsValue) -> bool {
-        is_fresh(value.wallclock(), self.unix_ms) && self.gate.may_push(value.data())
-    }
+/// Puts together who gets the same values, so that these are packed once.
+fn parcels(chosen: &mut [(SocketAddr, u32)], values: &[Bytes]) -> Vec<Parcel> {
+    chosen.sort_unstable();
+    let mut runs: Vec<&[(SocketAddr, u32)]> = chosen.chunk_by(|a, b| a.0 == b.0).collect();
+    runs.sort_by(|a, b| numbers(a).cmp(numbers(b)));
+    let alike = runs.chunk_by(|a, b| numbers(a).eq(numbers(b)));
+    let parcel = |runs: &[&[(SocketAddr, u32)]]| Parcel {
+        to: runs.iter().map(|run| run[0].0).collect(),
+        values: numbers(runs[0]).map(|number| values[number as usize].clone()).collect(),
+    };
+    alike.map(parcel).collect()
 }
 
 /// Whether two wallclocks in milliseconds are no more than [`FRESH_FOR`] apart.
@@ -183,6 +224,16 @@ pub fn gossip_place(contact: &crate::wire::contact::ContactInfo, space: AddressS
 }
 
 impl Gossip {
+    /// Whom we push to, and for values of which stake bucket.
+    pub fn pushes_to(&self) -> impl Iterator<Item = (usize, Pubkey)> {
+        self.push.active().map(|(bucket, peer, _)| (bucket, peer))
+    }
+
+    /// How many values were pushed to each peer since it is pushed to, by stake bucket. No more than 300 entries.
+    pub fn pushed_to(&self) -> impl Iterator<Item = (usize, Pubkey, u64)> {
+        self.push.active()
+    }
+
     /// The relayer a push message names, if the datagram came from where that node has proven to listen. The name
     /// itself is not signed, and who could borrow it could make us send an honest relayer away.
     pub(crate) fn proven_relayer(&self, now: Now, from: SocketAddr, relayer: &Pubkey) -> Option<Pubkey> {
@@ -191,8 +242,79 @@ impl Gossip {
     }
 
     /// Notes a pushed copy of the value with this label: taken in, or refused.
-    pub(crate) fn note_copy(&mut self, _now: Now, label: &Label, relayer: Option<Pubkey>, refused: Option<DropReason>) {
-        let _copies = relayer.map(|relayer| self.table.count_copy(label, &relayer));
-        let _ = refused;
+    pub(crate) fn note_copy(&mut self, now: Now, label: &Label, relayer: Option<Pubkey>, refused: Option<DropReason>) {
+        let outdated = match refused {
+            None | Some(DropReason::Duplicate) => false,
+            Some(DropReason::Stale) => true,
+            Some(_) => return,
+        };
+        self.metrics.copies.count(label.kind, refused.is_none());
+        if let Some(relayer) = relayer {
+            // What is outdated is no longer in the table to count on, and it surely came late.
+            let before = if outdated { u8::MAX } else { self.table.count_copy(label, &relayer) };
+            self.push.received(now, (&label.origin, &relayer), before, &self.table);
+        }
+    }
+
+    /// Stops pushing to who asks for it, given that its message is signed by it, for us and recent.
+    pub(crate) fn obey_prune(&mut self, prune: &Prune) {
+        let noted = self.push.prune(&prune.pubkey, &prune.prunes, (&self.me, &self.table));
+        self.metrics.prunes_obeyed += noted as u64;
+    }
+
+    /// Pushes what is new, packed once for all who are sent the same.
+    pub(crate) fn flush_push(&mut self, now: Now, out: &mut Effects<Effect>) {
+        if self.push.is_done(&self.table) {
+            return;
+        }
+        let view = View { now, table: &self.table, pings: &self.pings, gate: &self.gate };
+        for parcel in self.push.collect(&view) {
+            self.send_parcel(&parcel, out);
+        }
+    }
+
+    pub(crate) fn send_parcel(&mut self, parcel: &Parcel, out: &mut Effects<Effect>) {
+        self.metrics.pushed_out += (parcel.to.len() * parcel.values.len()) as u64;
+        let datagrams = pack(Carrier::Push, &self.me, &parcel.values);
+        for to in &parcel.to {
+            for datagram in &datagrams {
+                self.send(*to, datagram.clone(), out);
+            }
+        }
+    }
+
+    /// Asks relayers to stop what others bring sooner; only those at addresses that are proven.
+    pub(crate) fn send_prunes(&mut self, now: Now, out: &mut Effects<Effect>) {
+        for _ in 0..PRUNES_PER_ROUND {
+            let Some((relayer, origins)) = self.push.take_due() else {
+                return;
+            };
+            let view = View { now, table: &self.table, pings: &self.pings, gate: &self.gate };
+            let Some(address) = view.address(&relayer) else {
+                continue;
+            };
+            self.metrics.prunes_sent += origins.len() as u64;
+            self.metrics.prune_messages_sent += 1;
+            let prune = Prune::sign(relayer, origins, now.unix_ms, &*self.signer);
+            self.send(address, Protocol::PruneMessage(self.me, prune).encode().into(), out);
+        }
+    }
+
+    /// Changes a little whom we push to. Who might be chosen but has not proven where it listens lately is pinged.
+    pub(crate) fn rotate_active(&mut self, now: Now, out: &mut Effects<Effect>) {
+        let peers = self.registry.peers().clone();
+        let mut pings = Vec::new();
+        let mut fit = |peer: &Peer| {
+            let Some(address) = peer.addresses.gossip else {
+                return false;
+            };
+            let standing = self.pings.meet(now, (peer.identity, address));
+            pings.extend(standing.ping.map(|ping| (address, ping)));
+            standing.proven
+        };
+        self.push.rotate((now, self.me), &peers, &mut fit, &mut self.rng);
+        for (address, ping) in pings {
+            self.send_ping(address, ping, out);
+        }
     }
 }

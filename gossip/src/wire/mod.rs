@@ -118,6 +118,15 @@ pub struct Prune {
 }
 
 impl Prune {
+    /// Asks `destination` for it, signed the way senders of version 3.1 do.
+    #[must_use]
+    pub fn sign(destination: Pubkey, prunes: Vec<Pubkey>, wallclock: u64, signer: &dyn Sign) -> Self {
+        let mut prune =
+            Self { pubkey: signer.identity(), prunes, signature: Signature::default(), destination, wallclock };
+        prune.signature = signer.sign(SignRole::Gossip, &prune.signed_bytes(false));
+        prune
+    }
+
     /// What is signed; with the prefix that later versions put before it, if asked for.
     #[must_use]
     pub fn signed_bytes(&self, with_prefix: bool) -> Vec<u8> {

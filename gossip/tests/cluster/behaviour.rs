@@ -8,7 +8,7 @@ use sundog_gossip::{
     bloom::Bloom,
     check,
     wire::{
-        CrdsFilter, Pong, Protocol, Prune,
+        CrdsFilter, Pong, Protocol,
         contact::ContactInfo,
         kinds::LowestSlot,
         value::{Kind, Label},
@@ -17,7 +17,7 @@ use sundog_gossip::{
 use sundog_types::{
     Hash, Machine as _, Now, Pubkey, Slot,
     peer::Addresses,
-    sign::{Identity, Sign as _, SignRole},
+    sign::{Identity, Sign as _},
     vote::{VoteOnWire, tower_sync_transaction},
 };
 
@@ -281,32 +281,6 @@ fn loopback_addresses_are_refused_where_only_public_ones_are_allowed() {
     }
     assert!(out.is_empty());
     assert_eq!(gossip.metrics().dropped(DropReason::Address), 2);
-}
-
-#[test]
-fn a_pruned_origin_is_not_pushed_to_who_pruned_it() {
-    let mut world = World::with_nodes(1, 2, 0);
-    world.run(Duration::from_secs(6));
-    let asker = identity(1);
-    let mut prune = Prune {
-        pubkey: asker.identity(),
-        prunes: vec![identity(0).identity()],
-        signature: sundog_types::Signature::default(),
-        destination: identity(0).identity(),
-        wallclock: world.now.unix_ms,
-    };
-    prune.signature = asker.sign(SignRole::Gossip, &prune.signed_bytes(false));
-    let bytes = Protocol::PruneMessage(asker.identity(), prune).encode();
-    let packet = check(&bytes).expect("good");
-    world.tell(0, Input::Packet { from: address(1), packet: packet.clone() });
-    assert_eq!(world.nodes[0].gossip.metrics().prunes_obeyed, 1);
-    let pushed = world.nodes[0].gossip.metrics().pushed_out;
-    world.tell(0, lowest(5));
-    world.run(Duration::from_millis(300));
-    assert_eq!(world.nodes[0].gossip.metrics().pushed_out, pushed);
-    world.run(Duration::from_secs(1));
-    world.tell(0, Input::Packet { from: address(1), packet });
-    assert_eq!(world.nodes[0].gossip.metrics().dropped(DropReason::Unexpected), 1, "too late");
 }
 
 #[test]

@@ -7,7 +7,7 @@ use sundog_gossip::{
     filters::{self, FilterSize},
     machine::WAITING_MAX,
     pull::{Pull, Request},
-    push::{PRUNED_MAX, Push, StakeGate},
+    push::StakeGate,
     table::{Limits, Offered, Stakes, Table},
     wire::{CrdsFilter, Protocol, contact::ContactInfo, kinds::LowestSlot},
 };
@@ -94,22 +94,6 @@ fn the_waiting_room_forgets_the_oldest() {
     assert_eq!(gossip.waiting_len(), WAITING_MAX);
     assert_eq!(gossip.metrics().pings_out as usize, WAITING_MAX + 50);
     assert!(gossip.table().is_empty());
-}
-
-#[test]
-fn a_peer_can_prune_so_many_origins_and_no_more() {
-    let mut push = Push::new(9);
-    let peer = identity(1).identity();
-    push.welcome(peer);
-    let origin = |number: usize| {
-        let mut bytes = [0; 32];
-        bytes[..8].copy_from_slice(&(number as u64).to_le_bytes());
-        Pubkey::new_from_array(bytes)
-    };
-    let origins: Vec<Pubkey> = (0..PRUNED_MAX + 10).map(origin).collect();
-    assert_eq!(push.prune(&peer, &origins), PRUNED_MAX);
-    assert_eq!(push.prune(&peer, &[origin(PRUNED_MAX + 20)]), 0);
-    assert_eq!(push.prune(&identity(2).identity(), &origins), 0, "not an active peer");
 }
 
 #[test]

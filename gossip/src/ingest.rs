@@ -155,12 +155,8 @@ impl Gossip {
 
     fn file(&mut self, now: Now, value: CrdsValue, route: Route, out: &mut Effects<Effect>) -> Result<(), DropReason> {
         let before = self.table.contact(&value.origin()).map(ContactInfo::gossip);
-        let outcome = self.table.offer(now, value.clone());
-        match outcome {
-            Offered::New | Offered::Newer => {}
-            Offered::Full => return Err(DropReason::TableFull),
-            Offered::Duplicate => return Err(DropReason::Duplicate),
-            Offered::Stale => return Err(DropReason::Stale),
+        if let Some(why) = self.table.offer(now, value.clone()).refusal() {
+            return Err(why);
         }
         match route {
             Route::Pull => {

@@ -35,6 +35,9 @@ pub enum DecodeError {
     Flag(u8),
 }
 
+/// Items of a list that memory is reserved for before they are read.
+const ITEMS_AT_ONCE: usize = 16;
+
 /// Reads a datagram from the front.
 #[derive(Clone, Debug)]
 pub struct Reader<'a> {
@@ -197,10 +200,12 @@ impl<'a> Reader<'a> {
         if count > self.rest.len() as u64 {
             return Err(DecodeError::Truncated);
         }
-        let mut items = Vec::new();
+        // Room for what a usual message holds is had at once; a claim of more than that proves itself item by item.
+        let mut items = Vec::with_capacity(usize::try_from(count).map_or(ITEMS_AT_ONCE, |n| n.min(ITEMS_AT_ONCE)));
         for _ in 0..count {
             items.push(item(self)?);
         }
+        items.shrink_to_fit();
         Ok(items)
     }
 

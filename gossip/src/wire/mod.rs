@@ -5,6 +5,7 @@ pub mod codec;
 pub mod contact;
 pub mod duplicate;
 pub mod kinds;
+mod memory;
 pub mod retired;
 pub mod slots;
 pub mod value;

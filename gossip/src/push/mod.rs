@@ -15,6 +15,7 @@ use crate::{
     metrics::DropReason,
     ping::{Pings, Place},
     registry::AddressSpace,
+    roster::Roster,
     table::Table,
     wire::{
         Carrier, Protocol, Prune, pack,
@@ -71,6 +72,8 @@ pub struct View<'a> {
     pub pings: &'a Pings,
     /// Who may say what.
     pub gate: &'a StakeGate,
+    /// Membership, where it is given.
+    pub roster: Option<&'a Roster>,
 }
 
 impl View<'_> {
@@ -79,7 +82,10 @@ impl View<'_> {
     }
 
     fn address(&self, peer: &Pubkey) -> Option<SocketAddr> {
-        let address = self.table.contact(peer)?.gossip()?;
+        let address = match self.roster {
+            Some(roster) => roster.gossip_of(peer)?,
+            None => self.table.contact(peer)?.gossip()?,
+        };
         self.pings.is_proven(self.now, &(*peer, address)).then_some(address)
     }
 }
@@ -234,11 +240,15 @@ impl Gossip {
         self.push.active()
     }
 
+    fn view(&self, now: Now) -> View<'_> {
+        let roster = self.config.roster.as_ref();
+        View { now, table: &self.table, pings: &self.pings, gate: &self.gate, roster }
+    }
+
     /// The relayer a push message names, if the datagram came from where that node has proven to listen. The name
     /// itself is not signed, and who could borrow it could make us send an honest relayer away.
     pub(crate) fn proven_relayer(&self, now: Now, from: SocketAddr, relayer: &Pubkey) -> Option<Pubkey> {
-        let listens = self.table.contact(relayer)?.gossip()? == from;
-        (listens && self.pings.is_proven(now, &(*relayer, from))).then_some(*relayer)
+        (self.view(now).address(relayer)? == from).then_some(*relayer)
     }
 
     /// Notes a pushed copy of the value with this label: taken in, or refused.
@@ -267,7 +277,8 @@ impl Gossip {
         if self.push.is_done(&self.table) {
             return;
         }
-        let view = View { now, table: &self.table, pings: &self.pings, gate: &self.gate };
+        let view =
+            View { now, table: &self.table, pings: &self.pings, gate: &self.gate, roster: self.config.roster.as_ref() };
         for parcel in self.push.collect(&view) {
             self.send_parcel(&parcel, out);
         }
@@ -289,8 +300,7 @@ impl Gossip {
             let Some((relayer, origins)) = self.push.take_due() else {
                 return;
             };
-            let view = View { now, table: &self.table, pings: &self.pings, gate: &self.gate };
-            let Some(address) = view.address(&relayer) else {
+            let Some(address) = self.view(now).address(&relayer) else {
                 continue;
             };
             self.metrics.prunes_sent += origins.len() as u64;

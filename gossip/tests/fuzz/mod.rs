@@ -1,6 +1,8 @@
 //! Hostile bytes: nothing panics, nothing is accepted that does not encode to itself.
 
-use super::{bytes, list, text, vectors};
+mod kinds;
+
+use crate::vectors::{bytes, family, file, text};
 use proptest::prelude::*;
 use std::net::{IpAddr, SocketAddr};
 use sundog_gossip::{
@@ -18,9 +20,9 @@ use sundog_gossip::{
 use sundog_types::{Pubkey, peer::Addresses};
 
 fn samples() -> Vec<Vec<u8>> {
-    let gossip = vectors("gossip.json");
-    let messages = list(&gossip["messages"]).iter();
-    let judged = list(&gossip["judged"]).iter();
+    let gossip = file("gossip.json");
+    let messages = family(&gossip, "messages").iter();
+    let judged = family(&gossip, "judged").iter();
     messages.chain(judged).map(|case| bytes(&case["bytes"])).collect()
 }
 
@@ -65,8 +67,7 @@ fn mutated_messages_never_panic() {
 
 #[test]
 fn every_truncation_is_refused() {
-    let gossip = vectors("gossip.json");
-    for case in list(&gossip["messages"]) {
+    for case in family(&file("gossip.json"), "messages") {
         let wire = bytes(&case["bytes"]);
         for length in 0..wire.len() {
             assert!(Protocol::decode(&wire[..length]).is_err(), "{} {length}", text(&case["name"]));

@@ -1,12 +1,16 @@
 //! What a gossip machine is told at its start.
 
 use crate::{
+    limits::PacketLimits,
     push::FANOUT,
     roster::Roster,
     table::{Limits, UNSTAKED_LASTS},
 };
 use std::{net::SocketAddr, time::Duration};
-use sundog_types::peer::{Addresses, Version};
+use sundog_types::{
+    Pubkey,
+    peer::{Addresses, Version},
+};
 
 /// What we say about ourselves.
 #[derive(Clone, Copy, Debug, Default)]
@@ -19,6 +23,15 @@ pub struct Contact {
     pub outset_us: u64,
 }
 
+/// A peer that was there in an earlier life of this node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct KnownPeer {
+    /// Who it was.
+    pub identity: Pubkey,
+    /// Where its gossip listened.
+    pub gossip: SocketAddr,
+}
+
 /// The settings of a gossip machine.
 #[derive(Clone, Debug)]
 pub struct GossipConfig {
@@ -26,12 +39,17 @@ pub struct GossipConfig {
     pub shred_version: u16,
     /// Addresses of nodes to start from; their identities are learned.
     pub entrypoints: Vec<SocketAddr>,
+    /// Peers of an earlier life, the best first: asked when every entrypoint is silent. At most
+    /// [`crate::entrypoints::KNOWN_MAX`] are used.
+    pub known: Vec<KnownPeer>,
     /// Whether loopback and private addresses are talked to.
     pub allow_private: bool,
     /// What we say about ourselves.
     pub contact: Contact,
     /// How much is kept of others.
     pub limits: Limits,
+    /// How much of what comes in is looked at.
+    pub packet_limits: PacketLimits,
     /// Peers that one value is pushed to.
     pub fanout: usize,
     /// Pull filters are made for at least so many hashes. The reference makes them for 65,536, and one
@@ -76,9 +94,11 @@ impl GossipConfig {
         Self {
             shred_version,
             entrypoints: Vec::new(),
+            known: Vec::new(),
             allow_private: false,
             contact,
             limits: Limits::default(),
+            packet_limits: PacketLimits::default(),
             fanout: FANOUT,
             pull_items_min: 512,
             round_every: Duration::from_millis(100),

@@ -1,10 +1,11 @@
 //! What becomes of each message that comes in.
 
 use crate::{
+    limits::{Host, Sender, Trust},
     machine::{Effect, Gossip},
     metrics::DropReason,
-    ping::Place,
-    pull::{CALLER_SKEW_MS, Request},
+    ping::{Place, PongError},
+    pull::{CALLER_SKEW_MS, Caller, Request},
     push::{Parcel, gossip_place, is_fresh},
     registry::Outdated,
     table::Offered,
@@ -17,7 +18,7 @@ use crate::{
 };
 use solana_transaction::versioned::VersionedTransaction;
 use std::net::SocketAddr;
-use sundog_types::{Effects, Now};
+use sundog_types::{Effects, Now, Pubkey};
 
 /// A prune is obeyed no later than this after its wallclock, in milliseconds.
 const PRUNE_LATE_MS: u64 = 500;
@@ -36,22 +37,57 @@ enum Route {
     Caller,
 }
 
+/// How a value came, and from where.
+#[derive(Clone, Copy, Debug)]
+struct Came {
+    route: Route,
+    from: Sender,
+}
+
 impl Gossip {
+    /// Whether a datagram that came is worth checking; to be asked before [`crate::check()`], which is expensive.
+    /// Refusals are counted.
+    ///
+    /// # Errors
+    /// Those of [`crate::limits::Intake::accept`].
+    pub fn accept(&mut self, now: Now, from: SocketAddr, bytes: usize) -> Result<(), DropReason> {
+        let sender = self.sender(now, &from);
+        let verdict = self.intake.accept(now, sender, bytes);
+        if let Err(why) = verdict {
+            self.metrics.drop_one(why);
+        }
+        verdict
+    }
+
+    pub(crate) fn sender(&self, now: Now, from: &SocketAddr) -> Sender {
+        let trust = if self.pings.has_proven(from) || self.intake.was_asked(now, from) {
+            Trust::Peer
+        } else if self.intake.was_pinged(now, from) {
+            Trust::Pinged
+        } else {
+            Trust::Stranger
+        };
+        Sender { host: Host::of(from), trust }
+    }
+
     pub(crate) fn take_message(&mut self, now: Now, from: SocketAddr, message: Protocol, out: &mut Effects<Effect>) {
+        self.look_at(now, from, &message, out);
+        let sender = self.sender(now, &from);
         match message {
             Protocol::PullRequest(filter, caller) => {
                 self.take_pull(now, from, (&filter, *caller), out);
             }
             Protocol::PullResponse(_, values) => {
+                let route = self.route_of_answer(now, &from);
                 for value in values {
-                    self.take_value(now, value, Route::Pull, out);
+                    self.take_value(now, value, Came { route, from: sender }, out);
                 }
             }
             Protocol::PushMessage(relayer, values) => {
                 let relayer = self.proven_relayer(now, from, &relayer);
                 for value in values {
                     let label = value.label();
-                    let refused = self.take_value(now, value, Route::Push, out);
+                    let refused = self.take_value(now, value, Came { route: Route::Push, from: sender }, out);
                     self.note_copy(now, &label, relayer, refused);
                 }
             }
@@ -61,15 +97,19 @@ impl Gossip {
         }
     }
 
+    /// Anybody may send an answer. One that nobody asked for is as good as a push: its values must be fresh, and are no
+    /// sign that their origins live.
+    fn route_of_answer(&mut self, now: Now, from: &SocketAddr) -> Route {
+        if self.intake.was_asked(now, from) {
+            return Route::Pull;
+        }
+        self.metrics.unasked += 1;
+        Route::Push
+    }
+
     /// Takes a value in; why not, if not, which is counted.
-    fn take_value(
-        &mut self,
-        now: Now,
-        value: CrdsValue,
-        route: Route,
-        out: &mut Effects<Effect>,
-    ) -> Option<DropReason> {
-        let refused = self.admit(now, value, route, out).err();
+    fn take_value(&mut self, now: Now, value: CrdsValue, came: Came, out: &mut Effects<Effect>) -> Option<DropReason> {
+        let refused = self.admit(now, value, came, out).err();
         if let Some(why) = refused {
             self.metrics.drop_one(why);
         }
@@ -77,18 +117,15 @@ impl Gossip {
     }
 
     /// Takes a value in if it comes from where it says, belongs to our chain and is news.
-    fn admit(&mut self, now: Now, value: CrdsValue, route: Route, out: &mut Effects<Effect>) -> Result<(), DropReason> {
+    fn admit(&mut self, now: Now, value: CrdsValue, came: Came, out: &mut Effects<Effect>) -> Result<(), DropReason> {
         if value.origin() == self.me {
             self.hear_own_name(&value, out);
-            if route == Route::Pull {
-                self.table.refuse(now, *value.hash());
-            }
-            return Err(DropReason::OwnName);
+            return Err(self.refuse(now, &value, came, DropReason::OwnName));
         }
         if self.config.roster.as_ref().is_some_and(|roster| !roster.tracks(&value.origin())) {
             return Err(DropReason::UnknownOrigin);
         }
-        if route == Route::Push && !is_fresh(value.wallclock(), now.unix_ms) {
+        if came.route == Route::Push && !is_fresh(value.wallclock(), now.unix_ms) {
             return Err(DropReason::Wallclock);
         }
         if !self.gate.may_enter(value.data()) {
@@ -98,21 +135,33 @@ impl Gossip {
         match self.table.compare(&value) {
             Offered::New | Offered::Newer => {}
             Offered::Duplicate => return Err(DropReason::Duplicate),
-            _ => {
-                if route == Route::Pull {
-                    self.table.refuse(now, *value.hash());
-                }
-                return Err(DropReason::Stale);
-            }
+            _ => return Err(self.refuse(now, &value, came, DropReason::Stale)),
+        }
+        if came.route == Route::Pull && self.is_old(now, &value) && self.table.contact(&value.origin()).is_none() {
+            return Err(self.refuse(now, &value, came, DropReason::TooOld));
         }
         match value.contact() {
-            Some(contact) => {
-                let contact = contact.clone();
-                self.admit_contact(now, &value, &contact, out)?;
-            }
+            Some(contact) => self.admit_contact(now, (&value, contact), came.from, out)?,
             None => self.admit_origin(&value)?,
         }
-        self.file(now, value, route, out)
+        if !self.intake.takes_value(now, value.origin(), value.label().kind) {
+            return Err(DropReason::OriginRate);
+        }
+        self.file(now, value, came.route, out)
+    }
+
+    /// Remembers a pulled value that is not wanted, so that the next filters say so; the reason.
+    fn refuse(&mut self, now: Now, value: &CrdsValue, came: Came, why: DropReason) -> DropReason {
+        if came.route == Route::Pull {
+            self.table.refuse(now, *value.hash());
+        }
+        why
+    }
+
+    /// Whether a value is older than those of its origin are kept.
+    fn is_old(&self, now: Now, value: &CrdsValue) -> bool {
+        let age = now.unix_ms.saturating_sub(value.wallclock());
+        u128::from(age) > self.table.lasts(&value.origin()).as_millis()
     }
 
     fn admit_origin(&self, value: &CrdsValue) -> Result<(), DropReason> {
@@ -126,8 +175,8 @@ impl Gossip {
     fn admit_contact(
         &mut self,
         now: Now,
-        value: &CrdsValue,
-        contact: &ContactInfo,
+        (value, contact): (&CrdsValue, &ContactInfo),
+        from: Sender,
         out: &mut Effects<Effect>,
     ) -> Result<(), DropReason> {
         let known = self.table.contact(&contact.pubkey).is_some();
@@ -137,20 +186,50 @@ impl Gossip {
             return Err(DropReason::OtherChain);
         }
         let place = gossip_place(contact, self.space).ok_or(DropReason::Address)?;
-        if self.meet(now, place, out) {
+        if self.hear_of(now, place, from, out)? {
             return Ok(());
         }
-        self.waiting.note(now, place, value.clone());
+        let age = |info: &ContactInfo| (info.outset, info.wallclock);
+        let waits = self.waiting.get(&place).and_then(|(_, old)| old.contact());
+        if waits.is_none_or(|old| age(contact) > age(old)) {
+            self.waiting.note(now, place, value.clone());
+        }
         Err(DropReason::Unproven)
     }
 
-    /// Whether the place has proven itself; pings it if it is time to.
+    /// Whether the place that calls has proven itself; pings it if it is time to.
     fn meet(&mut self, now: Now, place: Place, out: &mut Effects<Effect>) -> bool {
         let standing = self.pings.meet(now, place);
-        if let Some(ping) = standing.ping {
+        self.ping(now, place, standing.ping, out);
+        standing.proven
+    }
+
+    /// Whether the place that `from` names has proven itself. If it has not and is not asked to either, that is an error.
+    pub(crate) fn hear_of(
+        &mut self,
+        now: Now,
+        place: Place,
+        from: Sender,
+        out: &mut Effects<Effect>,
+    ) -> Result<bool, DropReason> {
+        let unmet = !self.pings.is_proven(now, &place) && !self.pings.is_asked(&place);
+        if unmet && !self.intake.heeds_introduction(now, from) {
+            return Err(DropReason::Introductions);
+        }
+        let staked = self.table.stake(&place.0) > 0;
+        let standing = self.pings.hear_of(now, place, staked);
+        self.ping(now, place, standing.ping, out);
+        if standing.proven || self.pings.is_asked(&place) {
+            return Ok(standing.proven);
+        }
+        Err(DropReason::Introductions)
+    }
+
+    fn ping(&mut self, now: Now, place: Place, ping: Option<Ping>, out: &mut Effects<Effect>) {
+        if let Some(ping) = ping {
+            self.intake.note_pinged(now, place.1);
             self.send_ping(place.1, ping, out);
         }
-        standing.proven
     }
 
     fn file(&mut self, now: Now, value: CrdsValue, route: Route, out: &mut Effects<Effect>) -> Result<(), DropReason> {
@@ -161,8 +240,9 @@ impl Gossip {
         match route {
             Route::Pull => {
                 self.metrics.pulled_in += 1;
-                let lasts = self.table.lasts(&value.origin()).as_millis();
-                if u128::from(now.unix_ms.saturating_sub(value.wallclock())) <= lasts {
+                if self.is_old(now, &value) {
+                    self.metrics.pulled_old += 1;
+                } else {
                     self.table.touch(now, &value.origin());
                 }
             }
@@ -186,14 +266,7 @@ impl Gossip {
         let Some(address) = contact.gossip() else {
             return;
         };
-        for entrypoint in &mut self.entrypoints {
-            if entrypoint.address == address {
-                entrypoint.identity = Some(contact.pubkey);
-                if self.shred_version == 0 {
-                    self.shred_version = contact.shred_version;
-                }
-            }
-        }
+        self.meet_entrypoint(contact);
         let moved = before != Some(Some(address));
         if contact.shred_version != self.shred_version || !self.push.welcome(contact.pubkey, address) || !moved {
             return;
@@ -202,15 +275,6 @@ impl Gossip {
         if let Some(own) = self.table.get(&label) {
             let parcel = Parcel { to: vec![address], values: vec![own.value.bytes().clone()] };
             self.send_parcel(&parcel, out);
-        }
-    }
-
-    fn hear_own_name(&self, value: &CrdsValue, out: &mut Effects<Effect>) {
-        if let Some(contact) = value.contact()
-            && contact.outset > self.publisher.outset_us()
-        {
-            let (outset_us, gossip) = (contact.outset, contact.gossip());
-            out.push(Effect::AnotherInstance { outset_us, gossip });
         }
     }
 
@@ -223,14 +287,19 @@ impl Gossip {
     ) {
         match self.may_answer(now, from, &caller, out) {
             Ok(proven) => {
-                let wallclock = caller.wallclock();
-                if self.is_news(&caller) {
-                    self.take_value(now, caller, Route::Caller, out);
+                let sender = self.sender(now, &from);
+                let (node, wallclock) = (caller.origin(), caller.wallclock());
+                // Two pings for one request could be longer than the request.
+                let listens_here = caller.contact().is_some_and(|contact| contact.gossip() == Some(from));
+                if (proven || listens_here) && self.is_news(&caller) {
+                    self.take_value(now, caller, Came { route: Route::Caller, from: sender }, out);
                 }
-                if proven {
-                    self.answer_pull(now, from, (filter, wallclock), out);
-                } else {
+                if !proven {
                     self.metrics.drop_one(DropReason::Unproven);
+                } else if self.intake.answers_pull(now, node) {
+                    self.answer_pull(now, (from, node), (filter, wallclock), out);
+                } else {
+                    self.metrics.drop_one(DropReason::IdentityRate);
                 }
             }
             Err(why) => self.metrics.drop_one(why),
@@ -284,16 +353,20 @@ impl Gossip {
     fn answer_pull(
         &mut self,
         now: Now,
-        to: SocketAddr,
+        (to, node): (SocketAddr, Pubkey),
         (filter, wallclock): (&CrdsFilter, u64),
         out: &mut Effects<Effect>,
     ) {
-        let request = Request { filter, wallclock, shred_version: self.shred_version, gate: &self.gate };
+        let caller = Caller { host: Host::of(&to), staked: self.table.stake(&node) > 0, wallclock };
+        let request = Request { filter, caller, shred_version: self.shred_version, gate: &self.gate };
         let answer = self.pull.answer(now, &request, &self.table, &mut self.rng);
         self.metrics.pull_requests_answered += 1;
         self.metrics.pulled_out += answer.values.len() as u64;
         for _ in 0..answer.over_budget {
             self.metrics.drop_one(DropReason::OverBudget);
+        }
+        if answer.over_scan {
+            self.metrics.drop_one(DropReason::OverScan);
         }
         for datagram in pack(Carrier::PullResponse, &self.me, &answer.values) {
             self.send(to, datagram, out);
@@ -306,6 +379,10 @@ impl Gossip {
             self.metrics.drop_one(DropReason::Unexpected);
             return;
         }
+        if !self.intake.heeds_prune(now, prune.pubkey) {
+            self.metrics.drop_one(DropReason::IdentityRate);
+            return;
+        }
         self.obey_prune(prune);
     }
 
@@ -315,24 +392,33 @@ impl Gossip {
             self.metrics.drop_one(DropReason::Address);
             return;
         }
+        let sender = self.sender(now, &from);
+        if !self.intake.answers_ping(now, sender) {
+            self.metrics.drop_one(DropReason::PingRate);
+            return;
+        }
         self.metrics.pings_answered += 1;
         let pong = Pong::answer(&ping.token, &*self.signer);
         self.send(from, Protocol::PongMessage(pong).encode().into(), out);
         // An entrypoint pings in place of an answer. Now it will answer, so ask again at once.
-        let asked = self.entrypoints.iter_mut().any(|e| e.address == from && e.ask_after_ping(now));
-        if asked {
+        if self.entrypoints.ask_after_ping(now, from) {
             self.send_pull(now, from, out);
         }
     }
 
     fn take_pong(&mut self, now: Now, from: SocketAddr, pong: &Pong, out: &mut Effects<Effect>) {
-        if !self.pings.pong(now, from, pong) {
-            self.metrics.drop_one(DropReason::Unexpected);
+        let staked = self.table.stake(&pong.from) > 0;
+        if let Err(why) = self.pings.pong(now, from, (pong, staked)) {
+            self.metrics.drop_one(match why {
+                PongError::Unasked => DropReason::Unexpected,
+                PongError::HostFull => DropReason::HostFull,
+            });
             return;
         }
         self.metrics.proven += 1;
         if let Some(value) = self.waiting.remove(&(pong.from, from)) {
-            self.take_value(now, value, Route::Pull, out);
+            let sender = self.sender(now, &from);
+            self.take_value(now, value, Came { route: Route::Pull, from: sender }, out);
         }
     }
 }

@@ -33,10 +33,14 @@
 
 pub mod bloom;
 pub mod check;
+pub mod clocks;
 pub mod config;
+pub mod entrypoints;
 pub mod filters;
 mod ingest;
 pub mod known;
+pub mod limits;
+mod lookout;
 pub mod machine;
 pub mod metrics;
 pub mod ping;
@@ -47,11 +51,14 @@ pub mod recent;
 pub mod registry;
 pub mod roster;
 pub mod table;
+pub mod trouble;
 pub mod wire;
 
 pub use check::{Checked, check};
-pub use config::{Contact, GossipConfig};
+pub use config::{Contact, GossipConfig, KnownPeer};
+pub use limits::PacketLimits;
 pub use machine::{Effect, Gossip, Input};
 pub use metrics::{DropReason, Metrics};
 pub use roster::Roster;
+pub use trouble::{Trouble, TroubleKind};
 pub use wire::value::{CrdsData, CrdsValue};

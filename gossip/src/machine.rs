@@ -2,16 +2,20 @@
 
 use crate::{
     check::Checked,
+    clocks::Clocks,
     config::{ConfigError, GossipConfig, YOUNG_FOR},
+    entrypoints::Entrypoints,
     filters::{self, FilterSize},
+    limits::Intake,
     metrics::Metrics,
     ping::{Pings, Place},
     publish::Publisher,
-    pull::{Entrypoint, Pull, choose_peer},
+    pull::{Pull, choose_peer},
     push::{Push, StakeGate},
     recent::{Recent, before},
     registry::{AddressSpace, Outdated, Registry},
     table::{Stakes, Table},
+    trouble::{Told, Trouble},
     wire::{
         Ping, Protocol,
         duplicate::DuplicateProof,
@@ -116,6 +120,8 @@ pub enum Effect {
         /// Where it listens.
         gossip: Option<SocketAddr>,
     },
+    /// Something that an operator should know; each kind at most once a minute.
+    Trouble(Trouble),
 }
 
 /// Contact infos that wait for their address to answer a ping. Full: the oldest is forgotten; it comes
@@ -142,10 +148,15 @@ pub struct Gossip {
     pub(crate) push: Push,
     pub(crate) pull: Pull,
     pub(crate) publisher: Publisher,
-    pub(crate) entrypoints: Vec<Entrypoint>,
+    pub(crate) slots_heard: SlotsHeard,
+    pub(crate) duplicates: Duplicates,
+    pub(crate) entrypoints: Entrypoints,
+    pub(crate) clocks: Clocks,
+    pub(crate) told: Told,
     pub(crate) waiting: Recent<Place, CrdsValue>,
     pub(crate) gate: StakeGate,
     pub(crate) metrics: Metrics,
+    pub(crate) intake: Intake,
     started: Now,
     due: Due,
     /// Our contact info, when a roster says that our values are not kept.
@@ -176,8 +187,6 @@ impl Gossip {
         let mut rng = ChaCha8Rng::from_seed(seed);
         let me = signer.identity();
         let space = if config.allow_private { AddressSpace::Private } else { AddressSpace::Public };
-        let own = config.contact.addresses.gossip;
-        let others = config.entrypoints.iter().filter(|address| Some(**address) != own);
         let pings_rng = ChaCha8Rng::from_seed(rng.r#gen());
         let mut pings = Pings::new(signer.clone(), pings_rng, now);
         let mut registry = Registry::new(space, now);
@@ -192,12 +201,17 @@ impl Gossip {
             registry,
             pings,
             push: Push::new(config.fanout),
-            pull: Pull::new(now),
-            publisher: Publisher::new(&config, signer.clone()),
-            entrypoints: others.map(|address| Entrypoint::new(*address, now)).collect(),
+            pull: Pull::new(),
+            publisher: Publisher::new(&config, signer.clone(), now),
+            slots_heard: SlotsHeard::new(config.limits.origins),
+            duplicates: Duplicates::default(),
+            entrypoints: Entrypoints::new(&config, &me, now),
+            clocks: Clocks::default(),
+            told: Told::default(),
             waiting: Recent::new(WAITING_MAX),
             gate: StakeGate::new(Stakes::default()),
             metrics: Metrics::default(),
+            intake: Intake::new(config.packet_limits),
             started: now,
             due: Due { round: now, refresh: now, pull: now, expire: now, push: None },
             untracked: None,
@@ -265,18 +279,6 @@ impl Gossip {
         self.due.push = earliest(self.due.push, Some(now.after(delay)));
     }
 
-    /// Signs and files something we say, to be pushed at once.
-    pub(crate) fn publish(&mut self, now: Now, data: CrdsData) {
-        let before = self.table.get(&self.publisher.label(&data)).map(|filed| filed.value.wallclock());
-        let value = self.publisher.sign(now, data, before);
-        if self.config.roster.as_ref().is_some_and(|roster| !roster.tracks(&self.me)) {
-            self.untracked = Some(value);
-            return;
-        }
-        self.table.offer(now, value);
-        self.push_within(now, Duration::ZERO);
-    }
-
     fn round(&mut self, now: Now, out: &mut Effects<Effect>) {
         self.due.round = now.after(self.config.round_every);
         let refresh = now.reached(self.due.refresh);
@@ -291,6 +293,7 @@ impl Gossip {
         if now.reached(self.due.expire) {
             self.due.expire = now.after(EXPIRE_EVERY);
             self.expire(now);
+            self.look_around(now, out);
         }
         self.ask_entrypoints(now, out);
         if now.reached(self.due.pull) {
@@ -318,28 +321,15 @@ impl Gossip {
             self.registry.outdate(Outdated::Peers);
         }
         self.pings.forget_old(now);
+        self.intake.forget_old(now);
         self.waiting.forget_before(before(now, WAITING_LASTS));
-        for entrypoint in &mut self.entrypoints {
-            let identity = entrypoint.identity;
-            if identity.is_some_and(|node| self.table.contact(&node).is_none()) {
-                entrypoint.forget();
-            }
-        }
-    }
-
-    fn ask_entrypoints(&mut self, now: Now, out: &mut Effects<Effect>) {
-        for index in 0..self.entrypoints.len() {
-            let address = self.entrypoints[index].address;
-            if self.space.allows(&address) && self.entrypoints[index].ask(now) {
-                self.send_pull(now, address, out);
-            }
-        }
     }
 
     /// Asks one address for whatever one filter covers.
     pub(crate) fn send_pull(&mut self, now: Now, to: SocketAddr, out: &mut Effects<Effect>) {
         for bytes in self.pull_requests(now).into_iter().take(1) {
             self.metrics.pull_requests_out += 1;
+            self.intake.note_asked(now, to);
             self.send(to, bytes, out);
         }
     }
@@ -355,10 +345,12 @@ impl Gossip {
             };
             let standing = self.pings.meet(now, (peer.identity, address));
             if let Some(ping) = standing.ping {
+                self.intake.note_pinged(now, address);
                 self.send_ping(address, ping, out);
             }
             if standing.proven {
                 self.metrics.pull_requests_out += 1;
+                self.intake.note_asked(now, address);
                 self.send(address, bytes, out);
             }
         }
@@ -401,17 +393,20 @@ impl Machine for Gossip {
                 self.take_message(now, from, packet.message, out);
             }
             Input::PublishVote { transaction, slot } => {
-                if let Some(vote) = self.publisher.vote(transaction, slot) {
+                if let Some(vote) = self.publisher.vote(now, transaction, slot) {
                     self.publish(now, vote);
                 }
             }
             Input::PublishDuplicate { slot, proof } => {
-                for chunk in self.publisher.duplicate(slot, &proof) {
-                    self.publish(now, chunk);
-                }
+                self.publish_proof(now, slot, &proof);
             }
             Input::Publish(data) => self.publish(now, *data),
-            Input::Completed(_) | Input::Lowest(_) | Input::Root { .. } => {}
+            Input::Completed(slots) => {
+                self.publisher.complete(&slots);
+                self.publish_due(now);
+            }
+            Input::Lowest(slot) => self.publisher.lowest(slot),
+            Input::Root { slot, window } => self.set_root(slot, window),
             Input::Addresses(addresses) => {
                 self.publisher.move_to(&addresses);
                 let contact = self.publisher.contact(self.shred_version);

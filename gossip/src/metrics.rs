@@ -1,5 +1,7 @@
 //! What gossip counts.
 
+use crate::trouble::TroubleKind;
+
 use crate::push::received::Copies;
 
 sundog_types::reasons! {
@@ -35,8 +37,28 @@ sundog_types::reasons! {
         Unstaked = "unstaked",
         /// A prune that is not for us or too late, or a pong to no ping of ours.
         Unexpected = "unexpected",
-        /// The output budget for answers to pulls is spent.
+        /// The output budget for answers to pulls is spent, or the caller's share of it.
         OverBudget = "over_budget",
+        /// This address sent more datagrams than one peer may.
+        AddressRate = "address_rate",
+        /// All addresses together that nobody has proven sent more datagrams than they may.
+        StrangerRate = "stranger_rate",
+        /// Everybody together sent more datagrams than can be checked.
+        PacketRate = "packet_rate",
+        /// More pings than are answered.
+        PingRate = "ping_rate",
+        /// A node pulls or prunes more often than it may.
+        IdentityRate = "identity_rate",
+        /// An origin says more of a kind than it may.
+        OriginRate = "origin_rate",
+        /// More unknown nodes were named than are pinged: by this sender, at this address or on this host.
+        Introductions = "introductions",
+        /// Too many nodes without stake are known on one host.
+        HostFull = "host_full",
+        /// A pulled value that is older than its origin's values are kept.
+        TooOld = "too_old",
+        /// More was to be looked through for answers to pulls than may be.
+        OverScan = "over_scan",
     }
 }
 
@@ -69,6 +91,10 @@ pub struct Metrics {
     pub pings_answered: u64,
     /// Addresses newly proven by a pong.
     pub proven: u64,
+    /// Answers to pulls that nobody had asked for; their values are taken as pushed ones.
+    pub unasked: u64,
+    /// Values older than their origin's are kept that were pulled and taken in, without being a sign of life.
+    pub pulled_old: u64,
     /// Pushed copies that came in, by kind of value.
     pub copies: Copies,
     /// Prunes sent, counted by origin.
@@ -81,10 +107,30 @@ pub struct Metrics {
     pub expired: u64,
     /// Nodes evicted for nodes with more stake.
     pub evicted: u64,
+    /// Things we were to say that nobody would take: too large, or out of bounds.
+    pub unsayable: u64,
+    /// Own values that were said anew because others held one of an earlier life of ours in their place.
+    pub said_anew: u64,
+    /// Slots told that others have, counted once for each node.
+    pub slots_told: u64,
+    /// Proofs of duplicate slots that were put together of chunks and told.
+    pub proofs_told: u64,
+    troubles: [u64; TroubleKind::COUNT],
     dropped: [u64; REASONS],
 }
 
 impl Metrics {
+    /// How often an operator was told of a kind of trouble.
+    #[must_use]
+    pub const fn troubles(&self, kind: TroubleKind) -> u64 {
+        self.troubles[kind as usize]
+    }
+
+    /// Counts a trouble that was told.
+    pub const fn trouble(&mut self, kind: TroubleKind) {
+        self.troubles[kind as usize] += 1;
+    }
+
     /// How many datagrams or values were dropped for `why`.
     #[must_use]
     pub const fn dropped(&self, why: DropReason) -> u64 {

@@ -1,17 +1,18 @@
 //! Whom to ask for what pushes missed, and answering who asks (reference 6.7).
 
 use crate::{
+    limits::{Bucket, Buckets, Host, Rate},
     push::StakeGate,
     table::Table,
     wire::{
         CrdsFilter, ENVELOPE_BYTES, PACKET_BYTES,
-        value::{CrdsData, Kind},
+        value::{CrdsData, CrdsValue, Kind},
     },
 };
 use bytes::Bytes;
 use rand::Rng as _;
 use rand_chacha::ChaCha8Rng;
-use std::{net::SocketAddr, time::Duration};
+use std::{ops::Range, time::Duration};
 use sundog_types::{Hash, Now, Pubkey, peer::Peer};
 
 /// A request answered may be about values this much newer than the caller's wallclock.
@@ -21,45 +22,76 @@ const JITTER_MS: u64 = 3_750;
 pub const CALLER_SKEW_MS: u64 = 15_000;
 
 /// Values looked at for one request, from a random place of the partition on.
-const SCAN_MAX: usize = 8_192;
+const SCAN_MAX: u64 = 8_192;
 
-/// Bytes of answers for each staked node (two at least) in [`BUDGET_EVERY`].
+/// Values looked at for all requests: a quarter of a core's time at most. Nodes of a cluster of 5,000 ask for a third
+/// of that. Spent: what was not looked at has its turn when the caller asks again.
+const SCAN: Rate = Rate { per_second: 500_000, burst: 131_072 };
+
+/// Datagrams in one answer, so that it fits the sending socket's buffer. What is left out is asked for again.
+const DATAGRAMS_MAX: usize = 256;
+
+/// Bytes of answers for each staked node (two at least) in a tenth of a second (reference 6.7).
 const BUDGET_BYTES: u64 = 1_024;
-const BUDGET_EVERY: Duration = Duration::from_millis(100);
-/// Unspent budget of this many intervals is kept.
+
+/// Unspent budget of this many tenths of a second is kept.
 const BUDGET_BURST: u64 = 5;
+
+/// One caller's host may have a quarter of the budget in the long run, and callers without stake together half of it.
+const CALLER_SHARE: u64 = 4;
+
+/// Hosts whose share is counted apart. Full: newcomers share one.
+pub const CALLERS_MAX: usize = 4_096;
 
 /// A peer not seen for this long is asked rarely, or never if it has no stake.
 const ACTIVE_FOR: Duration = Duration::from_secs(60);
 
-/// Builds requests and answers.
+/// Answers who asks.
 pub struct Pull {
     budget: Budget,
+    scan: Bucket,
 }
 
 /// How much may still be sent in answers.
 struct Budget {
-    bytes: u64,
+    /// Bytes a second.
     rate: u64,
-    filled: Now,
+    all: Bucket,
+    unstaked: Bucket,
+    callers: Buckets<Host>,
 }
 
 impl Budget {
-    fn refill(&mut self, now: Now) {
-        let interval = BUDGET_EVERY.as_micros() as u64;
-        let intervals = now.since(self.filled).as_micros() as u64 / interval;
-        if intervals > 0 {
-            let more = self.rate.saturating_mul(intervals);
-            self.bytes = self.bytes.saturating_add(more).min(self.rate * BUDGET_BURST);
-            self.filled = Now { mono_us: self.filled.mono_us + intervals * interval, ..now };
-        }
+    fn new(staked: usize) -> Self {
+        let rate = 10 * BUDGET_BYTES * (staked as u64).max(2);
+        Self { rate, all: Bucket::default(), unstaked: Bucket::default(), callers: Buckets::new(CALLERS_MAX) }
     }
 
-    fn take(&mut self, bytes: usize) -> bool {
-        let left = self.bytes.checked_sub(bytes as u64);
-        self.bytes = left.unwrap_or(self.bytes);
-        left.is_some()
+    /// The rate of a share of the budget, and of its burst.
+    fn share(&self, (rate, burst): (u64, u64)) -> Rate {
+        let whole = self.rate * BUDGET_BURST / 10;
+        Rate { per_second: narrow(self.rate / rate), burst: narrow(whole / burst) }
     }
+
+    /// Takes so many bytes for this caller; whether that many were left.
+    fn take(&mut self, now: Now, caller: &Caller, bytes: usize) -> bool {
+        let (all, unstaked, one) = (self.share((1, 1)), self.share((2, 2)), self.share((CALLER_SHARE, 2)));
+        let bytes = narrow(bytes as u64);
+        let fits = self.all.has(now, all, bytes)
+            && (caller.staked || self.unstaked.has(now, unstaked, bytes))
+            && self.callers.take_many(now, caller.host, (one, bytes));
+        if fits {
+            self.all.take_many(now, all, bytes);
+            if !caller.staked {
+                self.unstaked.take_many(now, unstaked, bytes);
+            }
+        }
+        fits
+    }
+}
+
+fn narrow(number: u64) -> u32 {
+    u32::try_from(number).unwrap_or(u32::MAX)
 }
 
 /// What is sent in answer to a request.
@@ -67,16 +99,29 @@ impl Budget {
 pub struct Answer {
     /// The values' bytes, contact infos first.
     pub values: Vec<Bytes>,
-    /// Values left out because the budget is spent.
+    /// Values left out because the budget is spent, or because they are too many for one answer.
     pub over_budget: usize,
+    /// Whether not everything was looked through that may be for one request, because too much is asked for by all.
+    pub over_scan: bool,
+}
+
+/// Who asks.
+#[derive(Clone, Copy, Debug)]
+pub struct Caller {
+    /// From where.
+    pub host: Host,
+    /// Whether it has stake.
+    pub staked: bool,
+    /// Its wallclock, in milliseconds since the Unix epoch.
+    pub wallclock: u64,
 }
 
 /// Who asks, and for what.
 pub struct Request<'a> {
     /// What the caller lacks.
     pub filter: &'a CrdsFilter,
-    /// The caller's wallclock, in milliseconds since the Unix epoch.
-    pub wallclock: u64,
+    /// Who asks.
+    pub caller: Caller,
     /// Contact infos of other chains are kept from the caller.
     pub shred_version: u16,
     /// Who may say what.
@@ -86,50 +131,140 @@ pub struct Request<'a> {
 impl Pull {
     /// Nothing answered yet.
     #[must_use]
-    pub const fn new(now: Now) -> Self {
-        let rate = 2 * BUDGET_BYTES;
-        let budget = Budget { bytes: rate * BUDGET_BURST, rate, filled: now };
-        Self { budget }
+    pub fn new() -> Self {
+        Self { budget: Budget::new(0), scan: Bucket::default() }
     }
 
     /// Tells how many nodes have stake, which decides the budget for answers.
     pub fn set_staked(&mut self, nodes: usize) {
-        self.budget.rate = (nodes as u64).max(2) * BUDGET_BYTES;
+        self.budget.rate = Budget::new(nodes).rate;
     }
 
-    /// What the table has and the caller lacks, as far as the budget allows.
+    /// What the table has and the caller lacks, as far as the budget allows: datagrams by chance, weighted by
+    /// [`Request::score`] of their best value.
     pub fn answer(&mut self, now: Now, request: &Request<'_>, table: &Table, rng: &mut ChaCha8Rng) -> Answer {
-        self.budget.refill(now);
-        let latest = request.wallclock.saturating_add(rng.gen_range(0..JITTER_MS));
+        let mut answer = Answer::default();
+        let mut found = self.find(now, request, table, (rng, &mut answer));
+        found.sort_by_key(|value| value.label().kind != Kind::ContactInfo);
+        let lengths = found.iter().map(|value| value.bytes().len());
+        let datagrams = split(lengths);
+        let score = |range: &Range<usize>| {
+            let scores = found[range.clone()].iter().map(|value| request.score(now, value, table));
+            scores.max().unwrap_or(0)
+        };
+        let mut left: Vec<(u64, Range<usize>)> = datagrams.map(|range| (score(&range), range)).collect();
+        let mut chosen = Vec::new();
+        while chosen.len() < DATAGRAMS_MAX
+            && let Some(range) = draw(&mut left, rng)
+        {
+            let bytes: usize = found[range.clone()].iter().map(|value| value.bytes().len()).sum();
+            if !self.budget.take(now, &request.caller, ENVELOPE_BYTES + bytes) {
+                break;
+            }
+            chosen.push(range);
+        }
+        // Contact infos first: without them the receiver can do nothing with the rest.
+        chosen.sort_by_key(|range| range.start);
+        answer.values = chosen.into_iter().flatten().map(|place| found[place].bytes().clone()).collect();
+        answer.over_budget = found.len() - answer.values.len();
+        answer
+    }
+
+    /// What the table has and the caller lacks, as far as may be looked.
+    fn find<'a>(
+        &mut self,
+        now: Now,
+        request: &Request<'_>,
+        table: &'a Table,
+        (rng, answer): (&mut ChaCha8Rng, &mut Answer),
+    ) -> Vec<&'a CrdsValue> {
+        let latest = request.caller.wallclock.saturating_add(rng.gen_range(0..JITTER_MS));
         let (low, high) = request.filter.range();
+        let most = SCAN_MAX.min(self.scan.left(now, SCAN));
         if low > high {
-            return Answer::default();
+            return Vec::new();
         }
         // From a random place on, so that what does not fit today has its turn another time.
         let middle = rng.gen_range(low..=high);
         let after = table.by_prefix(middle..=high);
         let wrapped = (middle > low).then(|| table.by_prefix(low..=middle - 1));
-        let scan = after.chain(wrapped.into_iter().flatten());
-        let mut found: Vec<_> = scan
-            .take(SCAN_MAX)
-            .map(|filed| &filed.value)
-            .filter(|value| value.wallclock() <= latest && request.wants(value.hash()))
-            .filter(|value| request.may_have(value.data()))
-            .collect();
-        found.sort_by_key(|value| value.label().kind != Kind::ContactInfo);
-        let mut answer = Answer::default();
-        for value in found {
-            if self.budget.take(value.bytes().len()) {
-                answer.values.push(value.bytes().clone());
-            } else {
-                answer.over_budget += 1;
+        let mut scan = after.chain(wrapped.into_iter().flatten()).map(|filed| &filed.value);
+        let (mut looked, mut found) = (0, Vec::new());
+        while looked < most
+            && let Some(value) = scan.next()
+        {
+            looked += 1;
+            if value.wallclock() <= latest && request.wants(value.hash()) && request.may_have(value.data()) {
+                found.push(value);
             }
         }
-        answer
+        self.scan.take_many(now, SCAN, narrow(looked));
+        answer.over_scan = looked == most && most < SCAN_MAX && scan.next().is_some();
+        found
+    }
+
+    /// Bytes held, at most.
+    #[must_use]
+    pub fn held_bytes(&self) -> usize {
+        self.budget.callers.held_bytes()
     }
 }
 
+/// What [`Pull::held_bytes`] never exceeds.
+pub const PULL_BYTES_MAX: usize = Buckets::<Host>::held_bytes_at(CALLERS_MAX);
+
+/// Cuts values of these lengths into messages, in order.
+fn split(lengths: impl Iterator<Item = usize>) -> impl Iterator<Item = Range<usize>> {
+    let mut lengths = lengths.peekable();
+    let mut start = 0;
+    std::iter::from_fn(move || {
+        let (mut end, mut bytes) = (start, 0);
+        while let Some(length) = lengths.next_if(|length| end == start || bytes + length <= VALUES_BYTES) {
+            bytes += length;
+            end += 1;
+        }
+        let range = start..end;
+        start = end;
+        (!range.is_empty()).then_some(range)
+    })
+}
+
+/// Takes one out by chance, weighted.
+fn draw(left: &mut Vec<(u64, Range<usize>)>, rng: &mut ChaCha8Rng) -> Option<Range<usize>> {
+    let total: u64 = left.iter().map(|(weight, _)| weight).sum();
+    if total == 0 {
+        return None;
+    }
+    let mut drawn: u64 = rng.gen_range(0..total);
+    let place = left.iter().position(|(weight, _)| {
+        let hit = drawn < *weight;
+        drawn = drawn.saturating_sub(*weight);
+        hit
+    })?;
+    Some(left.swap_remove(place).1)
+}
+
+impl Default for Pull {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// A value's age counts in units of this, in milliseconds, against the length of an epoch.
+const SCORE_AGE_MS: u64 = 15_000;
+const SCORE_EPOCH_MS: u64 = 432_000 * 400;
+
 impl Request<'_> {
+    /// How much a value is worth to be sent: more if it is new, twice if its origin has stake, and twice if it is a
+    /// contact info (reference 6.7).
+    fn score(&self, now: Now, value: &CrdsValue, table: &Table) -> u64 {
+        let age = now.unix_ms.saturating_sub(value.wallclock());
+        let young = (SCORE_EPOCH_MS.saturating_sub(age) / SCORE_AGE_MS).max(1);
+        let staked = if table.stake(&value.origin()) > 0 { 2 } else { 1 };
+        let contact = if value.label().kind == Kind::ContactInfo { 2 } else { 1 };
+        young * staked * contact
+    }
+
     fn wants(&self, hash: &Hash) -> bool {
         self.filter.covers(hash) && !self.filter.bloom.contains(hash)
     }
@@ -180,60 +315,4 @@ pub const fn stake_bucket(lamports: u64) -> u32 {
     let sol = lamports / 1_000_000_000;
     let bits = u64::BITS - sol.leading_zeros();
     if bits > 24 { 24 } else { bits }
-}
-
-/// An entrypoint: an address whose identity is learned by asking it.
-#[derive(Clone, Copy, Debug)]
-pub struct Entrypoint {
-    /// Where it is.
-    pub address: SocketAddr,
-    /// Who it is, once known.
-    pub identity: Option<Pubkey>,
-    asked: u32,
-    next: Now,
-    pinged: Option<Now>,
-}
-
-/// At first an entrypoint is asked this often,
-const ENTRYPOINT_FIRST: Duration = Duration::from_millis(200);
-/// so many times,
-const ENTRYPOINT_EAGER: u32 = 25;
-/// and then ever more seldom, down to this.
-const ENTRYPOINT_LAST: Duration = Duration::from_millis(7_500);
-
-impl Entrypoint {
-    /// An address nobody has answered from yet.
-    #[must_use]
-    pub const fn new(address: SocketAddr, now: Now) -> Self {
-        Self { address, identity: None, asked: 0, next: now, pinged: None }
-    }
-
-    /// Whether to ask it now; counts the asking.
-    pub fn ask(&mut self, now: Now) -> bool {
-        if self.identity.is_some() || !now.reached(self.next) {
-            return false;
-        }
-        let doublings = self.asked.saturating_sub(ENTRYPOINT_EAGER).min(10);
-        let wait = ENTRYPOINT_FIRST.saturating_mul(1 << doublings).min(ENTRYPOINT_LAST);
-        self.next = now.after(wait);
-        self.asked += 1;
-        true
-    }
-
-    /// It pinged us. Whether to ask it again at once, which nobody can make us do more often than we would
-    /// ask by ourselves.
-    pub fn ask_after_ping(&mut self, now: Now) -> bool {
-        let soon = self.pinged.is_some_and(|at| now.since(at) < ENTRYPOINT_FIRST);
-        if soon || self.identity.is_some() {
-            return false;
-        }
-        self.pinged = Some(now);
-        true
-    }
-
-    /// Its node left: it is unknown again.
-    pub const fn forget(&mut self) {
-        self.identity = None;
-        self.asked = 0;
-    }
 }

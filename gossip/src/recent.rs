@@ -84,6 +84,18 @@ impl<K: Ord + Clone, V> Recent<K, V> {
         self.noted.is_empty()
     }
 
+    /// Bytes held, at most; what values hold elsewhere is not counted.
+    #[must_use]
+    pub fn held_bytes(&self) -> usize {
+        Self::held_bytes_at(self.len())
+    }
+
+    /// Bytes that a memory of so many keys holds, at most.
+    #[must_use]
+    pub const fn held_bytes_at(keys: usize) -> usize {
+        held_by::<K, Note<V>>(keys) + held_by::<u64, K>(keys)
+    }
+
     /// The keys, ascending.
     pub fn keys(&self) -> impl Iterator<Item = &K> {
         self.noted.keys()
@@ -95,6 +107,14 @@ impl<K: Ord + Clone, V> Recent<K, V> {
 pub fn before(now: Now, earlier: std::time::Duration) -> Now {
     let us = u64::try_from(earlier.as_micros()).unwrap_or(u64::MAX);
     Now { mono_us: now.mono_us.saturating_sub(us), unix_ms: now.unix_ms.saturating_sub(us / 1_000) }
+}
+
+/// Bytes that a B-tree map of so many entries holds, at most: its nodes have room for 11 entries, an edge for each and
+/// their bookkeeping, and each but one is filled with 5 at least.
+#[must_use]
+pub const fn held_by<K, V>(entries: usize) -> usize {
+    let node = 11 * size_of::<(K, V)>() + 14 * size_of::<usize>();
+    (entries / 5 + 1) * node
 }
 
 #[cfg(test)]

@@ -9,7 +9,8 @@ use std::{collections::BTreeMap, time::Duration};
 use sundog_gossip::{
     CrdsValue,
     bloom::{Bloom, fnv},
-    pull::{Pull, Request},
+    limits::Host,
+    pull::{Caller, Pull, Request},
     push::StakeGate,
     table::{Limits, Stakes, Table},
     wire::{
@@ -60,9 +61,11 @@ fn answer<'a>(
         table.offer(now, value.clone());
     }
     let gate = StakeGate::new(Stakes::default());
-    let mut pull = Pull::new(now);
+    let mut pull = Pull::new();
     pull.set_staked(1_000);
-    let request = Request { filter, wallclock: caller.wallclock(), shred_version, gate: &gate };
+    let host = Host::of(&SocketAddr::from(([10, 0, 0, 1], 8_001)));
+    let caller = Caller { host, staked: true, wallclock: caller.wallclock() };
+    let request = Request { filter, caller, shred_version, gate: &gate };
     let mut rng = rand_chacha::rand_core::SeedableRng::from_seed([3; 32]);
     let later = now.after(Duration::from_secs(1));
     let answer = pull.answer(later, &request, &table, &mut rng);

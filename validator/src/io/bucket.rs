@@ -63,10 +63,19 @@ impl UdpLimits {
     /// An address may send what a full block of today's size needs (20,000 shreds a second), and at once a quarter
     /// of what the lane of shreds holds: no address alone can fill it. The table holds as many addresses as a large
     /// cluster has nodes, in less than a megabyte.
-    pub const DEFAULT: Self = Self {
+    pub const SHREDS: Self = Self {
         of_address: Rate { per_second: 20_000, burst: 4_096 },
         of_strangers: Rate { per_second: 20_000, burst: 4_096 },
         addresses_max: 8_192,
+    };
+
+    /// For gossip: at once a quarter of what its lane holds, and a second's worth as gossip itself allows a proven peer
+    /// (`sundog_gossip::PacketLimits`), which is stricter with everybody else. The table holds more addresses than a
+    /// cluster of 10,000 has; senders beyond share what half the lane holds.
+    pub const GOSSIP: Self = Self {
+        of_address: Rate { per_second: 4_096, burst: 1_024 },
+        of_strangers: Rate { per_second: 8_192, burst: 2_048 },
+        addresses_max: 16_384,
     };
 }
 
@@ -158,6 +167,14 @@ mod tests {
         let (now, mut table) = (Instant::now(), table(100));
         let nodes = (1..=20).map(|port| SocketAddr::from(([127, 0, 0, 1], port)));
         assert_eq!(nodes.filter(|from| table.admit(now, *from)).count(), 20);
+    }
+
+    #[test]
+    fn no_address_alone_fills_a_quarter_of_the_lane_of_gossip() {
+        let (now, mut table) = (Instant::now(), AddressBuckets::new(UdpLimits::GOSSIP));
+        let flood = (0..100_000).filter(|_| table.admit(now, address(1, 9))).count();
+        assert_eq!(flood, 1_024);
+        assert!(table.admit(now, address(2, 9)));
     }
 
     #[test]

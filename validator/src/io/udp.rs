@@ -51,13 +51,17 @@ impl Arrival {
     }
 }
 
-/// Receives until the runtime ends. What goes to the lane of shreds is limited for each sender, so that no address
-/// alone can fill it.
+/// Receives until the runtime ends. What goes to the lanes of shreds and gossip is limited for each sender, so that no
+/// address alone can fill them.
 pub async fn receive(socket: Arc<tokio::net::UdpSocket>, arrival: Arrival, lanes: Lanes, traffic: Arc<Traffic>) {
     let (lane, way) = arrival.lane();
     // Room for one byte more than the largest datagram shows the oversized ones, which no decoder takes.
     let mut buffer = [0; DATAGRAM_BYTES_MAX + 1];
-    let mut rates = (lane == Lane::Shreds).then(|| AddressBuckets::new(UdpLimits::DEFAULT));
+    let mut rates = match lane {
+        Lane::Shreds => Some(AddressBuckets::new(UdpLimits::SHREDS)),
+        Lane::Gossip => Some(AddressBuckets::new(UdpLimits::GOSSIP)),
+        _ => None,
+    };
     loop {
         let Ok((len, from)) = socket.recv_from(&mut buffer).await else { continue };
         traffic.count(way, len);

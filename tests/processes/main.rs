@@ -3,6 +3,7 @@
 mod catching_up;
 mod leaders;
 mod program;
+mod spy;
 mod stranger;
 mod sync_refusals;
 

@@ -2,7 +2,20 @@
 
 use crate::node::View;
 use std::fmt;
+use sundog_gossip::wire::value::Kind;
 use sundog_turbine::sync::Refusal;
+
+/// The kinds of values in gossip, by name.
+const KINDS: [(Kind, &str); 8] = [
+    (Kind::ContactInfo, "contact_info"),
+    (Kind::Vote, "vote"),
+    (Kind::LowestSlot, "lowest_slot"),
+    (Kind::EpochSlots, "epoch_slots"),
+    (Kind::DuplicateShred, "duplicate_shred"),
+    (Kind::SnapshotHashes, "snapshot_hashes"),
+    (Kind::RestartLastVotedForkSlots, "restart_last_voted_fork_slots"),
+    (Kind::RestartHeaviestFork, "restart_heaviest_fork"),
+];
 
 /// Labels and a value.
 pub type Labelled = (Vec<(&'static str, String)>, u64);
@@ -140,8 +153,34 @@ pub fn gossip(view: &View, take: &mut Take<'_>) -> fmt::Result {
         ("pulled_out", m.pulled_out),
     ];
     take(("gossip_values", "Values by the way they came or went"), by("way", values))?;
+    let copies = KINDS.iter().flat_map(|(kind, name)| {
+        let labels = |copy: &str| vec![("kind", (*name).to_owned()), ("copy", copy.to_owned())];
+        [(labels("first"), m.copies.first(*kind)), (labels("more"), m.copies.more(*kind))]
+    });
+    take(
+        ("gossip_copies", "Copies of values that were pushed to this node, by kind: those that were news, and more"),
+        copies.collect(),
+    )?;
+    let prunes = [("sent", m.prunes_sent), ("messages_sent", m.prune_messages_sent), ("obeyed", m.prunes_obeyed)];
+    take(
+        ("gossip_prunes", "Requests to send no more values of an origin, and the messages that carry this node's"),
+        by("what", prunes),
+    )?;
+    let pulls = [("sent", m.pull_requests_out), ("answered", m.pull_requests_answered)];
+    take(("gossip_pull_requests", "Requests for what pushes missed"), by("what", pulls))?;
+    let pings = [("sent", m.pings_out), ("answered", m.pings_answered), ("proven", m.proven)];
+    take(
+        ("gossip_pings", "Pings sent and answered, and addresses that proved themselves by answering"),
+        by("what", pings),
+    )?;
+    let left = [("expired", m.expired), ("evicted", m.evicted)];
+    take(
+        ("gossip_left_table", "Values of nodes that fell silent, and nodes that gave way to nodes with more stake"),
+        by("why", left),
+    )?;
     take(("gossip_packets", "Gossip packets taken"), one(m.packets))?;
-    take(("gossip_proven", "Addresses that answered a ping"), one(m.proven))?;
+    let sent = [("datagrams", m.sent), ("bytes", m.sent_bytes)];
+    take(("gossip_sent", "What gossip asked to be sent"), by("what", sent))?;
     let dropped = sundog_gossip::DropReason::ALL.iter().map(|why| (why.name(), m.dropped(*why)));
     take(("gossip_dropped", "Gossip packets and values dropped, by reason"), by("reason", dropped))
 }
@@ -162,6 +201,7 @@ fn node(view: &View, take: &mut Take<'_>) -> fmt::Result {
         ("own_slots_unpropagated", "Own slots left out because too few nodes had the last own block"),
         one(c.unpropagated),
     )?;
+    take(("own_blocks_spread_again", "How often an own block was sent again for that reason"), one(c.spread_again))?;
     let dropped = [
         ("gossip_unchecked", c.unchecked),
         ("vote_unsigned", c.unsigned_votes),

@@ -265,6 +265,12 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_starting_node_tells_nobody_whom_it_pushes_to() {
+        let (status, text) = get(served().await + "/gossip").await;
+        assert!(status == 503 && text.contains("ask again"), "{status} {text}");
+    }
+
+    #[tokio::test]
     async fn what_is_not_known_is_not_found_and_says_why() {
         let base = served().await;
         let wanted = [

@@ -302,3 +302,62 @@ pub const fn is_local(ip: IpAddr) -> bool {
         IpAddr::V6(ip) => ip.is_loopback() || ip.is_unique_local() || ip.is_unicast_link_local(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::{thread, time::Instant};
+
+    fn somewhere() -> (UdpSocket, SocketAddr) {
+        let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+        let address = socket.local_addr().expect("bound");
+        (socket, address)
+    }
+
+    #[test]
+    fn two_spies_that_know_one_address_see_each_other_once_it_has_answered_a_ping() {
+        let (_nobody, silent) = somewhere();
+        let mut first = Spy::join(&[silent]).expect("a free port");
+        let mut second = Spy::join(&[first.address()]).expect("a free port");
+        let (one, two) = (first.identity(), second.identity());
+        let deadline = Instant::now() + Duration::from_secs(30);
+        let until_seen = |spy: &mut Spy, wanted| {
+            while Instant::now() < deadline && !spy.sightings().iter().any(|s| s.identity == wanted) {
+                spy.listen(Duration::from_millis(20));
+            }
+            // The other may still need an answer.
+            spy.listen(Duration::from_millis(500));
+            spy.sightings().into_iter().map(|s| (s.identity, s.is_spy())).collect::<Vec<_>>()
+        };
+        let first = thread::spawn(move || until_seen(&mut first, two));
+        assert_eq!(until_seen(&mut second, one), [(one, true)]);
+        assert_eq!(first.join().expect("no panic"), [(two, true)]);
+    }
+
+    #[test]
+    fn a_silent_entrypoint_is_explained() {
+        let (_nobody, silent) = somewhere();
+        let mut spy = Spy::join(&[silent]).expect("a free port");
+        spy.listen(Duration::from_millis(300));
+        assert!(spy.sightings().is_empty() && spy.silence().contains("UDP gets through"), "{}", spy.silence());
+        assert!(matches!(Spy::join(&[]), Err(SpyError::NoEntrypoint)));
+    }
+
+    #[test]
+    fn whatever_arrives_a_spy_goes_on() {
+        let (nobody, silent) = somewhere();
+        let mut spy = Spy::join(&[silent]).expect("a free port");
+        for length in [0, 1, 40, DATAGRAM_BYTES_MAX, DATAGRAM_BYTES_MAX + 9] {
+            nobody.send_to(&vec![7; length], spy.address()).expect("sent");
+        }
+        spy.listen(Duration::from_millis(300));
+        assert!(spy.sightings().is_empty());
+    }
+
+    #[test]
+    fn only_addresses_of_this_machine_or_house_are_local() {
+        let local = |text: &str| is_local(text.parse().expect("an address"));
+        assert!(["127.0.0.1", "10.1.2.3", "192.168.0.9", "172.16.0.1", "::1", "fd00::1"].into_iter().all(local));
+        assert!(!["8.8.8.8", "2001:db8::1", "172.32.0.1"].into_iter().any(local));
+    }
+}

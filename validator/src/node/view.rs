@@ -83,10 +83,8 @@ pub struct View {
 pub struct Pushing {
     /// This node.
     pub me: Pubkey,
-    /// Peers that are pushed to, by the stake bucket of whose values.
-    pub active: Vec<(usize, Pubkey)>,
-    /// Values pushed to each peer so far.
-    pub values: BTreeMap<Pubkey, u64>,
+    /// Peers that are pushed to, by the stake bucket of whose values, and how many of these were since it began.
+    pub active: Vec<(usize, Pubkey, u64)>,
 }
 
 impl std::fmt::Debug for View {
@@ -116,6 +114,8 @@ pub struct Counters {
     pub false_proofs: u64,
     /// Own slots left out because too few nodes had the last own block.
     pub unpropagated: u64,
+    /// How often an own block was sent again for that reason.
+    pub spread_again: u64,
     /// Datagrams and votes of gossip that were not even checked, because the pool was behind.
     pub unchecked: u64,
     /// Transactions that the leader could not put into its block: too old, already there, or unable to pay.
@@ -219,7 +219,7 @@ impl Node {
     }
 
     fn pushing(&self) -> Pushing {
-        Pushing { me: self.identity, active: Vec::new(), values: BTreeMap::new() }
+        Pushing { me: self.identity, active: self.gossip.pushed_to().collect() }
     }
 
     /// The node as it is.

@@ -66,7 +66,7 @@ pub struct Arrow {
     pub from: String,
     /// To whom.
     pub to: String,
-    /// Values pushed since the pusher started.
+    /// Values pushed since the one counts the other among those it pushes to.
     pub values: u64,
     /// The stake buckets of whose values.
     pub buckets: Vec<usize>,

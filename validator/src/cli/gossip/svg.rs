@@ -119,7 +119,7 @@ fn summary(graph: &Graph) -> String {
 
 fn legend(busiest: u64) -> [String; 2] {
     [
-        format!("Arrow: pushes to; the wider, the more values since the start (at most {busiest}). Dashed: none yet."),
+        format!("Arrow: pushes to; the wider, the more values since it began (at most {busiest}). Dashed: none yet."),
         "Disc: a node; the larger, the more stake. Dashed: it does not answer. Grey: not one of the localnet's."
             .to_owned(),
     ]

@@ -173,9 +173,9 @@ fn sol(lamports: u64) -> String {
     text.trim_end_matches('0').trim_end_matches('.').to_owned()
 }
 
-/// What stands above the columns.
+/// What stands above the columns: the chain is the shred version, and the last slot that was voted for the newest.
 const HEAD: [&str; 11] =
-    ["identity", "stake", "version", "gossip", "rpc", "tpu", "tvu", "shreds", "seen", "votes", "slot"];
+    ["identity", "stake", "version", "gossip", "rpc", "tpu", "tvu", "chain", "seen", "votes", "voted"];
 /// The columns whose text begins at the left.
 const LEFT: [usize; 3] = [0, 2, 3];
 
@@ -259,10 +259,10 @@ mod tests {
         let expected = "\
 3 nodes, 1600.5 SOL, shred version 7351, after 4.2 s through 127.0.0.1:8000
 
-identity                                       stake  version        gossip           rpc   tpu         tvu  shreds  seen  votes  slot
-8qbHbw2BbbTHBW1sbeqakYXVKRQM8Ne7pLK7m6CVfeR    1000  Sundog 3.1.12  127.0.0.1:8000  8001  8002  10.0.0.9:4    7351    1s     12  1002
-4vJ9JU1bJJE96FWSJKvHsmmFADCg4gpZQff4P3bkLKi   600.5  Agave 3.1.12   127.0.0.1:8010  8011  8012  10.0.0.9:4    7351    1s     12  1001
-CktRuQ2mttgRGkXJtyksdKHjUdc2C4TgDzyB98oEzy8 *      0  Sundog 3.1.12  127.0.0.1:9        -     -           -    7351    1s      0     -
+identity                                       stake  version        gossip           rpc   tpu         tvu  chain  seen  votes  voted
+8qbHbw2BbbTHBW1sbeqakYXVKRQM8Ne7pLK7m6CVfeR     1000  Sundog 3.1.12  127.0.0.1:8000  8001  8002  10.0.0.9:4   7351    1s     12   1002
+4vJ9JU1bJJE96FWSJKvHsmmFADCg4gpZQff4P3bkLKi    600.5  Agave 3.1.12   127.0.0.1:8010  8011  8012  10.0.0.9:4   7351    1s     12   1001
+CktRuQ2mttgRGkXJtyksdKHjUdc2C4TgDzyB98oEzy8 *      0  Sundog 3.1.12  127.0.0.1:9        -     -           -   7351    1s      0      -
 * takes no part in the chain: a spy, or a node that is starting
 ";
         let found = page(&three(), usize::MAX);

@@ -5,6 +5,7 @@
 mod agreement;
 mod catching_up;
 mod crashes;
+mod hearsay;
 mod hostile;
 mod leaders;
 mod liars;

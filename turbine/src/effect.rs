@@ -96,6 +96,11 @@ pub enum Input {
         /// A whole set.
         set: FecSet,
     },
+    /// Shreds of an own block, out of the ledger, that too few nodes have: to the roots of their trees once more.
+    OwnAgain {
+        /// Their bytes.
+        shreds: Vec<Bytes>,
+    },
     /// Shreds out of the ledger after a restart. They were verified before they were stored; they are gathered, but
     /// neither retransmitted nor stored again.
     Stored {

@@ -318,6 +318,16 @@ impl Turbine {
         }
     }
 
+    /// Sends shreds of an own block once more. What others made is none of this node's business.
+    pub(crate) fn own_again(&mut self, now: Now, shreds: Vec<Bytes>, out: &mut Vec<Effect>) {
+        let signed = |bytes| Shred::raw(bytes).parse().ok()?.trust_own_ledger().ok();
+        for shred in shreds.into_iter().filter_map(signed) {
+            if self.spread.leader(shred.slot()) == Some(self.signer.identity()) {
+                self.pass_on(now, &shred, Origin::Own, out);
+            }
+        }
+    }
+
     /// Takes shreds out of this node's ledger.
     pub(crate) fn stored(&mut self, now: Now, shreds: Vec<Bytes>, out: &mut Vec<Effect>) {
         for bytes in shreds {

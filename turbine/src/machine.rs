@@ -242,6 +242,7 @@ impl Machine for Turbine {
             Input::RepairRequest { from, bytes } => self.request(now, from, &bytes, out),
             Input::Verified { id, valid } => self.verified(now, id, &valid, out),
             Input::Own { set } => self.own(now, set, out),
+            Input::OwnAgain { shreds } => self.own_again(now, shreds, out),
             Input::Stored { shreds } => self.stored(now, shreds, out),
             Input::Epoch(info) => self.spread.set_epoch(info),
             Input::Peers(peers) => {
@@ -251,7 +252,10 @@ impl Machine for Turbine {
             }
             Input::Root(root) => self.set_root(root, out),
             Input::Tip(tip) => self.tip = self.tip.max(tip),
-            Input::Announced { from, slots } => self.repair.announce(from, &slots),
+            Input::Announced { from, slots } => {
+                self.metrics.announced += slots.len() as u64;
+                self.repair.announce(from, &slots);
+            }
             Input::Wanted(slots) => self.repair.set_wanted(slots),
             Input::Forget(slot) => {
                 self.checks.forget(slot);

@@ -112,6 +112,8 @@ pub struct Metrics {
     pub repaired: u64,
     /// Shreds taken that came by bulk sync.
     pub synced: u64,
+    /// Slots that peers said they have, counted once for each peer.
+    pub announced: u64,
     /// Shreds made by erasure decoding instead of received.
     pub recovered: u64,
     /// FEC sets that were decoded.
@@ -194,6 +196,7 @@ impl Default for Metrics {
             received_by_place: [0; PLACES],
             repaired: 0,
             synced: 0,
+            announced: 0,
             recovered: 0,
             sets_recovered: 0,
             sets_corrupt: 0,

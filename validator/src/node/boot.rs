@@ -4,7 +4,7 @@ use super::{Effect, Node, NodeConfig, NodeParts, Voter};
 use bytes::Bytes;
 use solana_keypair::Keypair;
 use std::{net::SocketAddr, sync::Arc, time::Duration};
-use sundog_gossip::{Contact, Gossip, GossipConfig};
+use sundog_gossip::{Contact, Gossip, GossipConfig, KnownPeer, PacketLimits};
 use sundog_gulfstream::{Gulfstream, GulfstreamConfig};
 use sundog_ledger::{Ledger, LedgerError, SlotMeta};
 use sundog_poh::RecorderConfig;
@@ -51,6 +51,8 @@ pub struct Boot {
     pub allow_private: bool,
     /// Children of a node in a Turbine tree, instead of what the protocol says; at least 1.
     pub fanout: Option<usize>,
+    /// How it takes part in gossip.
+    pub gossip: GossipSettings,
     /// What other nodes may do on the links of bulk sync.
     pub sync: SyncBounds,
     /// Slots of blocks kept below the root.
@@ -59,6 +61,19 @@ pub struct Boot {
     pub health_distance_slots: u64,
     /// Feeds every random choice of the node.
     pub seed: [u8; 32],
+}
+
+/// How a node takes part in gossip, beyond where it listens and whom it asks first.
+#[derive(Clone, Debug, Default)]
+pub struct GossipSettings {
+    /// Peers of an earlier life, asked when no entrypoint answers.
+    pub known: Vec<KnownPeer>,
+    /// When this instance started, in microseconds since the Unix epoch; later than any instance before it. None: now.
+    pub outset_us: Option<u64>,
+    /// Pull filters are made for at least so many values. None: as gossip has it.
+    pub pull_items_min: Option<usize>,
+    /// How much of what comes in is looked at.
+    pub packet_limits: PacketLimits,
 }
 
 /// What other nodes may do on the links of bulk sync; beyond it they are refused by name.
@@ -177,12 +192,16 @@ impl Boot {
     }
 
     fn gossip(&self, version: u16, now: Now) -> GossipConfig {
-        let contact =
-            Contact { addresses: self.addresses, version: VERSION, outset_us: now.unix_ms.saturating_mul(1_000) };
+        let outset_us = self.gossip.outset_us.unwrap_or_else(|| now.unix_ms.saturating_mul(1_000));
+        let contact = Contact { addresses: self.addresses, version: VERSION, outset_us };
+        let usual = GossipConfig::new(version, contact);
         GossipConfig {
             entrypoints: self.entrypoints.clone(),
+            known: self.gossip.known.clone(),
             allow_private: self.allow_private,
-            ..GossipConfig::new(version, contact)
+            pull_items_min: self.gossip.pull_items_min.unwrap_or(usual.pull_items_min),
+            packet_limits: self.gossip.packet_limits,
+            ..usual
         }
     }
 

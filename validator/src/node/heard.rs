@@ -82,7 +82,7 @@ impl Node {
         for slot in &slots {
             self.has_block(*slot, from);
         }
-        let _ = (now, &out);
+        self.turbine(now, sundog_turbine::Input::Announced { from, slots }, out);
     }
 
     /// A node says that the leader of `slot` made two versions of it.

@@ -26,7 +26,7 @@ mod view;
 mod voting;
 mod wiring;
 
-pub use boot::{Boot, BootError, FEATURE_SET, SyncBounds, VERSION, stored};
+pub use boot::{Boot, BootError, FEATURE_SET, GossipSettings, SyncBounds, VERSION, stored};
 pub use forks::{FROZEN_MAX, Forks, Frozen};
 pub use heard::ProofCheck;
 pub use job::{Done, Job, ShredJob};
@@ -278,7 +278,9 @@ impl Machine for Node {
     fn handle(&mut self, now: Now, input: Input, out: &mut Effects<Effect>) {
         match input {
             Input::Gossip { from, bytes } => {
-                self.check(Job::CheckGossip { packets: vec![(from, bytes)] }, out);
+                if self.gossip.accept(now, from, bytes.len()).is_ok() {
+                    self.check(Job::CheckGossip { packets: vec![(from, bytes)] }, out);
+                }
             }
             Input::Shred { from, bytes } => self.turbine(now, sundog_turbine::Input::Shred { bytes, from }, out),
             Input::RepairResponse { from, bytes } => {
@@ -312,6 +314,7 @@ impl Machine for Node {
         if self.view.due(now) {
             self.tell_tip(now, out);
             self.tell_chain(now, out);
+            self.spread_again(now, out);
             self.publish(now, out);
         }
     }

@@ -243,6 +243,8 @@ pub enum Event {
         /// The last own block.
         last: Slot,
     },
+    /// Gossip notices something that keeps this node apart from others.
+    Gossip(sundog_gossip::Trouble),
     /// The leader of a slot signed two versions of it.
     Duplicate {
         /// Which slot.
@@ -285,6 +287,7 @@ impl Event {
                 %last,
                 "own slot left out: too few nodes have the last own block; if this goes on, look whether this node's shreds reach the others"
             ),
+            Self::Gossip(trouble) => tracing::warn!(kind = trouble.kind().name(), "{trouble}"),
             Self::Duplicate { slot, why } => tracing::warn!(%slot, why, "duplicate"),
         }
     }

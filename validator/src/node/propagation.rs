@@ -4,9 +4,12 @@
 //! descends from it, or say in gossip that they have it (reference 8.6).
 
 use super::{Effect, Event, Node, leading::WINDOW_SLOTS};
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 use sundog_runtime::Bank;
-use sundog_types::{Effects, Pubkey, Slot};
+use sundog_types::{Effects, Now, Pubkey, Slot};
 
 /// Own slots watched at a time. A node leads fewer between two roots; more: the oldest is taken for propagated.
 const WATCHED_MAX: usize = 256;
@@ -14,11 +17,21 @@ const WATCHED_MAX: usize = 256;
 /// Nodes noted for one block. A node with stake counts once, and a third of the stake ends the count.
 const NODES_MAX: usize = 8_192;
 
-#[derive(Default)]
+/// An own block that too few nodes have is sent again after this, then after twice as long, and so on
+const AGAIN_AFTER: Duration = Duration::from_secs(5);
+/// up to so many doublings (reference 8.6).
+const AGAIN_DOUBLINGS: u32 = 6;
+/// Data shreds of a block that are sent again in one turn: what a busy node sends in a tenth of a second.
+const AGAIN_SHREDS_MAX: usize = 2_048;
+
 struct Support {
     nodes: BTreeSet<Pubkey>,
     /// Their stake, in lamports.
     stake: u64,
+    /// When to send the block again.
+    again: Now,
+    /// How often that was done.
+    sent: u32,
 }
 
 /// Own blocks above the root that are not propagated yet, and who has them.
@@ -29,8 +42,9 @@ pub(super) struct Propagation {
 
 impl Propagation {
     /// Watches an own block from now on.
-    fn watch(&mut self, slot: Slot) {
-        self.waiting.insert(slot, Support::default());
+    fn watch(&mut self, now: Now, slot: Slot) {
+        let again = now.after(AGAIN_AFTER);
+        self.waiting.insert(slot, Support { nodes: BTreeSet::new(), stake: 0, again, sent: 0 });
         if self.waiting.len() > WATCHED_MAX {
             self.waiting.pop_first();
         }
@@ -50,6 +64,16 @@ impl Propagation {
         enough
     }
 
+    /// Whether the block is to be sent again now; counts that it is.
+    fn sends_again(&mut self, now: Now, slot: Slot) -> bool {
+        let Some(support) = self.waiting.get_mut(&slot).filter(|support| now.reached(support.again)) else {
+            return false;
+        };
+        support.sent += 1;
+        support.again = now.after(AGAIN_AFTER * (1 << support.sent.min(AGAIN_DOUBLINGS)));
+        true
+    }
+
     /// Forgets blocks at or below the root.
     pub(super) fn set_root(&mut self, root: Slot) {
         self.waiting.retain(|slot, _| *slot > root);
@@ -67,8 +91,8 @@ impl Propagation {
 
 impl Node {
     /// An own block is frozen: this node has it.
-    pub(super) fn propagation_began(&mut self, slot: Slot) {
-        self.propagation.watch(slot);
+    pub(super) fn propagation_began(&mut self, now: Now, slot: Slot) {
+        self.propagation.watch(now, slot);
         self.has_block(slot, self.identity);
     }
 
@@ -127,6 +151,18 @@ impl Node {
         None
     }
 
+    /// Sends the last own block on the fork that is built on once more, if too few nodes have it for too long.
+    pub(super) fn spread_again(&mut self, now: Now, out: &mut Effects<Effect>) {
+        let Some(own) = self.leading.reset().and_then(|reset| self.last_own(reset.slot)) else { return };
+        if !self.propagation.sends_again(now, own) {
+            return;
+        }
+        let mut shreds = self.ledger.data_shreds(own).unwrap_or_default();
+        shreds.truncate(AGAIN_SHREDS_MAX);
+        self.counters.spread_again += 1;
+        self.turbine(now, sundog_turbine::Input::OwnAgain { shreds }, out);
+    }
+
     /// Tells that a slot is left out because nobody has the last own block.
     pub(super) fn tell_unpropagated(&mut self, parent: Slot, slot: Slot, out: &mut Effects<Effect>) {
         self.counters.unpropagated += 1;
@@ -140,6 +176,8 @@ impl Node {
 mod tests {
     use super::*;
 
+    const START: Now = Now { mono_us: 0, unix_ms: 0 };
+
     fn node(number: u8) -> Pubkey {
         Pubkey::from([number; 32])
     }
@@ -147,7 +185,7 @@ mod tests {
     #[test]
     fn more_than_a_third_of_the_stake_makes_a_block_propagated() {
         let mut propagation = Propagation::default();
-        propagation.watch(Slot::new(9));
+        propagation.watch(START, Slot::new(9));
         assert!(!propagation.support(Slot::new(9), node(1), (20, 99)));
         assert!(!propagation.support(Slot::new(9), node(1), (20, 99)), "a node counts once");
         assert!(!propagation.support(Slot::new(9), node(2), (13, 99)), "exactly a third is not enough");
@@ -158,10 +196,19 @@ mod tests {
     }
 
     #[test]
+    fn a_block_that_nobody_has_is_sent_again_ever_more_seldom() {
+        let mut propagation = Propagation::default();
+        propagation.watch(START, Slot::new(9));
+        let at = |seconds| START.after(Duration::from_secs(seconds));
+        let sent: Vec<u64> = (0..1_000).filter(|second| propagation.sends_again(at(*second), Slot::new(9))).collect();
+        assert_eq!(sent, [5, 15, 35, 75, 155, 315, 635, 955]);
+    }
+
+    #[test]
     fn the_oldest_block_is_let_go_when_too_many_wait() {
         let mut propagation = Propagation::default();
         for slot in 0..=WATCHED_MAX as u64 {
-            propagation.watch(Slot::new(slot));
+            propagation.watch(START, Slot::new(slot));
         }
         assert_eq!(propagation.waiting().count(), WATCHED_MAX);
         assert!(!propagation.is_waiting(Slot::ZERO));

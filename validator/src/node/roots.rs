@@ -72,7 +72,7 @@ impl Node {
             block: Arc::new(frozen_block(&bank, told)),
         }));
         if mine {
-            self.propagation_began(slot);
+            self.propagation_began(now, slot);
         }
         self.gossip(now, sundog_gossip::Input::Completed(vec![slot]), out);
         let votes = Self::voters(&bank);

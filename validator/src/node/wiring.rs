@@ -78,9 +78,14 @@ impl Node {
                 sundog_gossip::Effect::Vote { transaction, .. } => self.hear_vote(transaction, out),
                 sundog_gossip::Effect::Slots { from, slots } => self.hear_slots(now, from, slots, out),
                 sundog_gossip::Effect::Duplicate { slot, proof, .. } => self.hear_duplicate(slot, proof, out),
-                sundog_gossip::Effect::AnotherInstance { .. } => {
-                    out.push(Effect::Stop { why: "another instance runs with this identity; give each node its own keypair, or stop the other one".into() });
+                sundog_gossip::Effect::AnotherInstance { gossip, .. } => {
+                    let place = gossip.map_or_else(String::new, |address| format!(" at {address}"));
+                    let why = format!(
+                        "another instance runs with this node's identity{place} and started later, so this one stops; give each node its own keypair, or run only one of them"
+                    );
+                    out.push(Effect::Stop { why });
                 }
+                sundog_gossip::Effect::Trouble(trouble) => out.push(Effect::Event(Event::Gossip(trouble))),
             }
         }
     }

@@ -62,6 +62,13 @@ impl Links {
         vec![(other, far, arrives), (link, near, arrives)]
     }
 
+    /// One end of each link whose two machines are such a pair.
+    pub(super) fn between(&self, mut pair: impl FnMut(&[usize; 2]) -> bool) -> Vec<LinkId> {
+        let ends = self.ends.iter().filter(|(link, end)| **link < end.other);
+        let of_pair = ends.filter(|(_, end)| self.ends.get(&end.other).is_some_and(|far| pair(&[end.host, far.host])));
+        of_pair.map(|(link, _)| *link).collect()
+    }
+
     /// The links of a machine.
     pub(super) fn of(&self, host: usize) -> Vec<LinkId> {
         self.ends.iter().filter(|(_, end)| end.host == host).map(|(link, _)| *link).collect()

@@ -87,6 +87,8 @@ pub struct World {
     now: Now,
     rng: ChaCha8Rng,
     links: Links,
+    /// Machines that reach each other, but none of the others.
+    cut: BTreeSet<usize>,
     witness: Sha256,
     delivered: u64,
     /// What left the nodes for the tree.
@@ -109,6 +111,7 @@ impl World {
             now: Now { mono_us: 0, unix_ms: UNIX_START_MS },
             rng,
             links: Links::default(),
+            cut: BTreeSet::new(),
             witness: Sha256::new(),
             delivered: 0,
             wire: Wire::default(),
@@ -168,6 +171,25 @@ impl World {
             self.push(Duration::ZERO, Happening::Deliver { host, life, input: Input::Stored { shreds } });
         }
         self.settle(host, out);
+    }
+
+    /// Cuts machines off from all others, but not from each other. None: everybody reaches everybody again.
+    pub fn cut_off(&mut self, hosts: impl IntoIterator<Item = usize>) {
+        self.cut = hosts.into_iter().collect();
+        let apart = |ends: &[usize; 2]| self.cut.contains(&ends[0]) != self.cut.contains(&ends[1]);
+        for link in self.links.between(apart) {
+            self.close_link(link);
+        }
+    }
+
+    fn are_apart(&self, one: usize, other: usize) -> bool {
+        self.cut.contains(&one) != self.cut.contains(&other)
+    }
+
+    /// Hands a datagram to a node's gossip socket, as if another node had sent it.
+    pub fn gossip(&mut self, to: usize, from: usize, bytes: Bytes) {
+        let from = Port::Gossip.address(from);
+        self.deliver(to, Duration::ZERO, Input::Gossip { from, bytes });
     }
 
     /// Runs until `done` says so, or `limit` of virtual time has passed from now. Whether it was done.
@@ -258,8 +280,10 @@ impl World {
         let life = self.hosts[host].life;
         match effect {
             Effect::SendUdp { socket, to, bytes } => self.send_udp(host, socket, to, bytes),
-            Effect::SendShred { to, shred, .. } => {
-                let Some(to) = self.host_of(&to).filter(|to| !self.hosts[host].keeps_from(*to, &shred)) else { return };
+            Effect::SendShred { addresses, shred, .. } => {
+                let to = addresses.tvu_quic.and_then(Port::resolve).map(|(to, _)| to);
+                let there = to.filter(|to| *to < self.hosts.len() && !self.hosts[host].keeps_from(*to, &shred));
+                let Some(to) = there else { return };
                 self.wire.note(self.now, host, &shred);
                 if self.hosts[host].has(Fault::Floods) {
                     self.flood(host, &shred);
@@ -267,7 +291,7 @@ impl World {
                 self.send_shred(host, to, shred);
             }
             Effect::SendTransactions { to, transactions, .. } => {
-                let Some(to) = self.host_of(&to) else { return };
+                let Some(to) = self.host_of(&to).filter(|to| !self.are_apart(host, *to)) else { return };
                 let delay = self.config.network.draw_delay(&mut self.rng);
                 let source = Source::Forwarded(self.hosts[host].identity.pubkey());
                 self.deliver(to, delay, Input::Transactions { source, packets: transactions });
@@ -337,6 +361,9 @@ impl World {
     }
 
     fn send_shred(&mut self, host: usize, to: usize, bytes: Bytes) {
+        if self.are_apart(host, to) {
+            return;
+        }
         let Some(delay) = self.config.network.draw(&mut self.rng) else { return };
         let from = sundog_turbine::Sender::Peer(self.hosts[host].identity.pubkey());
         self.deliver(to, delay, Input::Shred { from, bytes });
@@ -349,6 +376,9 @@ impl World {
             Socket::Repair | Socket::ServeRepair => {}
         }
         let Some((to, port)) = Port::resolve(to).filter(|(to, _)| *to < self.hosts.len()) else { return };
+        if self.are_apart(host, to) {
+            return;
+        }
         let Some(delay) = self.config.network.draw(&mut self.rng) else { return };
         let from = match socket {
             Socket::Gossip => Port::Gossip,
@@ -379,7 +409,7 @@ impl World {
         match effect {
             sync::Effect::Dial { peer, address } => {
                 let there = Port::resolve(address).map(|(host, _)| host).filter(|to| *to < self.hosts.len());
-                let alive = there.filter(|to| self.hosts[*to].node.is_some());
+                let alive = there.filter(|to| self.hosts[*to].node.is_some() && !self.are_apart(host, *to));
                 let Some(to) = alive.filter(|to| self.hosts[*to].identity.pubkey() == peer) else {
                     return self.deliver(host, delay, Input::Sync(sync::Input::DialFailed { peer, address }));
                 };

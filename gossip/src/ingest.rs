@@ -120,6 +120,7 @@ impl Gossip {
     fn admit(&mut self, now: Now, value: CrdsValue, came: Came, out: &mut Effects<Effect>) -> Result<(), DropReason> {
         if value.origin() == self.me {
             self.hear_own_name(&value, out);
+            self.hear_earlier_life(now, &value);
             return Err(self.refuse(now, &value, came, DropReason::OwnName));
         }
         if self.config.roster.as_ref().is_some_and(|roster| !roster.tracks(&value.origin())) {
@@ -255,6 +256,9 @@ impl Gossip {
                 from: vote.from,
                 transaction: VersionedTransaction::from(vote.transaction.clone()),
             }),
+            CrdsData::EpochSlots(_, slots) => self.hear_slots(slots, out),
+            CrdsData::DuplicateShred(place, chunk) => self.hear_duplicate(*place, chunk, out),
+            CrdsData::LowestSlot(..) => self.registry.outdate(Outdated::Seen),
             _ => {}
         }
         Ok(())

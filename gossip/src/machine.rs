@@ -4,6 +4,7 @@ use crate::{
     check::Checked,
     clocks::Clocks,
     config::{ConfigError, GossipConfig, YOUNG_FOR},
+    duplicates::Duplicates,
     entrypoints::Entrypoints,
     filters::{self, FilterSize},
     limits::Intake,
@@ -14,6 +15,7 @@ use crate::{
     push::{Push, StakeGate},
     recent::{Recent, before},
     registry::{AddressSpace, Outdated, Registry},
+    slots_heard::SlotsHeard,
     table::{Stakes, Table},
     trouble::{Told, Trouble},
     wire::{
@@ -160,7 +162,7 @@ pub struct Gossip {
     started: Now,
     due: Due,
     /// Our contact info, when a roster says that our values are not kept.
-    untracked: Option<CrdsValue>,
+    pub(crate) untracked: Option<CrdsValue>,
     /// Whether our contact info is no longer renewed.
     quiet: bool,
 }
@@ -302,6 +304,8 @@ impl Gossip {
             self.due.pull = now.after(every);
             self.ask_peers(now, out);
         }
+        self.publish_due(now);
+        self.hear_slots_again(out);
         self.due.push = None;
         self.flush_push(now, out);
         self.send_prunes(now, out);
@@ -377,6 +381,8 @@ impl Gossip {
         let own = stakes.get(&self.me).copied().unwrap_or(0);
         self.push.set_stakes(own, stakes.values().copied().max().unwrap_or(0));
         self.gate = StakeGate::new(stakes.clone());
+        self.publisher.set_stakes(&stakes);
+        self.slots_heard.set_stakes(stakes.clone());
         self.table.set_stakes(stakes);
         self.registry.outdate(Outdated::Peers);
     }

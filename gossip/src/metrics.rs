@@ -1,5 +1,6 @@
 //! What gossip counts.
 
+use crate::duplicates::ChunkDrops;
 use crate::trouble::TroubleKind;
 
 use crate::push::received::Copies;
@@ -111,10 +112,18 @@ pub struct Metrics {
     pub unsayable: u64,
     /// Own values that were said anew because others held one of an earlier life of ours in their place.
     pub said_anew: u64,
+    /// Own slots that were not said because too many waited.
+    pub slots_unsaid: u64,
     /// Slots told that others have, counted once for each node.
     pub slots_told: u64,
+    /// Parts of others' epoch slots that were not read because too much of one value would have had to be inflated.
+    pub slots_unread: u64,
+    /// Others' epoch slots that were not read because too many nodes are remembered.
+    pub slots_unheard: u64,
     /// Proofs of duplicate slots that were put together of chunks and told.
     pub proofs_told: u64,
+    /// Chunks of such proofs, and proofs, that went no further, by reason.
+    pub chunks: ChunkDrops,
     troubles: [u64; TroubleKind::COUNT],
     dropped: [u64; REASONS],
 }

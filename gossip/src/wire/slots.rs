@@ -5,7 +5,7 @@ use super::{
     codec::{DecodeError, Reader, Writer},
 };
 use flate2::{Compression, Decompress, FlushDecompress, write::DeflateEncoder};
-use std::io::Write as _;
+use std::{io::Write as _, ops::RangeInclusive};
 use sundog_types::Pubkey;
 
 /// Slots one bitmap may describe: 2,048 bytes of bits; a part must describe fewer.
@@ -49,6 +49,12 @@ impl CompressedSlots {
             let place = usize::try_from(slot.checked_sub(first_slot)?).ok()?;
             *bytes.get_mut(place / 8)? |= 1 << (place % 8);
         }
+        Some(Self::of_bitmap(first_slot, count, bytes))
+    }
+
+    /// Packs a bitmap of `count` slots, of which bit 0 is `first_slot`; deflated if that is shorter.
+    #[must_use]
+    pub fn of_bitmap(first_slot: u64, count: u64, bytes: Vec<u8>) -> Self {
         let mut encoder = DeflateEncoder::new(Vec::new(), Compression::best());
         encoder.write_all(&bytes).expect("a vector takes all bytes");
         let deflated = encoder.finish().expect("a vector takes all bytes");
@@ -57,24 +63,52 @@ impl CompressedSlots {
         } else {
             Bitmap::Plain(BitVec::from_blocks(bytes))
         };
-        Some(Self { first_slot, count, bitmap })
+        Self { first_slot, count, bitmap }
+    }
+
+    /// Bytes of this part in a value.
+    #[must_use]
+    pub fn encoded_len(&self) -> usize {
+        let mut writer = Writer::new();
+        self.write(&mut writer);
+        writer.into_bytes().len()
+    }
+
+    /// The slots described that lie in a range, ascending. Nothing is inflated of a bitmap outside the range, and of
+    /// another only as much as reaches the range's end: those bytes are taken from `room`. `None`: it would be more
+    /// than `room`. Of a bitmap that does not inflate to there, the slots that it gave until then; a broken one has none.
+    #[must_use]
+    pub fn slots_within(&self, range: &RangeInclusive<u64>, room: &mut usize) -> Option<Vec<u64>> {
+        let count = self.count.min(SLOTS_PER_PART);
+        let end = self.first_slot.saturating_add(count).min(range.end().saturating_add(1));
+        let start = self.first_slot.max(*range.start());
+        if start >= end {
+            return Some(Vec::new());
+        }
+        let inflated;
+        let (bytes, bits) = match &self.bitmap {
+            Bitmap::Plain(bits) => (bits.blocks(), bits.len()),
+            Bitmap::Deflated(bytes) => {
+                let reach = end - self.first_slot;
+                *room = room.checked_sub(usize::try_from(reach.div_ceil(8)).ok()?)?;
+                inflated = inflate(bytes, reach).unwrap_or_default();
+                (inflated.as_slice(), u64::MAX)
+            }
+        };
+        let set = |place: &u64| {
+            let byte = usize::try_from(place / 8).ok().and_then(|at| bytes.get(at));
+            *place < bits && byte.is_some_and(|byte| byte >> (place % 8) & 1 == 1)
+        };
+        let places = start - self.first_slot..end - self.first_slot;
+        Some(places.filter(set).map(|place| self.first_slot + place).collect())
     }
 
     /// The slots described, ascending. Bits beyond `count` do not count; of a bitmap that does not inflate to its end
     /// those that it gave until then; a broken one has no slots.
     #[must_use]
     pub fn slots(&self) -> Vec<u64> {
-        let count = self.count.min(SLOTS_PER_PART);
-        let inflated;
-        let bits = match &self.bitmap {
-            Bitmap::Plain(bits) => bits,
-            Bitmap::Deflated(bytes) => {
-                inflated = BitVec::from_blocks(inflate(bytes, count).unwrap_or_default());
-                &inflated
-            }
-        };
-        let places = bits.ones().take_while(|place| *place < count);
-        places.filter_map(|place| self.first_slot.checked_add(place)).collect()
+        let mut room = usize::MAX;
+        self.slots_within(&(0..=u64::MAX), &mut room).unwrap_or_default()
     }
 
     fn read(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {

@@ -7,8 +7,10 @@ use crate::wire::{
 use rand::RngCore;
 use sundog_types::Hash;
 
-/// Hash functions a fresh filter uses.
-pub const KEYS: usize = 8;
+/// Keys of a fresh filter. The reference makes filters that are as long as [`FALSE_POSITIVES`] asks for and takes
+/// the nearest number of keys to what suits that length best, which is 3.3 for any number of items. (The 8 in its
+/// sources only decides how many items it puts in a datagram.)
+pub const KEYS: usize = 3;
 
 /// The share of hashes that a filter is allowed to contain by mistake.
 pub const FALSE_POSITIVES: f64 = 0.1;
@@ -29,6 +31,12 @@ pub fn fnv(key: u64, hash: &Hash) -> u64 {
     hash.as_ref().iter().fold(key, |state, byte| (state ^ u64::from(*byte)).wrapping_mul(FNV_PRIME))
 }
 
+/// Bits for each hash in the shortest filter that keeps to [`FALSE_POSITIVES`]: 4.8.
+fn bits_per_item() -> f64 {
+    let ln2 = std::f64::consts::LN_2;
+    -FALSE_POSITIVES.ln() / (ln2 * ln2)
+}
+
 impl Bloom {
     /// An empty filter of `bits` bits with the given keys.
     #[must_use]
@@ -36,18 +44,17 @@ impl Bloom {
         Self { keys, bits: BitVec::zeros(bits.max(1)), ones: 0 }
     }
 
-    /// An empty filter of `bits` bits with fresh keys.
+    /// An empty filter for `items` hashes at [`FALSE_POSITIVES`], with fresh keys.
     #[must_use]
-    pub fn random(bits: u32, rng: &mut impl RngCore) -> Self {
+    pub fn random(items: usize, rng: &mut impl RngCore) -> Self {
+        let bits = (items as f64 * bits_per_item()).ceil() as u32;
         Self::new(bits, (0..KEYS).map(|_| rng.next_u64()).collect())
     }
 
-    /// How many hashes a filter of `bits` bits can hold at [`FALSE_POSITIVES`] with [`KEYS`] keys.
+    /// How many hashes a filter of at most `bits` bits can hold at [`FALSE_POSITIVES`].
     #[must_use]
     pub fn capacity(bits: u32) -> usize {
-        let keys = KEYS as f64;
-        let per_item = -keys / (1.0 - (FALSE_POSITIVES.ln() / keys).exp()).ln();
-        (f64::from(bits) / per_item).ceil() as usize
+        (f64::from(bits) / bits_per_item()).floor() as usize
     }
 
     /// The bit for `hash` under `key`.
@@ -103,9 +110,33 @@ impl Bloom {
         writer.u64(self.ones);
     }
 
-    /// Bytes it takes on the wire.
+    /// Bytes that a fresh filter takes on the wire.
     #[must_use]
     pub fn wire_len(bits: u32) -> usize {
         8 + KEYS * 8 + 1 + 8 + 8 * usize::try_from(bits.div_ceil(64)).expect("small") + 8 + 8
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rand::SeedableRng as _;
+    use rand_chacha::ChaCha8Rng;
+
+    #[test]
+    fn a_full_filter_lies_about_one_hash_in_ten_and_denies_none_that_it_holds() {
+        let mut rng = ChaCha8Rng::from_seed([7; 32]);
+        let hash = |number: u64| {
+            let mut bytes = [0; 32];
+            bytes[..8].copy_from_slice(&number.wrapping_mul(0x9e37_79b9_7f4a_7c15).to_le_bytes());
+            Hash::new_from_array(bytes)
+        };
+        let items = Bloom::capacity(7_000);
+        let mut bloom = Bloom::random(items, &mut rng);
+        assert!(bloom.bits().len() <= 7_000 && bloom.bits().len() > 6_990);
+        (0..items as u64).for_each(|number| bloom.add(&hash(number)));
+        assert!((0..items as u64).all(|number| bloom.contains(&hash(number))));
+        let lies = (1 << 40..(1 << 40) + 10_000).filter(|number| bloom.contains(&hash(*number))).count();
+        assert!((800..1_200).contains(&lies), "{lies} of 10000");
     }
 }

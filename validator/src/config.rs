@@ -2,6 +2,8 @@
 //!
 //! A flag beats the environment, the environment beats the file, the file beats the default.
 
+pub mod limits;
+
 use clap::{Args, CommandFactory, FromArgMatches as _, Parser};
 use serde::{Deserialize, Serialize};
 use std::{
@@ -136,6 +138,72 @@ pub struct Settings {
     /// How far behind the cluster's confirmed slot the node may be and still answer `ok` to health checks.
     #[arg(long, env = "SUNDOG_HEALTH_DISTANCE_SLOTS", value_name = "SLOTS")]
     pub health_distance_slots: Option<u64>,
+    /// The address that others are told to reach this node by, where it is another than `bind-address`: behind a router, or
+    /// when every address is bound. Default: `bind-address`, or what an entrypoint sees.
+    #[arg(long, env = "SUNDOG_PUBLIC_ADDRESS", value_name = "IP")]
+    pub public_address: Option<IpAddr>,
+    /// The hash that the genesis must have; the node does not start with another.
+    #[arg(long, env = "SUNDOG_EXPECTED_GENESIS_HASH", value_name = "HASH")]
+    pub expected_genesis_hash: Option<String>,
+    /// The shred version that the genesis must give; the node does not start with another.
+    #[arg(long, env = "SUNDOG_EXPECTED_SHRED_VERSION", value_name = "VERSION")]
+    pub expected_shred_version: Option<u16>,
+    /// Whether an entrypoint is asked at the start to try this node's ports, which does not start if one cannot be reached.
+    /// Default: unless `bind-address` is loopback.
+    #[arg(long, env = "SUNDOG_PORT_CHECK", value_name = "BOOL")]
+    pub port_check: Option<bool>,
+    /// Whether peers are remembered in the ledger directory, to be asked when no entrypoint answers.
+    #[arg(long, env = "SUNDOG_KNOWN_PEERS", value_name = "BOOL")]
+    pub known_peers: Option<bool>,
+    /// Pull filters of gossip are made for at least so many values. Firedancer refuses filters made for fewer than 65,536;
+    /// a small value lets one datagram cover a small cluster.
+    #[arg(long, env = "SUNDOG_GOSSIP_PULL_ITEMS_MIN", value_name = "COUNT")]
+    pub gossip_pull_items_min: Option<usize>,
+    /// Gossip datagrams a second that are checked, from everybody; further ones are dropped.
+    #[arg(long, env = "SUNDOG_GOSSIP_PACKETS_PER_SECOND", value_name = "COUNT")]
+    pub gossip_packets_per_second: Option<u32>,
+    /// Gossip datagrams a second from one host that has proven its address.
+    #[arg(long, env = "SUNDOG_GOSSIP_PACKETS_PER_PEER", value_name = "COUNT")]
+    pub gossip_packets_per_peer: Option<u32>,
+    /// Gossip datagrams a second from one host that has not.
+    #[arg(long, env = "SUNDOG_GOSSIP_PACKETS_PER_STRANGER", value_name = "COUNT")]
+    pub gossip_packets_per_stranger: Option<u32>,
+    /// Gossip datagrams a second from all such hosts together.
+    #[arg(long, env = "SUNDOG_GOSSIP_PACKETS_OF_STRANGERS", value_name = "COUNT")]
+    pub gossip_packets_of_strangers: Option<u32>,
+    /// Gossip pings a second from one host that are answered.
+    #[arg(long, env = "SUNDOG_GOSSIP_PINGS_PER_HOST", value_name = "COUNT")]
+    pub gossip_pings_per_host: Option<u32>,
+    /// Gossip pings a second that are answered, from all hosts that have not proven their address.
+    #[arg(long, env = "SUNDOG_GOSSIP_PINGS_OF_STRANGERS", value_name = "COUNT")]
+    pub gossip_pings_of_strangers: Option<u32>,
+    /// Gossip pings a second that are answered, from all hosts that have.
+    #[arg(long, env = "SUNDOG_GOSSIP_PINGS_OF_PEERS", value_name = "COUNT")]
+    pub gossip_pings_of_peers: Option<u32>,
+    /// Pull requests a second of one node that are answered.
+    #[arg(long, env = "SUNDOG_GOSSIP_PULLS_PER_PEER", value_name = "COUNT")]
+    pub gossip_pulls_per_peer: Option<u32>,
+    /// Prune messages a second of one node that are obeyed.
+    #[arg(long, env = "SUNDOG_GOSSIP_PRUNES_PER_PEER", value_name = "COUNT")]
+    pub gossip_prunes_per_peer: Option<u32>,
+    /// Contact infos of unknown nodes a second, from one host, for which somebody is pinged.
+    #[arg(long, env = "SUNDOG_GOSSIP_INTRODUCTIONS_PER_PEER", value_name = "COUNT")]
+    pub gossip_introductions_per_peer: Option<u32>,
+    /// Such contact infos a second from all hosts that have not proven their address.
+    #[arg(long, env = "SUNDOG_GOSSIP_INTRODUCTIONS_OF_STRANGERS", value_name = "COUNT")]
+    pub gossip_introductions_of_strangers: Option<u32>,
+    /// New votes a second of one node that gossip takes in.
+    #[arg(long, env = "SUNDOG_GOSSIP_VOTES_PER_ORIGIN", value_name = "COUNT")]
+    pub gossip_votes_per_origin: Option<u32>,
+    /// New epoch slots a second of one node that gossip takes in.
+    #[arg(long, env = "SUNDOG_GOSSIP_EPOCH_SLOTS_PER_ORIGIN", value_name = "COUNT")]
+    pub gossip_epoch_slots_per_origin: Option<u32>,
+    /// New chunks of duplicate proofs a second of one node that gossip takes in.
+    #[arg(long, env = "SUNDOG_GOSSIP_DUPLICATES_PER_ORIGIN", value_name = "COUNT")]
+    pub gossip_duplicates_per_origin: Option<u32>,
+    /// New values of each other kind a second of one node that gossip takes in.
+    #[arg(long, env = "SUNDOG_GOSSIP_VALUES_PER_ORIGIN", value_name = "COUNT")]
+    pub gossip_values_per_origin: Option<u32>,
 }
 
 impl Settings {
@@ -164,7 +232,9 @@ impl Settings {
             sync_frame_bytes_max: Some(10_000_000),
             sync_messages_per_second: Some(100),
             health_distance_slots: Some(32),
-            ..Self::default()
+            known_peers: Some(true),
+            gossip_pull_items_min: Some(512),
+            ..limits::defaults()
         }
     }
 
@@ -220,6 +290,29 @@ impl Settings {
             sync_frame_bytes_max: self.sync_frame_bytes_max.or(below.sync_frame_bytes_max),
             sync_messages_per_second: self.sync_messages_per_second.or(below.sync_messages_per_second),
             health_distance_slots: self.health_distance_slots.or(below.health_distance_slots),
+            public_address: self.public_address.or(below.public_address),
+            expected_genesis_hash: self.expected_genesis_hash.or(below.expected_genesis_hash),
+            expected_shred_version: self.expected_shred_version.or(below.expected_shred_version),
+            port_check: self.port_check.or(below.port_check),
+            known_peers: self.known_peers.or(below.known_peers),
+            gossip_pull_items_min: self.gossip_pull_items_min.or(below.gossip_pull_items_min),
+            gossip_packets_per_second: self.gossip_packets_per_second.or(below.gossip_packets_per_second),
+            gossip_packets_per_peer: self.gossip_packets_per_peer.or(below.gossip_packets_per_peer),
+            gossip_packets_per_stranger: self.gossip_packets_per_stranger.or(below.gossip_packets_per_stranger),
+            gossip_packets_of_strangers: self.gossip_packets_of_strangers.or(below.gossip_packets_of_strangers),
+            gossip_pings_per_host: self.gossip_pings_per_host.or(below.gossip_pings_per_host),
+            gossip_pings_of_strangers: self.gossip_pings_of_strangers.or(below.gossip_pings_of_strangers),
+            gossip_pings_of_peers: self.gossip_pings_of_peers.or(below.gossip_pings_of_peers),
+            gossip_pulls_per_peer: self.gossip_pulls_per_peer.or(below.gossip_pulls_per_peer),
+            gossip_prunes_per_peer: self.gossip_prunes_per_peer.or(below.gossip_prunes_per_peer),
+            gossip_introductions_per_peer: self.gossip_introductions_per_peer.or(below.gossip_introductions_per_peer),
+            gossip_introductions_of_strangers: self
+                .gossip_introductions_of_strangers
+                .or(below.gossip_introductions_of_strangers),
+            gossip_votes_per_origin: self.gossip_votes_per_origin.or(below.gossip_votes_per_origin),
+            gossip_epoch_slots_per_origin: self.gossip_epoch_slots_per_origin.or(below.gossip_epoch_slots_per_origin),
+            gossip_duplicates_per_origin: self.gossip_duplicates_per_origin.or(below.gossip_duplicates_per_origin),
+            gossip_values_per_origin: self.gossip_values_per_origin.or(below.gossip_values_per_origin),
         }
     }
 
@@ -237,8 +330,8 @@ impl Settings {
             let message = "identity and vote-account are the same file; make a second key with `sundog keygen`";
             return Err(ConfigError::Relation(message.into()));
         }
-        // Bulk sync listens on TCP with the port number of serve-repair.
-        let tcp = [self.rpc_port, self.websocket_port, self.metrics_port, self.serve_repair_port];
+        // Bulk sync listens on TCP with the port number of serve-repair, IP echo with that of gossip.
+        let tcp = [self.rpc_port, self.websocket_port, self.metrics_port, self.serve_repair_port, self.gossip_port];
         let udp = [
             self.gossip_port,
             self.tvu_port,
@@ -281,6 +374,28 @@ impl Settings {
             let message = "ledger-slots is below 512, the slots that a node may be behind its root; raise it";
             return Err(ConfigError::Relation(message.into()));
         }
+        self.validate_gossip()
+    }
+
+    fn validate_gossip(self) -> Result<Self, ConfigError> {
+        let relation = |message: &str| Err(ConfigError::Relation(message.into()));
+        if self.expected_genesis_hash.as_ref().is_some_and(|hash| hash.parse::<sundog_types::Hash>().is_err()) {
+            return relation(
+                "expected-genesis-hash is no hash in base58; `getGenesisHash` of a node of the cluster tells it",
+            );
+        }
+        if self.public_address.is_some_and(|ip| ip.is_unspecified() || ip.is_multicast()) {
+            return relation("public-address is no address that others can reach; give one, or leave it out");
+        }
+        if self.gossip_pull_items_min == Some(0) {
+            return relation(
+                "gossip-pull-items-min is 0, so that filters would be of no use; give at least 1, or leave it out",
+            );
+        }
+        if let Some(key) = limits::zero(&self) {
+            let message = format!("{key} is 0, so that nothing would get through; give at least 1, or leave it out");
+            return Err(ConfigError::Relation(message));
+        }
         Ok(self)
     }
 }
@@ -309,7 +424,8 @@ pub fn documented_defaults() -> String {
                 let _ = writeln!(text, "{key} = {value}");
             }
             None => {
-                let number = argument.get_value_names().is_some_and(|names| names == ["COUNT"]);
+                let bare = ["COUNT", "VERSION", "BOOL"];
+                let number = argument.get_value_names().is_some_and(|names| bare.iter().any(|bare| names == [*bare]));
                 let _ = writeln!(text, "# {key} = {}", if number { "…" } else { "\"…\"" });
             }
         }
@@ -398,9 +514,22 @@ mod tests {
     }
 
     #[test]
-    fn the_port_of_serve_repair_is_used_over_tcp_too() {
+    fn the_ports_of_serve_repair_and_gossip_are_used_over_tcp_too() {
         assert!(Settings { rpc_port: Some(9), serve_repair_port: Some(9), ..complete() }.validate().is_err());
-        assert!(Settings { rpc_port: Some(9), gossip_port: Some(9), ..complete() }.validate().is_ok());
+        assert!(Settings { rpc_port: Some(9), gossip_port: Some(9), ..complete() }.validate().is_err());
+        assert!(Settings { rpc_port: Some(9), tvu_port: Some(9), ..complete() }.validate().is_ok());
+    }
+
+    #[test]
+    fn gossip_settings_that_cannot_work_are_refused_by_name() {
+        let refused = |settings: Settings, key: &str| {
+            let error = settings.validate().unwrap_err().to_string();
+            assert!(error.contains(key), "{error}");
+        };
+        refused(Settings { expected_genesis_hash: Some("0OIl".into()), ..complete() }, "expected-genesis-hash");
+        refused(Settings { public_address: Some([0, 0, 0, 0].into()), ..complete() }, "public-address");
+        refused(Settings { gossip_pull_items_min: Some(0), ..complete() }, "gossip-pull-items-min");
+        refused(Settings { gossip_votes_per_origin: Some(0), ..complete() }, "gossip-votes-per-origin");
     }
 
     #[test]

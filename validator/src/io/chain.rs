@@ -307,6 +307,7 @@ pub fn events(event: Event) -> Vec<ChainEvent> {
         | Event::CatchingUp { .. }
         | Event::CaughtUp { .. }
         | Event::Stranded { .. }
+        | Event::Gossip(_)
         | Event::Unpropagated { .. }
         | Event::Duplicate { .. } => Vec::new(),
     }

@@ -11,6 +11,8 @@ pub mod files;
 pub mod history;
 pub mod http;
 pub mod ip_echo;
+pub mod joining;
+pub mod known_peers;
 pub mod lanes;
 pub mod metric_names;
 pub mod metrics;

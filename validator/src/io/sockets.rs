@@ -39,6 +39,8 @@ pub struct Bound {
 pub struct Sockets {
     /// Gossip, UDP.
     pub gossip: UdpSocket,
+    /// IP echo, TCP: the same port number as `gossip`, so that peers find it.
+    pub ip_echo: TcpListener,
     /// Shreds, UDP.
     pub tvu: UdpSocket,
     /// Shreds, QUIC.
@@ -68,9 +70,11 @@ impl Sockets {
     /// If a port is taken or not allowed; which, and what to do.
     pub fn bind(settings: &Settings, ip: IpAddr) -> anyhow::Result<Self> {
         let port = |given: Option<u16>| given.unwrap_or(0);
+        let (gossip, ip_echo) = twins(ip, port(settings.gossip_port), "gossip-port")?;
         let (serve_repair, sync) = twins(ip, port(settings.serve_repair_port), "serve-repair-port")?;
         Ok(Self {
-            gossip: udp(ip, port(settings.gossip_port), "gossip-port")?,
+            gossip,
+            ip_echo,
             tvu: udp(ip, port(settings.tvu_port), "tvu-port")?,
             tvu_quic: udp(ip, port(settings.tvu_quic_port), "tvu-quic-port")?,
             tpu_quic: udp(ip, port(settings.tpu_quic_port), "tpu-quic-port")?,
@@ -101,6 +105,26 @@ impl Sockets {
             websocket: self.websocket.local_addr()?,
             metrics: self.metrics.local_addr()?,
         })
+    }
+}
+
+impl Bound {
+    /// The same ports at another address.
+    #[must_use]
+    pub fn at(&self, ip: IpAddr) -> Self {
+        let at = |bound: SocketAddr| SocketAddr::new(ip, bound.port());
+        Self {
+            gossip: at(self.gossip),
+            tvu: at(self.tvu),
+            tvu_quic: at(self.tvu_quic),
+            tpu_quic: at(self.tpu_quic),
+            tpu_vote: at(self.tpu_vote),
+            repair: at(self.repair),
+            serve_repair: at(self.serve_repair),
+            rpc: at(self.rpc),
+            websocket: at(self.websocket),
+            metrics: at(self.metrics),
+        }
     }
 }
 
@@ -144,11 +168,12 @@ mod tests {
     const IP: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
     #[test]
-    fn bulk_sync_has_the_port_number_of_serve_repair() {
+    fn tcp_twins_have_the_port_numbers_of_gossip_and_serve_repair() {
         let settings = Settings::default();
         let sockets = Sockets::bind(&settings, IP).expect("free ports");
-        let sync = sockets.sync.local_addr().expect("bound");
-        assert_eq!(sync, sockets.bound().expect("bound").serve_repair);
+        let bound = sockets.bound().expect("bound");
+        assert_eq!(sockets.sync.local_addr().expect("bound"), bound.serve_repair);
+        assert_eq!(sockets.ip_echo.local_addr().expect("bound"), bound.gossip);
     }
 
     #[test]

@@ -6,7 +6,9 @@ use super::{
     clock::Clock,
     driver::{self, World},
     feed::Feed,
-    files, http,
+    files, http, ip_echo,
+    joining::{self, Chain},
+    known_peers::{Keeper, KnownPeers},
     lanes::{Lane, Lanes},
     metrics,
     quic::{Acceptor, Dialer, Port, Protocol, QuicLimits},
@@ -22,8 +24,8 @@ use super::{
     watch::Watch,
 };
 use crate::{
-    config::Settings,
-    node::{Boot, Input, Node, Socket, SyncBounds, Voter, stored},
+    config::{Settings, limits::packet_limits},
+    node::{Boot, GossipSettings, Input, Node, Socket, SyncBounds, Voter, stored},
 };
 use anyhow::{Context as _, bail};
 use arc_swap::ArcSwapOption;
@@ -36,7 +38,7 @@ use std::{
 };
 use sundog_ledger::Ledger;
 use sundog_poh::Recorder;
-use sundog_types::{Slot, peer::Addresses, store::Store};
+use sundog_types::{Slot, peer::Addresses, shred::shred_version, store::Store};
 
 /// Connections of one server unless told otherwise: those of all servers, the sockets and the ledger's files fit the
 /// 1,024 handles that a process has by default.
@@ -76,21 +78,35 @@ async fn live(settings: &Settings, stop_with_stdin: bool) -> anyhow::Result<()> 
     let faucet = settings.faucet.as_deref().map(files::read_keypair).transpose()?;
     let vote = settings.vote_account.as_deref().map(files::read_keypair).transpose()?.map(Arc::new);
     let ip = settings.bind_address.context("no bind address")?;
+    let chain = Chain { genesis: genesis.hash(), shred_version: shred_version(&genesis.hash(), &[]) };
+    joining::check_expected(settings, chain.genesis, chain.shred_version)?;
     let sockets = Sockets::bind(settings, ip)?;
     let bound = sockets.bound()?;
+    let public = tokio::task::block_in_place(|| {
+        joining::check_ports(settings, &sockets, ip)?;
+        joining::public_address(settings, ip)
+    })?;
     let store = Arc::new(FjallStore::open(ledger_path)?);
     let tower_file = TowerFile::new(ledger_path, &identity.pubkey());
     let clock = Clock::start();
+    let remember = settings.known_peers.unwrap_or(true);
+    let known_peers = KnownPeers::open(ledger_path, clock.now().unix_ms, remember)?;
     let boot = Boot {
         genesis: Arc::clone(&genesis),
         identity: Arc::clone(&identity),
         voter: vote.map(|key| Voter { account: key.pubkey(), key }),
         store: Arc::<FjallStore>::clone(&store),
         tower: tower_file.load()?,
-        addresses: advertised(&bound),
+        addresses: advertised(&bound.at(public)),
         entrypoints: settings.entrypoints.clone().unwrap_or_default(),
         allow_private: settings.allow_private_addresses.unwrap_or(false),
         fanout: settings.turbine_fanout,
+        gossip: GossipSettings {
+            known: known_peers.peers().to_vec(),
+            outset_us: Some(known_peers.outset_us()),
+            pull_items_min: settings.gossip_pull_items_min,
+            packet_limits: packet_limits(settings),
+        },
         sync: sync_bounds(settings),
         ledger_slots: settings.ledger_slots.unwrap_or(u64::MAX),
         health_distance_slots: settings.health_distance_slots.unwrap_or(32),
@@ -106,7 +122,7 @@ async fn live(settings: &Settings, stop_with_stdin: bool) -> anyhow::Result<()> 
             "there is a ledger but no tower file: votes of an earlier life are forgotten and may be contradicted; if the tower file was lost, wait until those votes have expired before you start this node"
         );
     }
-    let shell = Shell { clock, store, identity, faucet, genesis };
+    let shell = Shell { clock, store, identity, faucet, genesis, chain, known_peers };
     let (mut running, failed) = shell.start(settings, sockets, (recorder, tower_file), (node, effects))?;
     if let Some(directory) = ledger_path.parent() {
         files::write_json(&directory.join("addresses.json"), &bound)?;
@@ -168,6 +184,8 @@ struct Shell {
     identity: Arc<solana_keypair::Keypair>,
     faucet: Option<solana_keypair::Keypair>,
     genesis: Arc<sundog_runtime::genesis::GenesisConfig>,
+    chain: Chain,
+    known_peers: KnownPeers,
 }
 
 /// The threads, and the ways to end them.
@@ -178,6 +196,7 @@ struct Running {
     quic: [Port; 2],
     node: JoinHandle<()>,
     storage: JoinHandle<()>,
+    known_peers: Keeper,
 }
 
 impl Running {
@@ -189,6 +208,7 @@ impl Running {
         let _ = self.node.join();
         self.quic.iter().for_each(Port::close);
         let _ = self.storage.join();
+        self.known_peers.end().await;
         for port in &self.quic {
             port.told(GOODBYE).await;
         }
@@ -253,10 +273,16 @@ impl Shell {
             ledger.clone(),
             (self.faucet, lanes.clone()),
         ));
+        joining::compare_chains(settings.entrypoints.as_deref().unwrap_or_default(), self.chain, &fail);
+        let known_peers = Keeper::start(self.known_peers, self.identity.pubkey(), Arc::clone(&view));
+        let echo = tokio::net::TcpListener::from_std(sockets.ip_echo)?;
+        guard(&fail, "IP echo", ip_echo::serve(echo, self.chain.shred_version, Arc::clone(&traffic)));
         let sources = metrics::Sources { view, traffic, lanes: lanes.clone(), ledger };
         let readers = Readers { chain, feed: feed.clone(), sources };
         readers.serve(settings, [sockets.rpc, sockets.websocket, sockets.metrics], &fail)?;
-        Ok((Running { stop: stopped, feed, lanes, quic, node: node_thread, storage: storage_thread }, failed))
+        let running =
+            Running { stop: stopped, feed, lanes, quic, node: node_thread, storage: storage_thread, known_peers };
+        Ok((running, failed))
     }
 
     /// Starts the receiving tasks, and keeps what the node sends from.

@@ -5,7 +5,7 @@ use super::{
     fork::{Draft, Second, spoil},
     world::UNIX_START_MS,
 };
-use crate::node::{Boot, Effect, Event, Input, Job, Node, SyncBounds, View, Voter, stored};
+use crate::node::{Boot, Effect, Event, GossipSettings, Input, Job, Node, SyncBounds, View, Voter, stored};
 use bytes::Bytes;
 use rand::Rng as _;
 use rand_chacha::ChaCha8Rng;
@@ -180,6 +180,7 @@ impl Host {
             entrypoints: start.entrypoint.into_iter().collect(),
             allow_private: true,
             fanout: start.fanout,
+            gossip: GossipSettings::default(),
             sync: SyncBounds::default(),
             ledger_slots: 20_000,
             health_distance_slots: 32,

@@ -13,7 +13,7 @@ mod reach;
 mod server;
 
 pub use client::{EchoError, ask};
-pub use reach::{Ports, unreachable};
+pub use reach::{Ports, Unreached, unreachable};
 pub use server::serve;
 
 use std::{

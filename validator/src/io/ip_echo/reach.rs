@@ -2,7 +2,7 @@
 
 use super::{EchoError, PORTS_MAX, ask};
 use std::{
-    io,
+    fmt, io,
     net::{SocketAddr, UdpSocket},
     time::{Duration, Instant},
 };
@@ -23,8 +23,22 @@ pub struct Ports<'a> {
     pub udp: &'a [(&'static str, &'a UdpSocket)],
 }
 
-/// A port that another node cannot reach, with the setting that chooses it.
-pub type Unreached = (&'static str, u16);
+/// A port that another node cannot reach.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Unreached {
+    /// "UDP" or "TCP".
+    pub protocol: &'static str,
+    /// The port.
+    pub port: u16,
+    /// The setting that chooses it.
+    pub key: &'static str,
+}
+
+impl fmt::Display for Unreached {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} port {} (--{})", self.protocol, self.port, self.key)
+    }
+}
 
 /// The ports that the node at `address` cannot reach. Blocks for some seconds if there are any.
 ///
@@ -39,7 +53,7 @@ pub fn unreachable(address: SocketAddr, ports: &Ports<'_>) -> Result<Vec<Unreach
     }
     for (key, port) in ports.tcp {
         if patiently(address, &[*port], &[]).is_err() {
-            silent.push((*key, *port));
+            silent.push(Unreached { protocol: "TCP", port: *port, key });
         }
     }
     Ok(silent)
@@ -73,7 +87,7 @@ fn silent_udp(address: SocketAddr, sockets: &[(&'static str, &UdpSocket)]) -> Re
             break;
         }
     }
-    Ok(waiting.into_iter().map(|(key, socket)| (key, port(socket))).collect())
+    Ok(waiting.into_iter().map(|(key, socket)| Unreached { protocol: "UDP", port: port(socket), key }).collect())
 }
 
 /// Whether the byte came; whatever else comes meanwhile is from nobody that this node knows yet.
@@ -122,6 +136,8 @@ mod tests {
             unreachable(address, &Ports { tcp: &tcp, udp: &udp })
         });
         let unreached = unreached.await.expect("no panic").expect("an answer");
-        assert_eq!(unreached, [("walled", walled_port), ("closed", closed.port())]);
+        let named: Vec<String> = unreached.iter().map(Unreached::to_string).collect();
+        let expected = [format!("UDP port {walled_port} (--walled)"), format!("TCP port {} (--closed)", closed.port())];
+        assert_eq!(named, expected);
     }
 }

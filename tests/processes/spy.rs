@@ -49,7 +49,7 @@ fn a_spy_lists_every_node_and_a_picture_shows_who_pushes_to_whom() {
     for node in cluster["nodes"].as_array().expect("a list") {
         let entrypoint = node["gossip"].as_str().expect("an address");
         until("votes of all are heard", || {
-            let heard = gossip(&["--entrypoint", entrypoint, "--num", "3", "--timeout", "60", "--json"]);
+            let heard = gossip(&["--entrypoint", entrypoint, "--timeout", "60", "--json"]);
             assert!(heard.status.success(), "{}", heard.stderr);
             let heard: Value = serde_json::from_str(&heard.stdout).expect("it prints JSON");
             let voted = |node: &&Value| node["votes_seen"].as_u64() > Some(0) && node["last_voted_slot"].is_u64();

@@ -38,6 +38,7 @@ pub mod config;
 pub mod duplicates;
 pub mod entrypoints;
 pub mod filters;
+pub mod held;
 mod ingest;
 pub mod known;
 pub mod limits;

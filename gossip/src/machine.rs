@@ -126,9 +126,9 @@ pub enum Effect {
     Trouble(Trouble),
 }
 
-/// Contact infos that wait for their address to answer a ping. Full: the oldest is forgotten; it comes
-/// again with the next push or pull.
-pub const WAITING_MAX: usize = 1_024;
+/// Contact infos that wait for their address to answer a ping: twice what one sender may name in the time they wait. Full:
+/// the oldest is forgotten; it comes again with the next push or pull.
+pub const WAITING_MAX: usize = 2_048;
 
 /// How long they wait.
 const WAITING_LASTS: Duration = Duration::from_secs(5);

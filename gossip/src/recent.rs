@@ -96,6 +96,11 @@ impl<K: Ord + Clone, V> Recent<K, V> {
         held_by::<K, Note<V>>(keys) + held_by::<u64, K>(keys)
     }
 
+    /// The values, by key.
+    pub fn values(&self) -> impl Iterator<Item = &V> {
+        self.noted.values().map(|note| &note.value)
+    }
+
     /// The keys, ascending.
     pub fn keys(&self) -> impl Iterator<Item = &K> {
         self.noted.keys()

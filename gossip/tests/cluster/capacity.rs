@@ -6,7 +6,8 @@ use sundog_gossip::{
     CrdsData, CrdsValue, Input, check,
     filters::{self, FilterSize},
     machine::WAITING_MAX,
-    pull::{Pull, Request},
+    limits::{Host, Rate},
+    pull::{Caller, Pull, Request},
     push::StakeGate,
     table::{Limits, Offered, Stakes, Table},
     wire::{CrdsFilter, Protocol, contact::ContactInfo, kinds::LowestSlot},
@@ -83,7 +84,9 @@ fn what_left_the_table_stays_in_the_filters_for_a_while() {
 
 #[test]
 fn the_waiting_room_forgets_the_oldest() {
-    let mut gossip = machine(0, config(0), START);
+    let mut generous = config(0);
+    generous.packet_limits.introductions_of_strangers = Rate::new(10_000, 10_000);
+    let mut gossip = machine(0, generous, START);
     let mut out = Vec::new();
     for number in 1..=WAITING_MAX + 50 {
         let message = Protocol::PushMessage(Pubkey::default(), vec![contact(number)]);
@@ -104,21 +107,29 @@ fn answers_to_pulls_keep_within_the_budget() {
     }
     let mut rng = rand_chacha::rand_core::SeedableRng::from_seed([1; 32]);
     let empty = Table::new(Pubkey::default(), Limits::default());
-    let mut pull = Pull::new(START);
+    let mut pull = Pull::new();
     let filters = filters::build(&empty, SIZE, &mut rng);
     let filter: &CrdsFilter = &filters[0];
     let gate = StakeGate::new(Stakes::default());
-    let request = Request { filter, wallclock: START.unix_ms + 1, shred_version: CHAIN, gate: &gate };
-    let mut spent = |after_ms| {
+    let mut spent = |after_ms, host: u8, staked| {
         let now = START.after(Duration::from_millis(after_ms));
+        let host = Host::of(&SocketAddr::from(([10, 0, 0, host], 8_001)));
+        let caller = Caller { host, staked, wallclock: START.unix_ms + 1 };
+        let request = Request { filter, caller, shred_version: CHAIN, gate: &gate };
         let answer = pull.answer(now, &request, &table, &mut rng);
         assert!(answer.over_budget > 0);
         answer.values.iter().map(bytes::Bytes::len).sum::<usize>()
     };
-    let first = spent(0);
-    assert!(first <= 10 * 1_024 && first > 9 * 1_024, "the whole burst: {first}");
-    assert!(spent(50) < 200, "nothing is left");
-    assert!(spent(100) <= 2 * 1_024 + 200);
+    let first = spent(0, 1, false);
+    assert!(first <= 5 * 1_024 && first > 3 * 1_024, "half the burst for one caller without stake: {first}");
+    assert!(spent(0, 2, false) <= 1_232, "nothing is left for others without stake");
+    let staked = spent(0, 3, true);
+    assert!(staked > 3 * 1_024, "the other half is for those with stake: {staked}");
+    assert!(spent(50, 4, true) <= 2 * 1_024, "nothing is left");
+    let (one, two) = (spent(10_000, 1, true), spent(10_000, 2, true));
+    assert!(one <= 5 * 1_024 && one + two > 8 * 1_024 && one + two <= 10 * 1_024, "{one} and {two}");
+    let later: usize = (1..=100).map(|tenth| spent(10_000 + 100 * tenth, 1, true)).sum();
+    assert!(later <= 101 * 512, "one caller gets a quarter in the long run: {later}");
 }
 
 #[test]

@@ -1,7 +1,10 @@
 //! Several machines on a seeded network in virtual time.
 
+mod amplification;
 mod behaviour;
 mod capacity;
+mod hostile;
+mod joining;
 
 use bytes::Bytes;
 use rand_chacha::{
@@ -16,7 +19,7 @@ use std::{
     sync::Arc,
     time::Duration,
 };
-use sundog_gossip::{Contact, Effect, Gossip, GossipConfig, Input, check};
+use sundog_gossip::{Contact, Effect, Gossip, GossipConfig, Input, Trouble, check};
 use sundog_types::{
     Machine as _, Now, Pubkey,
     peer::{Addresses, Peer},
@@ -58,13 +61,20 @@ pub fn machine(number: usize, config: GossipConfig, now: Now) -> Gossip {
     Gossip::new(config, Arc::new(identity(number)), seed, now).expect("a good configuration")
 }
 
+fn skewed(now: Now, skew_ms: i64) -> Now {
+    Now { unix_ms: now.unix_ms.saturating_add_signed(skew_ms), ..now }
+}
+
 /// A node: its machine and what it told.
 pub struct Node {
     pub gossip: Gossip,
     pub votes: Vec<Pubkey>,
     pub peers: Arc<Vec<Peer>>,
     pub other_instances: usize,
+    pub troubles: Vec<Trouble>,
     pub alive: bool,
+    /// How far its clock is ahead, in milliseconds.
+    pub skew_ms: i64,
 }
 
 struct Flight {
@@ -111,14 +121,33 @@ impl World {
 
     /// Starts the next node.
     pub fn start(&mut self, config: GossipConfig) {
-        let gossip = machine(self.nodes.len(), config, self.now);
-        self.nodes.push(Node { gossip, votes: Vec::new(), peers: Arc::default(), other_instances: 0, alive: true });
+        self.start_as(self.nodes.len(), config, 0);
+    }
+
+    /// Starts a node at the next address with the identity of node `number` and a clock that is wrong by `skew_ms`.
+    pub fn start_as(&mut self, number: usize, config: GossipConfig, skew_ms: i64) {
+        let gossip = machine(number, config, skewed(self.now, skew_ms));
+        self.nodes.push(Node {
+            gossip,
+            votes: Vec::new(),
+            peers: Arc::default(),
+            other_instances: 0,
+            troubles: Vec::new(),
+            alive: true,
+            skew_ms,
+        });
+    }
+
+    /// What a node takes the time to be.
+    fn clock(&self, number: usize) -> Now {
+        skewed(self.now, self.nodes[number].skew_ms)
     }
 
     /// Gives a node an input.
     pub fn tell(&mut self, number: usize, input: Input) {
         let mut out = Vec::new();
-        self.nodes[number].gossip.handle(self.now, input, &mut out);
+        let now = self.clock(number);
+        self.nodes[number].gossip.handle(now, input, &mut out);
         self.take(number, out);
     }
 
@@ -130,6 +159,7 @@ impl World {
                 Effect::Vote { from, .. } => self.nodes[number].votes.push(from),
                 Effect::Slots { .. } | Effect::Duplicate { .. } => {}
                 Effect::AnotherInstance { .. } => self.nodes[number].other_instances += 1,
+                Effect::Trouble(trouble) => self.nodes[number].troubles.push(trouble),
             }
         }
     }
@@ -181,7 +211,8 @@ impl World {
             self.deliver(flight);
         } else if let Some((_, number)) = timer {
             let mut out = Vec::new();
-            self.nodes[number].gossip.handle_timeout(self.now, &mut out);
+            let now = self.clock(number);
+            self.nodes[number].gossip.handle_timeout(now, &mut out);
             self.take(number, out);
         }
         true

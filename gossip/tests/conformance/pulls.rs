@@ -5,7 +5,7 @@ use crate::{
     vectors::{bytes, family, file, hash, list, number, pubkey, text, truth, values_of},
 };
 use serde_json::Value;
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
 use sundog_gossip::{
     CrdsValue,
     bloom::{Bloom, fnv},

@@ -250,3 +250,189 @@ impl Gossip {
         self.duplicates.set_root(slot, window);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        table::Limits,
+        wire::{
+            slots::{Bitmap, CompressedSlots},
+            value::CrdsValue,
+        },
+    };
+    use flate2::{Compression, write::DeflateEncoder};
+    use solana_keypair::Keypair;
+    use std::{io::Write as _, sync::Arc};
+    use sundog_types::{
+        Now,
+        sign::{Identity, Sign as _},
+    };
+
+    const NOW: Now = Now { mono_us: 1, unix_ms: 1_000 };
+    const WINDOW: u64 = 432_000;
+
+    fn node(number: u64) -> Identity {
+        let mut secret = [5; 32];
+        secret[..8].copy_from_slice(&number.to_le_bytes());
+        Identity::new(Keypair::new_from_array(secret))
+    }
+
+    fn table() -> Table {
+        Table::new(Pubkey::default(), Limits::default())
+    }
+
+    fn heard(root: u64) -> SlotsHeard {
+        let mut heard = SlotsHeard::new(100);
+        heard.set_root(Slot::new(root), WINDOW);
+        heard
+    }
+
+    fn value(number: u64, parts: Vec<CompressedSlots>, wallclock: u64) -> EpochSlots {
+        EpochSlots { from: node(number).identity(), parts, wallclock }
+    }
+
+    fn says(number: u64, slots: impl IntoIterator<Item = u64>) -> EpochSlots {
+        let slots: Vec<u64> = slots.into_iter().collect();
+        value(number, vec![CompressedSlots::pack(&slots).unwrap()], 0)
+    }
+
+    fn file(table: &mut Table, place: u8, value: EpochSlots, number: u64) {
+        table.offer(NOW, CrdsValue::sign(CrdsData::EpochSlots(place, value), &node(number)));
+    }
+
+    fn numbers(slots: &[Slot]) -> Vec<u64> {
+        slots.iter().map(|slot| slot.get()).collect()
+    }
+
+    #[test]
+    fn each_slot_is_told_once_for_each_node_and_only_above_the_root() {
+        let (mut heard, table) = (heard(100), table());
+        assert_eq!(numbers(&heard.hear(&table, &says(1, 95..=103))), [101, 102, 103]);
+        assert_eq!(numbers(&heard.hear(&table, &says(1, 95..=105))), [104, 105]);
+        assert_eq!(numbers(&heard.hear(&table, &says(2, [101, 105]))), [101, 105]);
+        heard.set_root(Slot::new(104), WINDOW);
+        assert_eq!(numbers(&heard.hear(&table, &says(2, 95..=106))), [106]);
+        assert!(heard.hear(&table, &says(1, 1..=104)).is_empty());
+        heard.set_root(Slot::new(104), 2);
+        assert_eq!(numbers(&heard.hear(&table, &says(1, 90..=200))), [106], "the window is small");
+    }
+
+    #[test]
+    fn nothing_is_told_before_there_is_a_root_or_of_nodes_without_stake() {
+        let mut table = table();
+        let mut heard = SlotsHeard::new(100);
+        let value = says(1, [5]);
+        file(&mut table, 0, value.clone(), 1);
+        assert!(heard.hear(&table, &value).is_empty());
+        heard.set_root(Slot::ZERO, WINDOW);
+        let told = heard.look_again(&table);
+        assert_eq!(told, [(node(1).identity(), vec![Slot::new(5)])], "what came too early is not lost");
+        assert!(heard.look_again(&table).is_empty());
+        heard.set_stakes(Arc::new(BTreeMap::from([(node(2).identity(), 1)])));
+        assert!(heard.hear(&table, &says(1, [6])).is_empty() && heard.is_empty());
+        assert_eq!(heard.hear(&table, &says(2, [6])), [Slot::new(6)]);
+    }
+
+    #[test]
+    fn what_lies_far_above_the_root_is_told_when_the_root_comes_near() {
+        let (mut heard, mut table) = (heard(0), table());
+        let (mut told, mut root) = (BTreeSet::new(), 0);
+        for place in 0..30u64 {
+            let slots = (place * 1_000 + 1..=place * 1_000 + 1_000).filter(|slot| slot % 7 != 3);
+            let value = says(1, slots);
+            file(&mut table, place as u8, value.clone(), 1);
+            told.extend(heard.hear(&table, &value));
+        }
+        assert_eq!(told.last(), Some(&Slot::new(SPAN)), "no farther than the span");
+        while root < 30_000 {
+            root += 100;
+            heard.set_root(Slot::new(root), WINDOW);
+            for (_, news) in heard.look_again(&table) {
+                for slot in news {
+                    assert!(slot.get() > root && told.insert(slot), "{slot} once");
+                }
+            }
+        }
+        let all: Vec<u64> = (1..=30_000).filter(|slot| slot % 7 != 3).collect();
+        assert_eq!(told.iter().map(|slot| slot.get()).collect::<Vec<_>>(), all);
+    }
+
+    #[test]
+    fn overlapping_parts_in_any_order_tell_each_slot_once() {
+        let (mut heard, table) = (heard(10), table());
+        let part = |slots: &[u64]| CompressedSlots::pack(slots).unwrap();
+        let parts = vec![part(&[40, 50]), part(&[11, 40, 60]), part(&[5, 11, 12]), part(&[1, 2])];
+        assert_eq!(numbers(&heard.hear(&table, &value(1, parts, 0))), [11, 12, 40, 50, 60]);
+    }
+
+    #[test]
+    fn of_one_value_no_more_is_inflated_than_the_limit_and_nothing_that_is_not_needed() {
+        let (mut heard, table) = (heard(1_000), table());
+        let all = |first_slot| {
+            let mut encoder = DeflateEncoder::new(Vec::new(), Compression::best());
+            encoder.write_all(&vec![0xff; 10_000_000]).unwrap();
+            let bitmap = Bitmap::Deflated(encoder.finish().unwrap());
+            CompressedSlots { first_slot, count: 16_383, bitmap }
+        };
+        let below = value(1, vec![all(0); 30], 0);
+        let slots = heard.hear(&table, &below);
+        assert_eq!(slots.len() as u64, SPAN);
+        let reach = (1_000 + SPAN as usize).div_ceil(8) + 1;
+        assert_eq!(heard.unread as usize, 30 - INFLATED_MAX / reach, "repeated parts are left");
+        let mut room = INFLATED_MAX;
+        assert_eq!(all(0).slots_within(&(20_000..=30_000), &mut room), Some(Vec::new()));
+        assert_eq!(all(50_000).slots_within(&(20_000..=30_000), &mut room), Some(Vec::new()));
+        assert_eq!(room, INFLATED_MAX, "parts elsewhere cost nothing");
+        assert_eq!(all(0).slots_within(&(1..=3), &mut room), Some(vec![1, 2, 3]));
+        assert_eq!(room, INFLATED_MAX - 1);
+        assert_eq!(all(0).slots_within(&(1..=16_000), &mut 1_999), None);
+    }
+
+    #[test]
+    fn bits_beyond_the_count_and_garbage_are_no_slots() {
+        let (mut heard, table) = (heard(0), table());
+        let plain = CompressedSlots::of_bitmap(8, 3, vec![0xff]);
+        assert_eq!(numbers(&heard.hear(&table, &value(1, vec![plain], 0))), [8, 9, 10]);
+        for bitmap in [Bitmap::Deflated(vec![0xff; 40]), Bitmap::Deflated(Vec::new())] {
+            let part = CompressedSlots { first_slot: 20, count: 100, bitmap };
+            assert!(heard.hear(&table, &value(1, vec![part], 0)).is_empty());
+        }
+        let end = CompressedSlots { first_slot: u64::MAX - 1, count: u64::MAX, bitmap: Bitmap::Deflated(vec![3, 0]) };
+        assert!(heard.hear(&table, &value(1, vec![end], 0)).is_empty());
+    }
+
+    #[test]
+    fn when_as_many_nodes_are_remembered_as_may_be_those_gone_from_the_table_make_room() {
+        let mut table = table();
+        let mut heard = SlotsHeard::new(3);
+        heard.set_root(Slot::ZERO, WINDOW);
+        for number in 0..3 {
+            file(&mut table, 0, says(number, [1]), number);
+            assert_eq!(heard.hear(&table, &says(number, [1])).len(), 1);
+        }
+        assert!(heard.hear(&table, &says(3, [1])).is_empty(), "all are known to the table");
+        assert_eq!((heard.len(), heard.unheard), (3, 1));
+        assert_eq!(heard.hear(&table, &says(1, [2])).len(), 1, "who is known is heard");
+        let mut smaller = Table::new(Pubkey::default(), Limits::default());
+        file(&mut smaller, 0, says(2, [1]), 2);
+        assert_eq!(heard.hear(&smaller, &says(3, [1])).len(), 1);
+        assert_eq!(heard.len(), 2);
+        for number in 0..20 {
+            heard.hear(&table, &says(number, [100_000]));
+        }
+        assert!(heard.behind.len() <= 3);
+    }
+
+    #[test]
+    fn a_root_that_leaps_clears_the_marks() {
+        let mut marks = Marks::new(0);
+        for slot in 1..=SPAN {
+            assert!(marks.add(slot));
+        }
+        marks.set_root(5);
+        assert!(marks.add(SPAN + 5) && !marks.add(SPAN), "the places of what is below are free again");
+        marks.set_root(1_000_000);
+        assert!(marks.words.iter().all(|word| *word == 0) && marks.add(1_000_001));
+    }
+}

@@ -17,7 +17,7 @@ use sundog_types::{
 /// A shred of a block of `slot` with this content, signed by a node.
 fn shred(world: &World, signer: usize, slot: Slot, content: u8) -> Vec<u8> {
     let entry = Entry { num_hashes: 1, hash: Hash::new_from_array([content; 32]), transactions: Vec::new() };
-    let version = sundog_types::shred::version::shred_version(&world.genesis.hash(), &[]);
+    let version = sundog_types::shred::shred_version(&world.genesis.hash(), &[]);
     let mut shredder = Shredder::new(slot, Slot::new(slot.get() - 1), version, Hash::default()).expect("a near parent");
     let signer = Identity::new(world.hosts[signer].identity.insecure_clone());
     let sets = shredder.shred(&entry::encode_batch(&[entry]), 1, false, &signer).expect("it has room");
@@ -40,7 +40,9 @@ fn accuse(world: &mut World, (from, to): (usize, usize), slot: Slot, shreds: [Ve
 /// A slot of this leader that is some way ahead.
 fn slot_of(world: &World, leader: usize) -> Slot {
     let view = world.hosts[0].view.as_ref().expect("a view");
-    view.leaders.next_slot_of(&identity(world, leader), view.clock_slot.saturating_add(12), 1_000).expect("it has stake")
+    view.leaders
+        .next_slot_of(&identity(world, leader), view.clock_slot.saturating_add(12), 1_000)
+        .expect("it has stake")
 }
 
 fn has_proof(world: &World, host: usize, slot: Slot) -> bool {
@@ -73,7 +75,8 @@ fn a_proof_that_proves_nothing_is_counted_and_forgotten() {
     let (good, forged) = (shred(&world, 2, slot, 1), shred(&world, 1, slot, 2));
     accuse(&mut world, (1, 0), slot, [good.clone(), forged]);
     let other = slot.next();
-    accuse(&mut world, (2, 0), other, [good.clone(), shred(&world, 2, slot, 2)]);
+    let second = shred(&world, 2, slot, 2);
+    accuse(&mut world, (2, 0), other, [good.clone(), second]);
     accuse(&mut world, (2, 1), slot, [good.clone(), good]);
     let counted = |world: &World, host: usize| world.hosts[host].view.as_ref().map_or(0, |v| v.counters.false_proofs);
     assert!(world.run_until(PATIENCE, |world| counted(world, 0) >= 2 && counted(world, 1) >= 1), "they are looked at");

@@ -6,10 +6,12 @@
 //! ```
 
 mod fork;
+pub mod gossip;
 mod host;
 mod links;
 mod network;
 mod outcome;
+mod queue;
 pub mod spread;
 mod wire;
 mod world;

@@ -1,8 +1,8 @@
 //! The names under which the machines' counters are exported.
 
 use crate::node::View;
-use std::fmt;
-use sundog_gossip::wire::value::Kind;
+use std::{collections::BTreeSet, fmt};
+use sundog_gossip::{TroubleKind, duplicates::ChunkDrop, wire::value::Kind};
 use sundog_turbine::sync::Refusal;
 
 /// The kinds of values in gossip, by name.
@@ -178,11 +178,54 @@ pub fn gossip(view: &View, take: &mut Take<'_>) -> fmt::Result {
         ("gossip_left_table", "Values of nodes that fell silent, and nodes that gave way to nodes with more stake"),
         by("why", left),
     )?;
+    let now = &view.gossip_now;
+    let held = [
+        ("nodes", now.nodes),
+        ("values", now.values),
+        ("table_bytes", now.table_bytes),
+        ("waiting", now.waiting),
+        ("peers_pushed_to", now.pushed_to.iter().map(|(_, peer, _)| peer).collect::<BTreeSet<_>>().len()),
+    ];
+    take(
+        ("gossip_held", "What gossip holds now: the table, contact infos whose address is pinged, and the active set"),
+        by("what", held.map(|(name, held)| (name, held as u64))),
+    )?;
+    said_of_slots(m, take)?;
+    let troubles = TroubleKind::ALL.iter().map(|kind| (kind.name(), m.troubles(*kind)));
+    take(
+        ("gossip_troubles", "How often the log told of what keeps this node apart from others, by kind"),
+        by("kind", troubles),
+    )?;
+    let odd = [("unasked", m.unasked), ("old", m.pulled_old)];
+    take(
+        ("gossip_odd_answers", "Answers to pulls that nobody had asked for, and values in answers that were old"),
+        by("what", odd),
+    )?;
     take(("gossip_packets", "Gossip packets taken"), one(m.packets))?;
     let sent = [("datagrams", m.sent), ("bytes", m.sent_bytes)];
     take(("gossip_sent", "What gossip asked to be sent"), by("what", sent))?;
     let dropped = sundog_gossip::DropReason::ALL.iter().map(|why| (why.name(), m.dropped(*why)));
     take(("gossip_dropped", "Gossip packets and values dropped, by reason"), by("reason", dropped))
+}
+
+/// What this node says and hears of slots in gossip.
+fn said_of_slots(m: &sundog_gossip::Metrics, take: &mut Take<'_>) -> fmt::Result {
+    let own = [("unsayable", m.unsayable), ("said_anew", m.said_anew), ("slots_unsaid", m.slots_unsaid)];
+    take(
+        (
+            "gossip_own_values",
+            "Own values that nobody would take, that took the place of those of an earlier run, and own slots not said",
+        ),
+        by("what", own),
+    )?;
+    let heard = [("told", m.slots_told), ("unread", m.slots_unread), ("unheard", m.slots_unheard)];
+    take(
+        ("gossip_epoch_slots", "Slots that others say they have, and what was not read or remembered of that"),
+        by("what", heard),
+    )?;
+    take(("gossip_proofs", "Proofs of duplicate slots put together"), one(m.proofs_told))?;
+    let chunks = ChunkDrop::ALL.iter().map(|why| (why.name(), m.chunks.of(*why)));
+    take(("gossip_chunks_dropped", "Chunks of such proofs, and proofs, dropped, by reason"), by("reason", chunks))
 }
 
 fn gulfstream(view: &View, take: &mut Take<'_>) -> fmt::Result {

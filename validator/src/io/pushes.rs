@@ -32,16 +32,15 @@ impl PushPage {
     /// The page of a node as it is seen.
     #[must_use]
     pub fn new(view: &View) -> Self {
-        let pushing = &view.pushing;
-        let pushes_to = by_peer(&pushing.active);
-        Self { identity: pushing.me.to_string(), pushes_to, counters: counters(view) }
+        let now = &view.gossip_now;
+        Self { identity: now.me.to_string(), pushes_to: by_peer(&now.pushed_to), counters: counters(view) }
     }
 }
 
 /// One entry for each peer, by identity.
-fn by_peer(active: &[(usize, Pubkey, u64)]) -> Vec<PushedTo> {
+fn by_peer(pushed_to: &[(usize, Pubkey, u64)]) -> Vec<PushedTo> {
     let mut peers = BTreeMap::<Pubkey, (Vec<usize>, u64)>::new();
-    for (bucket, peer, values) in active {
+    for (bucket, peer, values) in pushed_to {
         let (buckets, sum) = peers.entry(*peer).or_default();
         buckets.push(*bucket);
         *sum += values;

@@ -16,7 +16,8 @@ use std::{
     time::Duration,
 };
 use sundog_gossip::{
-    Contact, CrdsData, DropReason, Effect, Gossip, GossipConfig, Input, config::ConfigError, registry::AddressSpace,
+    Contact, CrdsData, DropReason, Effect, Gossip, GossipConfig, Input, Trouble, config::ConfigError,
+    registry::AddressSpace,
 };
 use sundog_types::{
     Machine as _, Now, Pubkey,
@@ -100,6 +101,7 @@ pub struct Spy {
     identity: Pubkey,
     address: SocketAddr,
     echoed: bool,
+    trouble: Option<Trouble>,
     votes: BTreeMap<Pubkey, u64>,
     effects: Vec<Effect>,
 }
@@ -144,6 +146,7 @@ impl Spy {
             identity,
             address,
             echoed: answer.is_some(),
+            trouble: None,
             votes: BTreeMap::new(),
             effects: Vec::new(),
         })
@@ -177,9 +180,13 @@ impl Spy {
     }
 
     fn take(&mut self, from: SocketAddr, bytes: &[u8]) {
+        let now = self.clock.now();
+        // It counts what it refuses.
+        if self.gossip.accept(now, from, bytes.len()).is_err() {
+            return;
+        }
         match sundog_gossip::check(bytes) {
             Ok(packet) => {
-                let now = self.clock.now();
                 self.gossip.handle(now, Input::Packet { from, packet }, &mut self.effects);
                 self.carry_out();
             }
@@ -195,6 +202,8 @@ impl Spy {
                 Effect::Vote { from, .. } if self.votes.len() < VOTERS_MAX || self.votes.contains_key(&from) => {
                     *self.votes.entry(from).or_default() += 1;
                 }
+                Effect::Trouble(Trouble::EntrypointsSilent { .. }) => {}
+                Effect::Trouble(trouble) => self.trouble = Some(trouble),
                 _ => {}
             }
         }
@@ -251,9 +260,18 @@ impl Spy {
         self.space == AddressSpace::Public
     }
 
+    /// What keeps this machine apart from others, if anything is known: its clock, or its chain.
+    #[must_use]
+    pub const fn trouble(&self) -> Option<&Trouble> {
+        self.trouble.as_ref()
+    }
+
     /// What is known about why nobody is seen: a sentence for people.
     #[must_use]
     pub fn silence(&self) -> String {
+        if let Some(trouble) = &self.trouble {
+            return trouble.to_string();
+        }
         let metrics = self.gossip.metrics();
         let most = DropReason::ALL.iter().map(|why| (metrics.dropped(*why), why.name())).max();
         match (metrics.packets, most) {
@@ -321,7 +339,7 @@ mod tests {
         let mut second = Spy::join(&[first.address()]).expect("a free port");
         let (one, two) = (first.identity(), second.identity());
         let deadline = Instant::now() + Duration::from_secs(30);
-        let until_seen = |spy: &mut Spy, wanted| {
+        let until_seen = move |spy: &mut Spy, wanted| {
             while Instant::now() < deadline && !spy.sightings().iter().any(|s| s.identity == wanted) {
                 spy.listen(Duration::from_millis(20));
             }

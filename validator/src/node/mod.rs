@@ -33,7 +33,7 @@ pub use job::{Done, Job, ShredJob};
 pub use ports::{Effect, Event, Input, Socket};
 pub use record::{record, status_meta, told};
 pub use replay::{ChainSoFar, DeadBlock, PENDING_BYTES_MAX, PENDING_MAX, PUT_OFF_MAX, Replay, Replayed, Start, Tally};
-pub use view::{Counters, Pushing, Sample, View};
+pub use view::{Counters, GossipNow, Sample, View};
 
 use solana_keypair::Keypair;
 use std::{

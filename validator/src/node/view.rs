@@ -15,8 +15,9 @@ use sundog_types::{Effects, Now, Pubkey, Slot, peer::Peer, schedule::Leaders};
 const SAMPLES_MAX: usize = 720;
 /// Length of a sample, seconds.
 const SAMPLE_SECONDS: u16 = 60;
-/// How often it is looked whom gossip pushes to: the set changes each 7.5 s, and to collect it takes some microseconds.
-const PUSHING_EVERY: Duration = Duration::from_secs(1);
+/// How often it is looked what gossip holds and whom it pushes to: the latter changes each 7.5 s, and to look takes some
+/// microseconds for each thousand nodes.
+const GOSSIP_EVERY: Duration = Duration::from_secs(1);
 
 /// How busy the chain was during a stretch of time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -72,19 +73,27 @@ pub struct View {
     pub sync: Arc<sundog_turbine::sync::Metrics>,
     /// Gossip's counters.
     pub gossip: Arc<sundog_gossip::Metrics>,
-    /// Whom gossip pushes to; renewed each second.
-    pub pushing: Arc<Pushing>,
+    /// What gossip holds and whom it pushes to; renewed each second.
+    pub gossip_now: Arc<GossipNow>,
     /// Gulf Stream's counters.
     pub gulfstream: Arc<sundog_gulfstream::Metrics>,
 }
 
-/// Whom gossip pushes to.
+/// Gossip at one moment.
 #[derive(Clone, Debug, Default)]
-pub struct Pushing {
+pub struct GossipNow {
     /// This node.
     pub me: Pubkey,
     /// Peers that are pushed to, by the stake bucket of whose values, and how many of these were since it began.
-    pub active: Vec<(usize, Pubkey, u64)>,
+    pub pushed_to: Vec<(usize, Pubkey, u64)>,
+    /// Nodes in the table.
+    pub nodes: usize,
+    /// Values in the table.
+    pub values: usize,
+    /// Bytes of memory that the table takes.
+    pub table_bytes: usize,
+    /// Contact infos that wait for their address to answer a ping.
+    pub waiting: usize,
 }
 
 impl std::fmt::Debug for View {
@@ -181,13 +190,13 @@ impl Counters {
 pub(super) struct Publisher {
     last: Now,
     changed: bool,
-    pushing: Arc<Pushing>,
-    pushing_since: Option<Now>,
+    gossip: Arc<GossipNow>,
+    gossip_since: Option<Now>,
 }
 
 impl Publisher {
     pub(super) fn new(now: Now) -> Self {
-        Self { last: now, changed: true, pushing: Arc::default(), pushing_since: None }
+        Self { last: now, changed: true, gossip: Arc::default(), gossip_since: None }
     }
 
     /// Something changed that readers want to see soon.
@@ -211,15 +220,23 @@ impl Node {
             return;
         }
         self.view.last = now;
-        if self.view.pushing_since.is_none_or(|since| now.since(since) >= PUSHING_EVERY) {
-            self.view.pushing_since = Some(now);
-            self.view.pushing = Arc::new(self.pushing());
+        if self.view.gossip_since.is_none_or(|since| now.since(since) >= GOSSIP_EVERY) {
+            self.view.gossip_since = Some(now);
+            self.view.gossip = Arc::new(self.gossip_now());
         }
         out.push(Effect::Publish(Arc::new(self.look(now))));
     }
 
-    fn pushing(&self) -> Pushing {
-        Pushing { me: self.identity, active: self.gossip.pushed_to().collect() }
+    fn gossip_now(&self) -> GossipNow {
+        let table = self.gossip.table();
+        GossipNow {
+            me: self.identity,
+            pushed_to: self.gossip.pushed_to().collect(),
+            nodes: table.origins().count(),
+            values: table.len(),
+            table_bytes: table.held_bytes(),
+            waiting: self.gossip.waiting_len(),
+        }
     }
 
     /// The node as it is.
@@ -247,7 +264,7 @@ impl Node {
             turbine: Arc::new(self.turbine.metrics().clone()),
             sync: Arc::new(self.sync.metrics().clone()),
             gossip: Arc::new(self.gossip.metrics().clone()),
-            pushing: Arc::clone(&self.view.pushing),
+            gossip_now: Arc::clone(&self.view.gossip),
             gulfstream: Arc::new(self.gulfstream.metrics().clone()),
         }
     }

@@ -14,7 +14,7 @@ use anyhow::{Context as _, bail};
 use clap::Args;
 use stakes::Stakes;
 use std::{
-    io::{self, IsTerminal as _},
+    io::{self, IsTerminal as _, Write as _},
     net::{SocketAddr, ToSocketAddrs as _},
     path::PathBuf,
     time::{Duration, Instant},
@@ -112,6 +112,9 @@ pub fn run(args: &GossipArgs) -> anyhow::Result<()> {
     let seen = look.seen();
     if !args.watch && !seen.nodes.is_empty() {
         print(&seen, args.json);
+    }
+    if let Some(trouble) = look.spy.trouble().filter(|_| !seen.nodes.is_empty()) {
+        let _ = writeln!(io::stderr().lock(), "note: {trouble}");
     }
     look.verdict(&seen)
 }

@@ -3,6 +3,7 @@
 //!
 //! `SUNDOG_FUZZ_CASES` sets the number of inputs for each decoder, `SUNDOG_FUZZ_SEED` where their sequence begins.
 
+mod gossip;
 mod mutate;
 mod samples;
 

@@ -5,6 +5,16 @@ use bytes::Bytes;
 use serde_json::Value;
 use solana_keypair::Keypair;
 use std::{net::SocketAddr, path::PathBuf};
+use sundog_gossip::{
+    CrdsData, CrdsValue,
+    wire::{
+        Protocol,
+        bits::BitVec,
+        duplicate::DuplicateShred,
+        kinds::{LowestSlot, RestartLastVotedForkSlots, SlotOffsets},
+        slots::{Bitmap, CompressedSlots, EpochSlots},
+    },
+};
 use sundog_turbine::{
     Shredder,
     effect::Sender,
@@ -18,7 +28,7 @@ use sundog_types::{
         Kind,
         variant::{CODE_SHRED_SIZE, DATA_SHRED_SIZE},
     },
-    sign::Identity,
+    sign::{Identity, Sign as _},
 };
 
 fn folder() -> PathBuf {
@@ -87,6 +97,52 @@ pub fn repair_responses() -> Vec<Vec<u8>> {
     strings(&family["ancestor_hashes_responses"], &["bytes"], &mut found);
     let pings = ["ping_to_window_highest_orphan", "ping_to_ancestor_hashes"];
     strings(&family["ping_pong"], &pings, &mut found);
+    found
+}
+
+/// Datagrams of gossip: every message with every kind of value, good and bad, and such as claim much in few bytes.
+pub fn gossip() -> Vec<Vec<u8>> {
+    let (mut found, family) = (Vec::new(), family("gossip.json"));
+    strings(&family["messages"], &["bytes"], &mut found);
+    strings(&family["judged"], &["bytes"], &mut found);
+    let signer = Identity::new(Keypair::new_from_array([2; 32]));
+    let (from, wallclock) = (signer.identity(), 1_760_000_000_000);
+    let restart = |offsets| {
+        let last_voted_hash = Hash::new_from_array([3; 32]);
+        let shred_version = 4_711;
+        let last_voted_slot = 1 << 40;
+        RestartLastVotedForkSlots { from, wallclock, offsets, last_voted_slot, last_voted_hash, shred_version }
+    };
+    let part = |bitmap| CompressedSlots { first_slot: 1 << 33, count: 16_383, bitmap };
+    // Two kilobytes of ones, deflated to a few bytes.
+    let ones = CompressedSlots::pack(&(0..16_383).collect::<Vec<u64>>()).expect("they fit");
+    let full = Bitmap::Plain(BitVec::from_blocks(vec![0xff; 900]));
+    let empty = Bitmap::Plain(BitVec::default());
+    let chunk = |chunk_index: u8, length: usize| DuplicateShred {
+        from,
+        wallclock,
+        slot: 5_000,
+        unused_index: 0,
+        unused_type: DuplicateShred::UNUSED_TYPE,
+        num_chunks: 3,
+        chunk_index,
+        chunk: vec![chunk_index; length],
+    };
+    let slots = |parts| CrdsData::EpochSlots(3, EpochSlots { from, parts, wallclock });
+    let said = [
+        CrdsData::RestartLastVotedForkSlots(restart(SlotOffsets::Runs(vec![u16::MAX; 300]))),
+        CrdsData::RestartLastVotedForkSlots(restart(SlotOffsets::Runs(vec![1; 900]))),
+        CrdsData::RestartLastVotedForkSlots(restart(SlotOffsets::Raw(BitVec::from_blocks(vec![0xaa; 824])))),
+        slots(vec![ones; 20]),
+        slots(vec![part(full)]),
+        slots(vec![part(empty); 24]),
+        CrdsData::DuplicateShred(0, chunk(0, 1_054)),
+        CrdsData::DuplicateShred(511, chunk(2, 0)),
+        CrdsData::LowestSlot(0, LowestSlot::new(from, 77, wallclock)),
+    ];
+    let values: Vec<CrdsValue> = said.into_iter().map(|data| CrdsValue::sign(data, &signer)).collect();
+    found.extend(values.iter().map(|value| Protocol::PushMessage(from, vec![value.clone()]).encode()));
+    found.push(Protocol::PullResponse(from, vec![values[8].clone(); 7]).encode());
     found
 }
 

@@ -214,11 +214,12 @@ fn a_second_instance_of_a_node_is_noticed_by_the_first() {
     let mut world = World::with_nodes(1, 2, 0);
     world.run(Duration::from_secs(1));
     let twin = identity(1);
-    for (later, noticed) in [(0, 0), (1, 1)] {
-        let outset = START.unix_ms * 1_000 + later;
-        let packet = check(&push(&[contact(&twin, 9, START, outset)])).expect("good");
+    let ours = START.unix_ms * 1_000;
+    // Of two that started in the same microsecond the lower address gives way.
+    for (outset, at, noticed) in [(ours - 1, 9, 0), (ours, 0, 0), (ours, 9, 1), (ours + 1, 0, 2)] {
+        let packet = check(&push(&[contact(&twin, at, START, outset)])).expect("good");
         world.tell(1, Input::Packet { from: address(0), packet });
-        assert_eq!(world.nodes[1].other_instances, noticed, "later by {later} us");
+        assert_eq!(world.nodes[1].other_instances, noticed, "started at {outset} us, listens at {at}");
     }
 }
 

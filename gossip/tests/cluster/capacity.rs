@@ -5,8 +5,8 @@ use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
 use sundog_gossip::{
     CrdsData, CrdsValue, Input, check,
     filters::{self, FilterSize},
-    machine::WAITING_MAX,
     limits::{Host, Rate},
+    machine::WAITING_MAX,
     pull::{Caller, Pull, Request},
     push::StakeGate,
     table::{Limits, Offered, Stakes, Table},

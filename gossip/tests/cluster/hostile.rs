@@ -88,6 +88,8 @@ struct Target {
     sent: Vec<(SocketAddr, Bytes)>,
     /// Datagrams that got as far as the signature check.
     checked: usize,
+    /// When honest peers last said where they listen.
+    renewed: Now,
 }
 
 impl Target {
@@ -97,10 +99,11 @@ impl Target {
         settings.entrypoints.clear();
         settings.limits = limits;
         let gossip = machine(0, settings, START);
-        let mut target = Self { gossip, now: START, sent: Vec::new(), checked: 0 };
+        let mut target = Self { gossip, now: START, sent: Vec::new(), checked: 0, renewed: START };
         let stakes = [(0, 50), (1, 20), (2, 10), (90, 5)];
         let stakes = stakes.map(|(number, sol)| (identity(number).identity(), sol * SOL));
         target.tell(Input::Stakes(Arc::new(BTreeMap::from(stakes))));
+        target.pass(Duration::ZERO);
         for number in HONEST {
             assert!(target.meets(number), "peer {number} is met at once");
             target.receive(home(number), &push(&[lowest(number, 1, START.unix_ms)]));
@@ -142,16 +145,24 @@ impl Target {
             self.take(out);
         }
         self.now = self.now.after(end.since(self.now));
+        if self.now.since(self.renewed) >= Duration::from_secs(5) {
+            self.renewed = self.now;
+            for number in HONEST {
+                self.receive(home(number), &push(&[contact(number, home(number), self.now)]));
+            }
+        }
     }
 
     /// Peer `number` calls; whether it is answered, its pongs included.
     fn meets(&mut self, number: usize) -> bool {
-        self.sent.clear();
-        self.receive(home(number), &pull(contact(number, home(number), self.now)));
-        self.pongs(&BTreeMap::from([(home(number), number)]));
-        self.receive(home(number), &pull(contact(number, home(number), self.now)));
-        let answer = |(to, bytes): &(SocketAddr, Bytes)| *to == home(number) && bytes[0] == 1;
-        self.sent.iter().any(answer) && self.gossip.table().contact(&identity(number).identity()).is_some()
+        let mut answered = false;
+        for _ in 0..2 {
+            self.sent.clear();
+            self.receive(home(number), &pull(contact(number, home(number), self.now)));
+            answered |= self.sent.iter().any(|(to, bytes)| *to == home(number) && bytes[0] == 1);
+            self.pongs(&BTreeMap::from([(home(number), number)]));
+        }
+        answered && self.gossip.table().contact(&identity(number).identity()).is_some()
     }
 
     /// Those who listen somewhere answer the pings that were sent there.
@@ -173,6 +184,8 @@ impl Target {
             assert!(table.get(&label(number, Kind::LowestSlot)).is_some(), "value of {number}");
             self.receive(home(number), &push(&[lowest(number, slot, self.now.unix_ms)]));
             assert_eq!(self.gossip.table().lowest_slot(&identity(number).identity()).get(), slot, "news of {number}");
+            // A fifth of a second brings enough of the output budget back, whoever used it up.
+            self.pass(Duration::from_millis(200));
             assert!(self.meets(number), "peer {number} is answered at once");
         }
         let (held, bound) = (self.gossip.held_bytes(), held_bytes_max(&Limits::default()));
@@ -265,6 +278,7 @@ fn contact_infos_that_all_claim_one_address_cost_it_a_few_pings() {
 fn one_host_with_ten_thousand_answering_nodes_gets_a_few_places() {
     let mut target = target();
     let mut listeners = BTreeMap::new();
+    let mut strangers = 0;
     for number in 0..10_000 {
         let port = 1_000 + u16::try_from(number).expect("small");
         let address = at(0x2000_0000, port);
@@ -272,12 +286,12 @@ fn one_host_with_ten_thousand_answering_nodes_gets_a_few_places() {
         // It calls by itself, which costs it a ping's worth of bytes each time.
         target.receive(address, &pull(contact(10_000 + number, address, target.now)));
         target.pongs(&listeners);
+        strangers = strangers.max(target.strangers());
         if number % 10 == 9 {
             target.pass(Duration::from_millis(100));
         }
     }
-    let strangers = target.strangers();
-    assert!(strangers > 0 && strangers <= HOST_PROVEN_MAX as usize, "{strangers} nodes of one host");
+    assert!(strangers > 100 && strangers <= HOST_PROVEN_MAX as usize, "{strangers} nodes of one host");
     assert!(target.dropped(DropReason::HostFull) > 0);
     target.is_well();
     assert!(target.joins(20, |_| {}) <= Duration::from_millis(500));
@@ -294,10 +308,6 @@ fn ten_thousand_answering_hosts_fill_the_table_and_displace_nobody() {
         target.pongs(&listeners);
         if number % 100 == 99 {
             target.pass(Duration::from_millis(100));
-            // What peers do who are there.
-            for honest in [3, 4] {
-                target.receive(home(honest), &push(&[contact(honest, home(honest), target.now)]));
-            }
         }
     }
     let origins = target.gossip.table().origins().count();
@@ -362,7 +372,8 @@ fn a_flood_of_pull_requests_leaves_enough_for_honest_peers() {
         }
     }
     let to_flooder = sent[&from];
-    assert!(to_flooder < 10 * 3 * 10 * 1_024 / 4 + 10 * 1_024, "{to_flooder} bytes for {bytes}");
+    // Four nodes have stake: 40 KiB a second, of which one caller may have a quarter, and half a burst at first.
+    assert!(to_flooder < 10 * 10 * 1_024 + 10 * 1_024, "{to_flooder} bytes for {bytes}");
     assert!(target.dropped(DropReason::IdentityRate) > 0 && target.dropped(DropReason::OverBudget) > 0);
     target.is_well();
 }

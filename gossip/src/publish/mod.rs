@@ -28,6 +28,9 @@ use sundog_types::{
 };
 use votes::OwnVotes;
 
+/// Bytes of a value before its data.
+const SIGNATURE_BYTES: usize = 64;
+
 /// Why something that we were to say is not said.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Unsayable {
@@ -208,9 +211,8 @@ impl Publisher {
         let wallclock = before.map_or(now.unix_ms, |before| now.unix_ms.max(before + 1));
         data.restamp(self.me, wallclock);
         sanitise_data(&data).map_err(|_| Unsayable::Invalid)?;
-        let value = CrdsValue::sign(data, &*self.signer);
-        let bytes = value.bytes().len();
-        if bytes > VALUE_BYTES_MAX { Err(Unsayable::TooLarge(bytes)) } else { Ok(value) }
+        let bytes = SIGNATURE_BYTES + data.encode().len();
+        if bytes > VALUE_BYTES_MAX { Err(Unsayable::TooLarge(bytes)) } else { Ok(CrdsValue::sign(data, &*self.signer)) }
     }
 
     /// [`Self::try_sign`] for what this crate makes itself.

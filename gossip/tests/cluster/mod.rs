@@ -5,6 +5,7 @@ mod behaviour;
 mod capacity;
 mod hostile;
 mod joining;
+mod publish;
 
 use bytes::Bytes;
 use rand_chacha::{
@@ -21,7 +22,7 @@ use std::{
 };
 use sundog_gossip::{Contact, Effect, Gossip, GossipConfig, Input, Trouble, check};
 use sundog_types::{
-    Machine as _, Now, Pubkey,
+    Machine as _, Now, Pubkey, Slot,
     peer::{Addresses, Peer},
     sign::{Identity, Sign as _},
 };
@@ -69,6 +70,10 @@ fn skewed(now: Now, skew_ms: i64) -> Now {
 pub struct Node {
     pub gossip: Gossip,
     pub votes: Vec<Pubkey>,
+    /// Who told that it has which slots.
+    pub slots: Vec<(Pubkey, Vec<Slot>)>,
+    /// Whose proof of which slot was told, and its first shred.
+    pub proofs: Vec<(Pubkey, Slot, Vec<u8>)>,
     pub peers: Arc<Vec<Peer>>,
     pub other_instances: usize,
     pub troubles: Vec<Trouble>,
@@ -131,6 +136,8 @@ impl World {
             gossip,
             votes: Vec::new(),
             peers: Arc::default(),
+            slots: Vec::new(),
+            proofs: Vec::new(),
             other_instances: 0,
             troubles: Vec::new(),
             alive: true,
@@ -157,7 +164,8 @@ impl World {
                 Effect::Send { to, bytes } => self.send(number, to, bytes),
                 Effect::Peers(peers) => self.nodes[number].peers = peers,
                 Effect::Vote { from, .. } => self.nodes[number].votes.push(from),
-                Effect::Slots { .. } | Effect::Duplicate { .. } => {}
+                Effect::Slots { from, slots } => self.nodes[number].slots.push((from, slots)),
+                Effect::Duplicate { from, slot, proof } => self.nodes[number].proofs.push((from, slot, proof.first)),
                 Effect::AnotherInstance { .. } => self.nodes[number].other_instances += 1,
                 Effect::Trouble(trouble) => self.nodes[number].troubles.push(trouble),
             }

@@ -274,6 +274,17 @@ impl Writer {
         Self { bytes: Vec::new() }
     }
 
+    /// An empty message with room for so many bytes.
+    #[must_use]
+    pub fn with_room(bytes: usize) -> Self {
+        Self { bytes: Vec::with_capacity(bytes) }
+    }
+
+    /// Where another encoder can append.
+    pub const fn end(&mut self) -> &mut Vec<u8> {
+        &mut self.bytes
+    }
+
     /// The message.
     #[must_use]
     pub fn into_bytes(self) -> Vec<u8> {

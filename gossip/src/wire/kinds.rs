@@ -49,7 +49,7 @@ impl Vote {
 
     pub(super) fn write(&self, writer: &mut Writer) {
         writer.bytes(self.from);
-        writer.bytes(bincode::serialize(&self.transaction).expect("a vector takes all bytes"));
+        bincode::serialize_into(writer.end(), &self.transaction).expect("a vector takes all bytes");
         writer.u64(self.wallclock);
     }
 }

@@ -232,11 +232,12 @@ struct Said {
 }
 
 impl CrdsValue {
-    fn from_parts(signature: &Signature, data: CrdsData) -> Self {
-        let mut writer = Writer::new();
+    /// `room`: how many bytes it is likely to take; a wrong guess costs a move in memory.
+    fn from_parts(signature: &Signature, data: CrdsData, room: usize) -> Self {
+        let mut writer = Writer::with_room(room);
         writer.bytes(signature);
         data.write(&mut writer);
-        let bytes = Bytes::from(writer.into_bytes());
+        let bytes = Bytes::from(writer.into_bytes().into_boxed_slice());
         let hash = Hash::new_from_array(Sha256::digest(&bytes).into());
         Self { said: Arc::new(Said { data, bytes, hash }) }
     }
@@ -248,8 +249,9 @@ impl CrdsValue {
     #[must_use]
     pub fn sign(data: CrdsData, signer: &dyn Sign) -> Self {
         assert_eq!(data.origin(), signer.identity(), "a value is signed by its origin");
-        let signature = signer.sign(SignRole::Gossip, &data.encode());
-        Self::from_parts(&signature, data)
+        let said = data.encode();
+        let signature = signer.sign(SignRole::Gossip, &said);
+        Self::from_parts(&signature, data, size_of::<Signature>() + said.len())
     }
 
     /// What it says.
@@ -316,8 +318,10 @@ impl CrdsValue {
     /// # Errors
     /// [`DecodeError`] when the bytes are not a value.
     pub fn read(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        let before = reader.rest().len();
         let signature = reader.signature()?;
-        Ok(Self::from_parts(&signature, CrdsData::read(reader)?))
+        let data = CrdsData::read(reader)?;
+        Ok(Self::from_parts(&signature, data, before - reader.rest().len()))
     }
 
     /// Writes it.

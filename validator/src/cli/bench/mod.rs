@@ -1,5 +1,6 @@
 //! `sundog bench`: figures of the parts and of a cluster.
 
+mod gossip;
 mod parts;
 mod tps;
 
@@ -16,6 +17,7 @@ use std::{
 #[command(after_help = "Examples:
   sundog bench poh
   sundog bench shred --json
+  sundog bench gossip --json
   sundog bench tps --rate 500 --seconds 20
   sundog bench tps --url http://127.0.0.1:8899 --faucet localnet/faucet.json")]
 pub struct BenchArgs {
@@ -41,6 +43,8 @@ enum What {
     Recover,
     /// Checking transaction signatures.
     Sigverify,
+    /// Decoding, verifying and merging gossip values, building pull filters, and the table's memory; on one core.
+    Gossip,
     /// Transactions per second of a cluster, over the stock TPU path.
     Tps(tps::TpsArgs),
 }
@@ -100,6 +104,10 @@ pub fn run(args: BenchArgs) -> anyhow::Result<()> {
         What::Shred => parts::shred(stretch),
         What::Recover => parts::recover(stretch),
         What::Sigverify => parts::sigverify(stretch),
+        What::Gossip => {
+            gossip::run(stretch, args.json);
+            return Ok(());
+        }
         What::Tps(tps) => return tps::run(&tps, args.json),
     };
     if args.json {

@@ -1,6 +1,7 @@
 //! Real processes on loopback, driven through the program as a person drives it. Everything is polled to a deadline.
 
 mod catching_up;
+mod gossip;
 mod leaders;
 mod program;
 mod spy;

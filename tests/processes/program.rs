@@ -23,7 +23,7 @@ const LINES_MAX: usize = 100_000;
 
 /// The program: what `SUNDOG_PROGRAM` names, for many runs of one build; else built once for this run in the profile and
 /// directory that the tests are built in.
-fn program() -> &'static Path {
+pub fn program() -> &'static Path {
     static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
     PROGRAM.get_or_init(|| {
         if let Some(built) = std::env::var_os("SUNDOG_PROGRAM") {

@@ -361,9 +361,9 @@ mod tests {
     fn a_pong_proves_the_address_it_comes_from_and_no_other() {
         let mut pings = pings();
         let ping = pings.meet(START, place(9)).ping.expect("first meeting");
-        assert!(!pings.pong(START, place(8).1, (&answer(&ping), false)).is_ok());
+        assert!(pings.pong(START, place(8).1, (&answer(&ping), false)).is_err());
         assert!(pings.pong(START, place(9).1, (&answer(&ping), false)).is_ok());
-        assert!(!pings.pong(START, place(9).1, (&answer(&ping), false)).is_ok(), "a ping is answered once");
+        assert!(pings.pong(START, place(9).1, (&answer(&ping), false)).is_err(), "a ping is answered once");
         assert!(pings.is_proven(START, &place(9)));
         assert!(!pings.is_proven(START, &place(8)));
         assert!(!pings.is_proven(START.after(PROOF_LASTS), &place(9)));
@@ -392,7 +392,7 @@ mod tests {
         let ping = pings.meet(START, place(9)).ping.expect("first meeting");
         pings.meet(START.after(Duration::from_secs(61)), place(1));
         pings.meet(START.after(Duration::from_secs(122)), place(2));
-        assert!(!pings.pong(START.after(Duration::from_secs(123)), place(9).1, (&answer(&ping), false)).is_ok());
+        assert!(pings.pong(START.after(Duration::from_secs(123)), place(9).1, (&answer(&ping), false)).is_err());
     }
 
     #[test]
@@ -404,7 +404,7 @@ mod tests {
             pings.meet(START, place(number));
         }
         assert_eq!(pings.asked.len(), 100);
-        assert!(!pings.pong(START, place(0).1, (&answer(&first), false)).is_ok());
+        assert!(pings.pong(START, place(0).1, (&answer(&first), false)).is_err());
     }
 
     fn at(host: u32, port: u16) -> SocketAddr {

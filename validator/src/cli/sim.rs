@@ -1,5 +1,6 @@
 //! `sundog sim`.
 
+mod gossip;
 mod turbine;
 
 use super::{say, say_json};
@@ -13,7 +14,7 @@ use sundog_types::Slot;
 #[derive(Args)]
 #[command(
     args_conflicts_with_subcommands = true,
-    after_help = "Examples:\n  sundog sim --seed 7 --nodes 3 --slots 40 --loss 10\n  sundog sim turbine --nodes 2000 --fanout 200 --loss 5"
+    after_help = "Examples:\n  sundog sim --seed 7 --nodes 3 --slots 40 --loss 10\n  sundog sim turbine --nodes 2000 --fanout 200 --loss 5\n  sundog sim gossip --nodes 1000 --loss 30"
 )]
 pub struct SimArgs {
     #[command(subcommand)]
@@ -43,6 +44,8 @@ pub struct SimArgs {
 enum Sim {
     /// Send blocks through up to ten thousand nodes by Turbine and repair alone, and measure that.
     Turbine(turbine::TurbineArgs),
+    /// Let up to ten thousand nodes gossip and nothing else, and measure that.
+    Gossip(gossip::GossipArgs),
 }
 
 /// Runs it.
@@ -50,8 +53,10 @@ enum Sim {
 /// # Errors
 /// If the nodes do not root the slot in a generous time, or root conflicting blocks.
 pub fn run(args: &SimArgs) -> anyhow::Result<()> {
-    if let Some(Sim::Turbine(args)) = &args.what {
-        return turbine::run(args);
+    match &args.what {
+        Some(Sim::Turbine(args)) => return turbine::run(args),
+        Some(Sim::Gossip(args)) => return gossip::run(args),
+        None => {}
     }
     crate::io::log_to_stderr("warn");
     let stakes = [1_000, 600, 400].into_iter().chain(std::iter::repeat(100)).take(args.nodes.into()).collect();

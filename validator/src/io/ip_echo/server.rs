@@ -21,8 +21,11 @@ pub const CONNECTIONS_MAX: usize = 2_048;
 /// How long accepting pauses after the system refused it, so that a shortage of handles is no busy loop.
 const PAUSE: Duration = Duration::from_millis(100);
 
+/// What a web client may say before it is hung up on.
+const WEB_BYTES_MAX: u64 = 8_192;
+
 /// Told to who takes this for a web server.
-const NO_WEB_SERVER: &[u8] = b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nContent-Length: 91\r\nConnection: close\r\n\r\nThis is the IP echo of a Solana gossip port, no web server; JSON-RPC listens on its own port\n";
+const NO_WEB_SERVER: &[u8] = b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nContent-Length: 93\r\nConnection: close\r\n\r\nThis is the IP echo of a Solana gossip port, no web server; JSON-RPC listens on its own port\n";
 
 /// Addresses that have a question open: one each, but loopback, where many nodes may live.
 #[derive(Clone, Default)]
@@ -53,7 +56,16 @@ impl Drop for Turn {
 /// # Errors
 /// None so far; a listener that fails is tried again.
 pub async fn serve(listener: TcpListener, shred_version: u16, traffic: Arc<Traffic>) -> io::Result<()> {
-    let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    serve_at_most(CONNECTIONS_MAX, listener, shred_version, traffic).await
+}
+
+async fn serve_at_most(
+    connections: usize,
+    listener: TcpListener,
+    shred_version: u16,
+    traffic: Arc<Traffic>,
+) -> io::Result<()> {
+    let places = Arc::new(Semaphore::new(connections));
     let busy = Busy::default();
     loop {
         let Ok((stream, from)) = listener.accept().await else {
@@ -84,7 +96,10 @@ async fn answer(mut stream: TcpStream, from: SocketAddr, shred_version: u16) -> 
     stream.read_exact(&mut bytes[..HEADER.len()]).await?;
     if matches!(&bytes[..HEADER.len()], b"GET " | b"POST" | b"HEAD") {
         stream.write_all(NO_WEB_SERVER).await?;
-        return stream.shutdown().await;
+        stream.shutdown().await?;
+        // Closing on unread words would take the text back.
+        tokio::io::copy(&mut stream.take(WEB_BYTES_MAX), &mut tokio::io::sink()).await?;
+        return Ok(());
     }
     stream.read_exact(&mut bytes[HEADER.len()..]).await?;
     let request = Request::decode(&bytes).ok_or(io::ErrorKind::InvalidData)?;
@@ -184,6 +199,21 @@ mod tests {
         stream.write_all(&[7; REQUEST_BYTES]).await.expect("written");
         assert_eq!(stream.read(&mut [0; 1]).await.unwrap_or(0), 0);
         while traffic.refused(Refused::Stream) == 0 {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    #[tokio::test]
+    async fn a_question_beyond_the_capacity_is_closed_at_once_and_a_place_comes_back() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let (address, traffic) = (listener.local_addr().expect("bound"), Arc::new(Traffic::default()));
+        tokio::spawn(serve_at_most(1, listener, 1, Arc::clone(&traffic)));
+        let first = TcpStream::connect(address).await.expect("connects");
+        let mut second = TcpStream::connect(address).await.expect("connects");
+        assert_eq!(second.read(&mut [0; 1]).await.unwrap_or(0), 0);
+        assert_eq!(traffic.refused(Refused::Connection), 1);
+        drop(first);
+        while asked(address, &[], &[]).await.is_err() {
             tokio::task::yield_now().await;
         }
     }

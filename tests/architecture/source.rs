@@ -234,7 +234,9 @@ fn tables(code: &str) -> Vec<Range<usize>> {
         let open = code.len() - value.len();
         Some(open..closing(code, open)?).filter(|_| value.starts_with('['))
     };
-    find_words(code, "const").chain(find_words(code, "static")).filter_map(table).collect()
+    let lifetime = |at: &usize| code[..*at].ends_with('\'');
+    let statics = find_words(code, "static").filter(|at| !lifetime(at));
+    find_words(code, "const").chain(statics).filter_map(table).collect()
 }
 
 /// The `(` after the name and its type parameters.
@@ -334,6 +336,8 @@ mod tests {
         let source =
             "pub const A: [(u8, u8); 3] = [\n(1, 1),\n(2, 2),\n];\nconst fn f() {\n}\nstatic B: &[u8] = &[\n1,\n];\n";
         assert_eq!(lines_counted(source), 4);
+        let lifetimes = "fn f(a: &'static str, b: &'static str) {}\nconst A: [u8; 2] = [\n1,\n2,\n];\n";
+        assert_eq!(lines_counted(lifetimes), 2);
     }
 
     #[test]

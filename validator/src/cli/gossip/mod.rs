@@ -52,7 +52,7 @@ JSON of a list (--json; with --watch one such object a line, each second):
       \"spy\": true | false } ] }
 JSON of a graph (--graph FILE.svg --json):
   { \"nodes\": [ { \"name\", \"identity\": BASE58, \"stake\": SOL | null, \"standing\": \"running\" | \"silent\" | \"guest\" } ],
-    \"arrows\": [ { \"from\": IDENTITY, \"to\": IDENTITY, \"values\": N, \"buckets\": [N] } ] }
+    \"arrows\": [ { \"from\": IDENTITY, \"to\": IDENTITY, \"values\": N, \"buckets\": [N] } ], \"left_out\": N }
 
 Examples:
   sundog gossip                                     (the localnet that runs in ./localnet)

@@ -185,8 +185,9 @@ pub fn page(seen: &Seen, rows: usize) -> String {
     let stake: u64 = seen.nodes.iter().filter_map(|row| row.stake).fold(0, u64::saturating_add);
     let stake = if stake > 0 { format!(", {} SOL", sol(stake)) } else { String::new() };
     let mut text = format!(
-        "{} nodes{stake}, shred version {}, after {:.1} s through {}\n\n",
+        "{} node{}{stake}, shred version {}, after {:.1} s through {}\n\n",
         seen.nodes.len(),
+        if seen.nodes.len() == 1 { "" } else { "s" },
         seen.shred_version,
         seen.seconds,
         entrypoints.join(", ")

@@ -18,6 +18,10 @@
 //! and is sent what the filter lacks. Formats and rules are those of the reference (section 6), byte for
 //! byte.
 //!
+//! Of others' values [`slots_heard`] and [`duplicates`] tell the node what is new in them. Under an identity that was
+//! here before, others still hold what its earlier instance said: a machine listens for that first, goes on behind it,
+//! and says anew, with a later wallclock, what would lose against it.
+//!
 //! # Invariants
 //! - Only [`check()`] makes a [`Checked`]: bounds and signatures of whatever the machine sees hold.
 //! - An address that has not answered a ping is never sent more than it sent; and the contact info that

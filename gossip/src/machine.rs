@@ -98,7 +98,8 @@ pub enum Effect {
         /// The vote transaction.
         transaction: VersionedTransaction,
     },
-    /// A node says that it has these slots whole; within the window of [`Input::Root`], ascending.
+    /// A node with stake says that it has these slots whole; within the window of [`Input::Root`], but no farther above
+    /// the root than [`SPAN`](crate::slots_heard::SPAN), ascending. Each slot once for each node.
     Slots {
         /// The node.
         from: Pubkey,

@@ -2,8 +2,8 @@
 //!
 //! Before an address has answered a ping, these rules keep anybody from aiming a flood at it:
 //!
-//! - It is sent nothing but pings and pongs, 132 bytes each. Only the entrypoints of the configuration are asked
-//!   unproven.
+//! - It is sent nothing but pings and pongs, 132 bytes each. Only the entrypoints and known peers of the
+//!   configuration are asked unproven.
 //! - Whatever one datagram makes us send to addresses that have not answered is no longer than the datagram, whoever
 //!   they are: a pong answers a ping of the same length, a ping stands in for the answer to a longer pull request, and a
 //!   ping is caused by a contact info, none of which is shorter. So nothing is gained by going through us.

@@ -37,8 +37,8 @@ const OPEN: &str = "12.0.0.1:8001";
 const RESIDENT: usize = 99;
 
 /// Who sends datagrams: a few with stake, more without.
-const SENDERS: usize = 24;
-const STAKED: usize = 2;
+const SENDERS: usize = 64;
+const STAKED: usize = 1;
 
 const PING_BYTES: usize = 132;
 
@@ -66,9 +66,9 @@ fn events() -> impl Strategy<Value = Vec<(usize, Event)>> {
     let who = 1..=SENDERS;
     let place = 0..=SILENT.len();
     let event = prop_oneof![
-        2 => (0..3_000u64).prop_map(Event::Wait),
+        2 => (0..250u64).prop_map(Event::Wait),
         4 => (who.clone(), place.clone()).prop_map(|(who, listens)| Event::Pull(who, listens)),
-        4 => (prop::collection::vec((who.clone(), place.clone()), 1..7), any::<bool>())
+        6 => (prop::collection::vec((who.clone(), place.clone()), 1..7), any::<bool>())
             .prop_map(|(contacts, answer)| Event::Contacts(contacts, answer)),
         2 => who.clone().prop_map(Event::Value),
         2 => who.clone().prop_map(Event::Ping),

@@ -85,6 +85,9 @@ pub struct Settings {
     /// Port of shreds over QUIC.
     #[arg(long, env = "SUNDOG_TVU_QUIC_PORT", value_name = "PORT")]
     pub tvu_quic_port: Option<u16>,
+    /// Port of transactions over UDP, one in a datagram, as old clients send them.
+    #[arg(long, env = "SUNDOG_TPU_PORT", value_name = "PORT")]
+    pub tpu_port: Option<u16>,
     /// Port of transactions over QUIC.
     #[arg(long, env = "SUNDOG_TPU_QUIC_PORT", value_name = "PORT")]
     pub tpu_quic_port: Option<u16>,
@@ -216,6 +219,7 @@ impl Settings {
             gossip_port: Some(8_000),
             tvu_port: Some(8_001),
             repair_port: Some(8_002),
+            tpu_port: Some(8_007),
             tpu_quic_port: Some(8_003),
             serve_repair_port: Some(8_004),
             tvu_quic_port: Some(8_005),
@@ -273,6 +277,7 @@ impl Settings {
             gossip_port: self.gossip_port.or(below.gossip_port),
             tvu_port: self.tvu_port.or(below.tvu_port),
             tvu_quic_port: self.tvu_quic_port.or(below.tvu_quic_port),
+            tpu_port: self.tpu_port.or(below.tpu_port),
             tpu_quic_port: self.tpu_quic_port.or(below.tpu_quic_port),
             tpu_vote_port: self.tpu_vote_port.or(below.tpu_vote_port),
             repair_port: self.repair_port.or(below.repair_port),
@@ -336,6 +341,7 @@ impl Settings {
             self.gossip_port,
             self.tvu_port,
             self.tvu_quic_port,
+            self.tpu_port,
             self.tpu_quic_port,
             self.tpu_vote_port,
             self.repair_port,

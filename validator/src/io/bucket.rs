@@ -77,6 +77,14 @@ impl UdpLimits {
         of_strangers: Rate { per_second: 8_192, burst: 2_048 },
         addresses_max: 16_384,
     };
+
+    /// For transactions: an address may send what a busy leader executes in a second, and at once a quarter of what the
+    /// lane holds; Gulf Stream's own limit for senders without stake follows.
+    pub const TRANSACTIONS: Self = Self {
+        of_address: Rate { per_second: 4_096, burst: 1_024 },
+        of_strangers: Rate { per_second: 8_192, burst: 2_048 },
+        addresses_max: 4_096,
+    };
 }
 
 /// How seldom a full table is searched for addresses that were silent.

@@ -143,6 +143,7 @@ pub fn check_ports(settings: &Settings, sockets: &Sockets, bind: IpAddr) -> Resu
         ("tvu-port", &sockets.tvu),
         ("tvu-quic-port", &sockets.tvu_quic),
         ("tpu-quic-port", &sockets.tpu_quic),
+        ("tpu-port", &sockets.tpu),
         ("tpu-vote-port", &sockets.tpu_vote),
         ("repair-port", &sockets.repair),
         ("serve-repair-port", &sockets.serve_repair),

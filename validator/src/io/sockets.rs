@@ -19,6 +19,8 @@ pub struct Bound {
     pub tvu: SocketAddr,
     /// Shreds, QUIC.
     pub tvu_quic: SocketAddr,
+    /// Transactions, UDP.
+    pub tpu: SocketAddr,
     /// Transactions, QUIC.
     pub tpu_quic: SocketAddr,
     /// Votes, UDP.
@@ -45,6 +47,8 @@ pub struct Sockets {
     pub tvu: UdpSocket,
     /// Shreds, QUIC.
     pub tvu_quic: UdpSocket,
+    /// Transactions, UDP.
+    pub tpu: UdpSocket,
     /// Transactions, QUIC.
     pub tpu_quic: UdpSocket,
     /// Votes, UDP.
@@ -77,6 +81,7 @@ impl Sockets {
             ip_echo,
             tvu: udp(ip, port(settings.tvu_port), "tvu-port")?,
             tvu_quic: udp(ip, port(settings.tvu_quic_port), "tvu-quic-port")?,
+            tpu: udp(ip, port(settings.tpu_port), "tpu-port")?,
             tpu_quic: udp(ip, port(settings.tpu_quic_port), "tpu-quic-port")?,
             tpu_vote: udp(ip, port(settings.tpu_vote_port), "tpu-vote-port")?,
             repair: udp(ip, port(settings.repair_port), "repair-port")?,
@@ -97,6 +102,7 @@ impl Sockets {
             gossip: self.gossip.local_addr()?,
             tvu: self.tvu.local_addr()?,
             tvu_quic: self.tvu_quic.local_addr()?,
+            tpu: self.tpu.local_addr()?,
             tpu_quic: self.tpu_quic.local_addr()?,
             tpu_vote: self.tpu_vote.local_addr()?,
             repair: self.repair.local_addr()?,
@@ -117,6 +123,7 @@ impl Bound {
             gossip: at(self.gossip),
             tvu: at(self.tvu),
             tvu_quic: at(self.tvu_quic),
+            tpu: at(self.tpu),
             tpu_quic: at(self.tpu_quic),
             tpu_vote: at(self.tpu_vote),
             repair: at(self.repair),

@@ -25,6 +25,8 @@ pub enum Way {
     ServeRepairUdpIn,
     /// Answers to repair requests sent.
     ServeRepairUdpOut,
+    /// Transactions received over UDP.
+    TpuUdpIn,
     /// Transactions received on QUIC streams.
     TpuQuicIn,
     /// Transactions sent on QUIC streams.
@@ -40,7 +42,7 @@ pub enum Way {
 }
 
 /// Every way.
-pub const WAYS: [Way; 16] = [
+pub const WAYS: [Way; 17] = [
     Way::GossipUdpIn,
     Way::GossipUdpOut,
     Way::TurbineQuicIn,
@@ -51,6 +53,7 @@ pub const WAYS: [Way; 16] = [
     Way::RepairUdpOut,
     Way::ServeRepairUdpIn,
     Way::ServeRepairUdpOut,
+    Way::TpuUdpIn,
     Way::TpuQuicIn,
     Way::TpuQuicOut,
     Way::VoteUdpIn,
@@ -74,6 +77,7 @@ impl Way {
             Self::RepairUdpOut => ["repair", "udp", "out"],
             Self::ServeRepairUdpIn => ["serve_repair", "udp", "in"],
             Self::ServeRepairUdpOut => ["serve_repair", "udp", "out"],
+            Self::TpuUdpIn => ["tpu", "udp", "in"],
             Self::TpuQuicIn => ["tpu", "quic", "in"],
             Self::TpuQuicOut => ["tpu", "quic", "out"],
             Self::VoteUdpIn => ["tpu_vote", "udp", "in"],

@@ -27,6 +27,8 @@ pub enum Arrival {
     Node(Socket),
     /// Shreds over UDP.
     Tvu,
+    /// Transactions over UDP, one in a datagram.
+    Tpu,
 }
 
 impl Arrival {
@@ -37,6 +39,7 @@ impl Arrival {
             Self::Node(Socket::ServeRepair) => (Lane::Shreds, Way::ServeRepairUdpIn),
             Self::Node(Socket::TpuVote) => (Lane::Votes, Way::VoteUdpIn),
             Self::Tvu => (Lane::Shreds, Way::TurbineUdpIn),
+            Self::Tpu => (Lane::Transactions, Way::TpuUdpIn),
         }
     }
 
@@ -46,12 +49,13 @@ impl Arrival {
             Self::Node(Socket::Repair) => Input::RepairResponse { from, bytes },
             Self::Node(Socket::ServeRepair) => Input::RepairRequest { from, bytes },
             Self::Node(Socket::TpuVote) => Input::Transactions { source: Source::Vote, packets: vec![bytes] },
+            Self::Tpu => Input::Transactions { source: Source::Client(None), packets: vec![bytes] },
             Self::Tvu => Input::Shred { from: Sender::Address(from), bytes },
         }
     }
 }
 
-/// Receives until the runtime ends. What goes to the lanes of shreds and gossip is limited for each sender, so that no
+/// Receives until the runtime ends. What goes to the lanes of shreds, gossip and transactions is limited for each sender, so that no
 /// address alone can fill them.
 pub async fn receive(socket: Arc<tokio::net::UdpSocket>, arrival: Arrival, lanes: Lanes, traffic: Arc<Traffic>) {
     let (lane, way) = arrival.lane();
@@ -60,6 +64,7 @@ pub async fn receive(socket: Arc<tokio::net::UdpSocket>, arrival: Arrival, lanes
     let mut rates = match lane {
         Lane::Shreds => Some(AddressBuckets::new(UdpLimits::SHREDS)),
         Lane::Gossip => Some(AddressBuckets::new(UdpLimits::GOSSIP)),
+        Lane::Transactions => Some(AddressBuckets::new(UdpLimits::TRANSACTIONS)),
         _ => None,
     };
     loop {

@@ -138,7 +138,7 @@ fn advertised(bound: &Bound) -> Addresses {
         gossip: Some(bound.gossip),
         tvu: Some(bound.tvu),
         tvu_quic: Some(bound.tvu_quic),
-        tpu: None,
+        tpu: Some(bound.tpu),
         tpu_quic: Some(bound.tpu_quic),
         tpu_forwards_quic: Some(bound.tpu_quic),
         tpu_vote: Some(bound.tpu_vote),
@@ -240,7 +240,7 @@ impl Shell {
         let udp = self.listen(
             &lanes,
             &traffic,
-            [sockets.gossip, sockets.repair, sockets.serve_repair, sockets.tpu_vote, sockets.tvu],
+            [sockets.gossip, sockets.repair, sockets.serve_repair, sockets.tpu_vote, sockets.tvu, sockets.tpu],
         )?;
         let workers = rayon::ThreadPoolBuilder::new()
             .num_threads(settings.workers.unwrap_or(0))
@@ -286,14 +286,15 @@ impl Shell {
     }
 
     /// Starts the receiving tasks, and keeps what the node sends from.
-    fn listen(&self, lanes: &Lanes, traffic: &Arc<Traffic>, sockets: [UdpSocket; 5]) -> anyhow::Result<Outgoing> {
-        let [gossip, repair, serve_repair, votes, tvu] = sockets;
+    fn listen(&self, lanes: &Lanes, traffic: &Arc<Traffic>, sockets: [UdpSocket; 6]) -> anyhow::Result<Outgoing> {
+        let [gossip, repair, serve_repair, votes, tvu, tpu] = sockets;
         let arrivals = [
             (&gossip, Arrival::Node(Socket::Gossip)),
             (&repair, Arrival::Node(Socket::Repair)),
             (&serve_repair, Arrival::Node(Socket::ServeRepair)),
             (&votes, Arrival::Node(Socket::TpuVote)),
             (&tvu, Arrival::Tvu),
+            (&tpu, Arrival::Tpu),
         ];
         for (socket, arrival) in arrivals {
             let socket = Arc::new(tokio::net::UdpSocket::from_std(socket.try_clone()?)?);

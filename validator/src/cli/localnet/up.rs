@@ -293,6 +293,7 @@ impl<'a> Localnet<'a> {
             "--serve-repair-port",
             "--tvu-quic-port",
             "--tpu-vote-port",
+            "--tpu-port",
         ];
         let offset = u16::try_from(node).ok().and_then(|n| n.checked_mul(PORTS_PER_NODE)).context("too many nodes")?;
         let rpc = if self.rpc_port == 0 {

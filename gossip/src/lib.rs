@@ -24,8 +24,10 @@
 //!
 //! # Invariants
 //! - Only [`check()`] makes a [`Checked`]: bounds and signatures of whatever the machine sees hold.
-//! - An address that has not answered a ping is never sent more than it sent; and the contact info that
-//!   names it is not in the table.
+//! - What one datagram makes us send to addresses that have not answered a ping is no longer than the datagram
+//!   ([`ping`] has the rules); and the contact info that names such an address is not in the table.
+//! - Every way in is limited by address, by identity and by origin ([`limits`]), so that one peer neither displaces
+//!   what others say nor keeps them from being served.
 //! - Our own values come from us alone: nothing from outside enters the table in our name.
 //! - Table, ping cache, waiting room, active set and memories of hashes are bounded; the bounds are named
 //!   constants, and evictions and drops are counted.

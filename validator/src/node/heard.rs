@@ -19,6 +19,9 @@ const PROVEN_MAX: usize = 1_024;
 /// nodes after it.
 const CHECKING_MAX: usize = 8;
 
+/// The lowest slot is said anew each time it rises by so many, not with every root.
+const LOWEST_STEP: u64 = 64;
+
 /// Two shreds that a node in gossip says prove its leader's lie; nothing of that is certain yet.
 pub struct ProofCheck {
     /// The slot.
@@ -131,7 +134,7 @@ impl Node {
         let schedule = root.bank.epoch_schedule().clone();
         let window = schedule.get_slots_in_epoch(schedule.get_epoch(slot.get()));
         self.gossip(now, sundog_gossip::Input::Root { slot, window }, out);
-        let kept_from = Slot::new(slot.get().saturating_sub(self.config.ledger_slots));
+        let kept_from = Slot::new(slot.get().saturating_sub(self.config.ledger_slots).next_multiple_of(LOWEST_STEP));
         self.gossip(now, sundog_gossip::Input::Lowest(self.catching.lowest().max(kept_from)), out);
     }
 }

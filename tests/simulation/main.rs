@@ -5,6 +5,7 @@
 mod agreement;
 mod catching_up;
 mod crashes;
+mod gossip;
 mod hearsay;
 mod hostile;
 mod leaders;

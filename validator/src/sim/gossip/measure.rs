@@ -2,7 +2,7 @@
 
 use super::{
     config::GossipWorldConfig,
-    tally::{CLASSES, KINDS, Probe, Traffic},
+    tally::{CLASSES, KINDS, Probe, Tally, Traffic},
     world::GossipWorld,
 };
 use crate::sim::Network;
@@ -114,21 +114,25 @@ impl Plan {
         let count = self.voters.min(staked.len());
         (0..count).map(|place| staked[place * staked.len() / count]).collect()
     }
+
+    /// Runs it in a world of this many nodes.
+    pub fn run(&self, world: &mut GossipWorld) -> Row {
+        let voters = self.voters(world);
+        world.run_speaking(Duration::from_secs(self.warm_s), &voters);
+        world.tally = Tally::default();
+        world.probes.clear();
+        world.hosts.iter_mut().for_each(|host| host.traffic = Traffic::default());
+        let window = Duration::from_secs(self.window_s);
+        world.churn(self.nodes * self.churn_percent / 100, window.saturating_sub(AWAY), AWAY);
+        world.run_speaking(window, &voters);
+        row(self, world, voters.len())
+    }
 }
 
-/// Runs a plan.
+/// Runs a plan in its world.
 #[must_use]
 pub fn measure(plan: &Plan) -> Row {
-    let mut world = GossipWorld::new(plan.world());
-    let voters = plan.voters(&world);
-    world.run_speaking(Duration::from_secs(plan.warm_s), &voters);
-    world.tally = Default::default();
-    world.probes.clear();
-    world.hosts.iter_mut().for_each(|host| host.traffic = Traffic::default());
-    let window = Duration::from_secs(plan.window_s);
-    world.churn(plan.nodes * plan.churn_percent / 100, window.saturating_sub(AWAY), AWAY);
-    world.run_speaking(window, &voters);
-    row(plan, &world, voters.len())
+    plan.run(&mut GossipWorld::new(plan.world()))
 }
 
 fn row(plan: &Plan, world: &GossipWorld, voters: usize) -> Row {

@@ -294,6 +294,9 @@ impl GossipWorld {
         let host = &mut self.hosts[to];
         let Some(gossip) = host.gossip.as_mut() else { return };
         host.traffic.received[class(bytes)] += bytes.len() as u64;
+        if gossip.accept(self.now, from, bytes.len()).is_err() {
+            return;
+        }
         let packet = match self.known.check(bytes) {
             Ok(packet) => packet,
             Err(why) => return gossip.metrics_mut().drop_one(why),

@@ -35,7 +35,7 @@ const PLACES_LAST: Duration = Duration::from_secs(1);
 const TRIES: usize = 64;
 
 /// Candidates looked at for one bucket in one rotation; those not proven are pinged and passed over.
-const LOOKS: usize = 2 * ACTIVE_MAX;
+const LOOKS: usize = 4 * ACTIVE_MAX;
 
 #[derive(Clone, Debug)]
 struct Active {
@@ -275,5 +275,171 @@ impl ActiveSet {
 impl Default for ActiveSet {
     fn default() -> Self {
         Self::new()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rand::SeedableRng as _;
+    use sundog_types::{
+        Slot,
+        peer::{Addresses, Version},
+    };
+
+    const NOW: Now = Now { mono_us: 1_000_000_000, unix_ms: 1_760_000_000_000 };
+    const SOL: u64 = 1_000_000_000;
+
+    fn key(number: usize) -> Pubkey {
+        let mut bytes = [0; 32];
+        bytes[..8].copy_from_slice(&(number as u64).to_be_bytes());
+        Pubkey::new_from_array(bytes)
+    }
+
+    fn address(number: usize) -> SocketAddr {
+        SocketAddr::new((0x0a00_0000 + u32::try_from(number).expect("small")).to_be_bytes().into(), 8_000)
+    }
+
+    fn peer(number: usize, stake: u64) -> Peer {
+        Peer {
+            identity: key(number),
+            addresses: Addresses { gossip: Some(address(number)), ..Addresses::default() },
+            stake,
+            last_seen: NOW,
+            shred_version: 7,
+            version: Version::default(),
+            outset_us: 1,
+            lowest_slot: Slot::ZERO,
+        }
+    }
+
+    fn candidates(peers: &[Peer]) -> Candidates<'_> {
+        Candidates { now: NOW, me: key(0), peers, top: 20 }
+    }
+
+    /// How often each bucket's peers are drawn, of 20,000 draws, beside what the weights say.
+    fn assert_drawn_by_weight(each: usize) {
+        let stakes = [0, 5 * SOL, 100 * SOL, 1_000_000 * SOL];
+        let peers: Vec<Peer> =
+            stakes.iter().flat_map(|stake| vec![*stake; each]).zip(1..).map(|(stake, n)| peer(n, stake)).collect();
+        let candidates = candidates(&peers);
+        let mut rng = ChaCha8Rng::from_seed([3; 32]);
+        for k in [0, 2, 5, 20] {
+            let mut drawn = [0u64; 4];
+            for _ in 0..20_000 {
+                let peer = candidates.draw(k, &[], &mut rng).expect("there are some");
+                drawn[stakes.iter().position(|stake| *stake == peer.stake).expect("one of them")] += 1;
+            }
+            let weights = [0, 3, 7, 20].map(|bucket: u32| u64::from(bucket.min(k) + 1).pow(2));
+            for (drawn, weight) in drawn.into_iter().zip(weights) {
+                let expected = 20_000 * weight / weights.iter().sum::<u64>();
+                assert!(drawn.abs_diff(expected) < 60 + expected / 10, "k {k}: {drawn} drawn, {expected} expected");
+            }
+        }
+    }
+
+    #[test]
+    fn peers_are_drawn_by_the_square_of_their_bucket_capped_at_the_set_s() {
+        assert_drawn_by_weight(5);
+        assert_drawn_by_weight(100);
+    }
+
+    #[test]
+    fn we_ourselves_the_silent_and_second_nodes_of_an_address_are_not_drawn() {
+        let silent = Now { mono_us: 0, ..NOW };
+        let mut rng = ChaCha8Rng::from_seed([3; 32]);
+        let peers = [peer(0, SOL), Peer { last_seen: silent, ..peer(1, 0) }, peer(2, SOL)];
+        let mut taken = vec![Active { peer: key(9), address: Some(address(2)), pushed: 0 }];
+        assert!(candidates(&peers).draw(3, &taken, &mut rng).is_none());
+        taken[0].address = None;
+        assert_eq!(candidates(&peers).draw(3, &taken, &mut rng).map(|peer| peer.identity), Some(key(2)));
+        let nobody = [Peer { addresses: Addresses::default(), ..peer(4, SOL) }];
+        assert!(candidates(&nobody).draw(3, &[], &mut rng).is_none());
+        let staked = [Peer { last_seen: silent, ..peer(1, SOL) }];
+        assert!(candidates(&staked).draw(3, &[], &mut rng).is_some(), "who has stake may come back");
+    }
+
+    fn receivers(set: &mut ActiveSet, origin: usize) -> Vec<SocketAddr> {
+        let mut to = Vec::new();
+        set.receivers(0, (&key(origin), 9), |address| to.push(address));
+        to
+    }
+
+    #[test]
+    fn a_full_set_takes_no_more_and_one_value_goes_to_the_fanout() {
+        let mut set = ActiveSet::new();
+        for number in 1..=ACTIVE_MAX {
+            assert!(set.welcome(key(number), address(number)));
+        }
+        assert!(!set.welcome(key(99), address(99)), "full");
+        assert_eq!(set.peers().count(), ACTIVE_MAX);
+        assert_eq!(receivers(&mut set, 50), (1..=9).map(address).collect::<Vec<_>>());
+        assert_eq!(receivers(&mut set, 3), [1, 2, 4, 5, 6, 7, 8, 9, 10].map(address), "never the origin itself");
+        set.look_up(NOW, 0, |peer| (*peer != key(1)).then(|| address(1)));
+        assert_eq!(receivers(&mut set, 50).len(), 9, "who is not proven is passed over");
+        assert_eq!(set.peers().map(|(_, _, pushed)| pushed).sum::<u64>(), 27);
+    }
+
+    #[test]
+    fn prunes_stay_with_the_peer_that_sent_them_when_others_leave() {
+        let mut set = ActiveSet::new();
+        for number in 1..=4 {
+            set.welcome(key(number), address(number));
+        }
+        assert!(set.prune(&key(1), &key(50), 0) && set.prune(&key(3), &key(50), 0));
+        assert!(!set.prune(&key(3), &key(50), 0), "known");
+        assert!(!set.prune(&key(7), &key(50), 0), "not active");
+        assert_eq!(receivers(&mut set, 50), [2, 4].map(address));
+        set.entries[0].remove(1);
+        assert_eq!(receivers(&mut set, 50), [4].map(address));
+        set.entries[0].remove(0);
+        assert_eq!(receivers(&mut set, 50), [4].map(address));
+        set.entries[0].remove(0);
+        assert_eq!(set.pruned_len(), 0, "nothing is kept for who left");
+    }
+
+    #[test]
+    fn so_many_origins_can_be_pruned_and_no_more() {
+        let mut set = ActiveSet::new();
+        set.welcome(key(1), address(1));
+        set.welcome(key(2), address(2));
+        for origin in 0..PRUNED_MAX + 10 {
+            assert_eq!(set.prune(&key(1), &key(100 + origin), 0), origin < PRUNED_MAX);
+        }
+        assert!(set.prune(&key(2), &key(100), 0), "the origin has its place already");
+        assert_eq!(set.pruned_len(), PRUNED_MAX);
+    }
+
+    #[test]
+    fn a_rotation_replaces_one_fills_up_and_forgets_who_is_gone() {
+        let mut rng = ChaCha8Rng::from_seed([3; 32]);
+        let peers: Vec<Peer> = (1..=40).map(|number| peer(number, SOL)).collect();
+        let mut set = ActiveSet::new();
+        set.welcome(key(77), address(77));
+        let odd = |peer: &Peer| peer.identity.as_array()[7] % 2 == 1;
+        set.rotate(&candidates(&peers), &mut { odd }, &mut rng);
+        let first: Vec<Pubkey> = set.peers().map(|(_, peer, _)| peer).collect();
+        assert!(first.len() == ACTIVE_MAX && first.iter().all(|peer| peer.as_array()[7] % 2 == 1), "{first:?}");
+        set.rotate(&candidates(&peers), &mut |_| true, &mut rng);
+        let second: Vec<Pubkey> = set.peers().map(|(_, peer, _)| peer).collect();
+        assert_eq!(second[..ACTIVE_MAX - 1], first[1..]);
+        assert!(!first.contains(&second[ACTIVE_MAX - 1]));
+        set.prune(&second[0], &key(50), SOL);
+        set.rotate(&candidates(&peers), &mut |_| false, &mut rng);
+        let third: Vec<Pubkey> = set.peers().map(|(_, peer, _)| peer).collect();
+        assert_eq!((third.last(), set.pruned_len()), (second.first(), 0), "nobody else: the oldest starts anew");
+    }
+
+    #[test]
+    fn buckets_follow_our_own_stake_and_new_ones_have_peers_at_once() {
+        let mut set = ActiveSet::new();
+        set.welcome(key(1), address(1));
+        assert_eq!(set.bucket(u64::MAX), 0);
+        set.set_own_stake(u64::MAX);
+        assert_eq!(set.entries.len(), BUCKETS);
+        assert_eq!((set.bucket(u64::MAX), set.bucket(3 * SOL), set.bucket(0)), (24, 2, 0));
+        assert!(set.entries.iter().all(|entry| entry.peers.len() == 1));
+        set.set_own_stake(SOL);
+        assert_eq!((set.entries.len(), set.bucket(u64::MAX)), (2, 1));
     }
 }

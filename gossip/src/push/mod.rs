@@ -328,3 +328,94 @@ impl Gossip {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::contact::ContactInfo;
+    use crate::{
+        CrdsData,
+        table::{Limits, Stakes},
+        wire::{Ping, Pong, slots::EpochSlots},
+    };
+    use rand::SeedableRng as _;
+    use solana_keypair::Keypair;
+    use std::sync::Arc;
+    use sundog_types::peer::Addresses;
+    use sundog_types::sign::{Identity, Sign as _};
+
+    const NOW: Now = Now { mono_us: 1_000_000, unix_ms: 1_760_000_000_000 };
+
+    fn signer(number: u8) -> Identity {
+        Identity::new(Keypair::new_from_array([number; 32]))
+    }
+
+    fn listens(number: u8) -> SocketAddr {
+        SocketAddr::new([10, 0, 0, number].into(), 8_000)
+    }
+
+    fn contact(number: u8) -> CrdsValue {
+        let signer = signer(number);
+        let addresses = Addresses { gossip: Some(listens(number)), ..Addresses::default() };
+        let mut info = ContactInfo::new(signer.identity(), 1, 7, &addresses);
+        info.wallclock = NOW.unix_ms;
+        CrdsValue::sign(CrdsData::ContactInfo(Box::new(info)), &signer)
+    }
+
+    fn slots(number: u8, index: u8, wallclock: u64) -> CrdsValue {
+        let signer = signer(number);
+        let data = EpochSlots { from: signer.identity(), parts: Vec::new(), wallclock };
+        CrdsValue::sign(CrdsData::EpochSlots(index, data), &signer)
+    }
+
+    fn prove(pings: &mut Pings, number: u8) {
+        let place = (signer(number).identity(), listens(number));
+        let Ping { token, .. } = pings.meet(NOW, place).ping.expect("first meeting");
+        assert!(pings.pong(NOW, place.1, (&Pong::answer(&token, &signer(number)), false)).is_ok());
+    }
+
+    #[test]
+    fn stale_values_stay_and_a_round_pushes_so_many_values_and_the_next_the_rest() {
+        let me = Arc::new(signer(0));
+        let mut pings = Pings::new(me.clone(), ChaCha8Rng::from_seed([1; 32]), NOW);
+        let mut table = Table::new(me.identity(), Limits::default());
+        let gate = StakeGate::new(Stakes::default());
+        let mut push = Push::new(FANOUT);
+        for number in 1..=40 {
+            table.offer(NOW, contact(number));
+            push.welcome(signer(number).identity(), listens(number));
+        }
+        for number in 1..=5 {
+            prove(&mut pings, number);
+        }
+        let mut left = 5_000;
+        'fill: for number in 1..=40 {
+            for index in 0..200 {
+                if left == 0 {
+                    break 'fill;
+                }
+                left -= 1;
+                table.offer(NOW, slots(number, index, NOW.unix_ms));
+            }
+        }
+        table.offer(NOW, slots(39, 0, NOW.unix_ms - 15_001));
+        let held = table.len();
+        let view = View { now: NOW, table: &table, pings: &pings, gate: &gate, roster: None };
+        let mut pushed = Vec::new();
+        while !push.is_done(&table) {
+            let parcels = push.collect(&view);
+            let mut values: Vec<&Bytes> = parcels.iter().flat_map(|parcel| &parcel.values).collect();
+            values.sort();
+            values.dedup();
+            pushed.push(values.len());
+            for parcel in &parcels {
+                assert!(
+                    parcel.to.iter().all(|to| (1..=5).map(listens).any(|proven| proven == *to)),
+                    "only proven ones"
+                );
+            }
+        }
+        assert_eq!(pushed, [VALUES_PER_ROUND, held - VALUES_PER_ROUND - 1]);
+        assert!(push.collect(&view).is_empty());
+    }
+}

@@ -216,3 +216,118 @@ impl Copies {
         self.more[kind as usize]
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Now = Now { mono_us: 0, unix_ms: 1_760_000_000_000 };
+
+    fn key(number: usize) -> Pubkey {
+        let mut bytes = [0; 32];
+        bytes[..8].copy_from_slice(&(number as u64).to_be_bytes());
+        Pubkey::new_from_array(bytes)
+    }
+
+    /// Twenty values of origin 100, each brought by the relayers in this order.
+    fn twenty(received: &mut Received, relayers: &[usize]) {
+        for number in 1..=20 {
+            for (before, relayer) in (0..).zip(relayers) {
+                let judged = received.note(NOW, &key(100), &key(*relayer), before);
+                assert_eq!(judged, number == 20 && before == 0, "value {number}, copy {before}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_two_best_stay_without_stakes_and_the_origin_always() {
+        let mut received = Received::default();
+        twenty(&mut received, &[1, 2, 3, 100, 4]);
+        assert_eq!(received.relayers_len(&key(100)), 5);
+        assert_eq!(received.judge(&key(100), 0, |_| 0), [key(3), key(4)]);
+        assert_eq!(received.relayers_len(&key(100)), 0, "begun anew");
+        assert!(received.judge(&key(55), 0, |_| 0).is_empty(), "never heard of");
+    }
+
+    #[test]
+    fn more_stay_until_they_have_fifteen_percent_of_the_smaller_stake() {
+        // Relayers 1 to 6 have a stake of ten times their number.
+        let stake = |node: &Pubkey| match u64::from_be_bytes(*node.as_array().first_chunk().expect("32 bytes")) {
+            100 => 1_000,
+            number => number * 10,
+        };
+        // By score 1 and 2 are first, 30 together; of the others who have the same score, who has more stake.
+        for (own, pruned) in [(u64::MAX, &[3][..]), (500, &[5, 4, 3]), (0, &[6, 5, 4, 3])] {
+            let mut received = Received::default();
+            twenty(&mut received, &[1, 2, 3, 4, 5, 6]);
+            let pruned: Vec<Pubkey> = pruned.iter().copied().map(key).collect();
+            assert_eq!(received.judge(&key(100), own, stake), pruned, "own stake {own}");
+        }
+    }
+
+    #[test]
+    fn who_is_first_or_second_scores_and_later_copies_only_show_that_a_relayer_is_there() {
+        let mut received = Received::default();
+        for number in 0..20 {
+            let [first, second] = if number % 2 == 0 { [1, 2] } else { [2, 3] };
+            received.note(NOW, &key(100), &key(first), 0);
+            received.note(NOW, &key(100), &key(second), 1);
+            received.note(NOW, &key(100), &key(4), 2);
+            received.note(NOW, &key(100), &key(5), u8::MAX);
+        }
+        // Scores: 2 has 20, 1 and 3 have 10; of equals the one seen first stays.
+        assert_eq!(received.judge(&key(100), 0, |_| 0), [3, 4, 5].map(key));
+    }
+
+    #[test]
+    fn fifty_relayers_are_watched_and_who_is_in_time_displaces_who_never_was() {
+        let mut received = Received::default();
+        for relayer in 0..RELAYERS_MAX + 10 {
+            received.note(NOW, &key(100), &key(relayer), 9);
+        }
+        assert_eq!(received.relayers_len(&key(100)), RELAYERS_MAX);
+        for _ in 0..20 {
+            received.note(NOW, &key(100), &key(900), 0);
+            received.note(NOW, &key(100), &key(901), 1);
+        }
+        assert_eq!(received.relayers_len(&key(100)), RELAYERS_MAX);
+        let pruned = received.judge(&key(100), 0, |_| 0);
+        assert_eq!(pruned.len(), RELAYERS_MAX - 2);
+        assert!(!pruned.contains(&key(900)) && !pruned.contains(&key(901)));
+    }
+
+    #[test]
+    fn the_origin_silent_for_longest_is_forgotten_when_too_many_are_watched() {
+        let mut received = Received::default();
+        let at = |second: usize| Now { mono_us: 1_000_000 * second as u64, ..NOW };
+        for origin in 0..WATCHED_MAX {
+            received.note(at(origin), &key(origin), &key(1), 0);
+        }
+        received.note(at(WATCHED_MAX), &key(0), &key(1), 0);
+        received.note(at(WATCHED_MAX), &key(WATCHED_MAX), &key(1), 0);
+        assert_eq!(received.len(), WATCHED_MAX);
+        assert_eq!(received.relayers_len(&key(0)), 1, "heard of again");
+        assert_eq!(received.relayers_len(&key(1)), 0, "forgotten");
+    }
+
+    #[test]
+    fn due_prunes_are_bounded_and_leave_in_messages_of_thirty_two() {
+        let mut due = Due::default();
+        for number in 0..DUE_MAX + 10 {
+            assert_eq!(due.note(key(number % 100), key(number)), number < DUE_MAX);
+        }
+        let mut origins = 0;
+        let mut messages = 0;
+        while let Some((relayer, some)) = due.take() {
+            assert!(!some.is_empty() && some.len() <= PRUNES_PER_MESSAGE);
+            assert!(some.iter().all(|origin| {
+                let number = u64::from_be_bytes(*origin.as_array().first_chunk().expect("32 bytes"));
+                relayer == key(usize::try_from(number % 100).expect("small"))
+            }));
+            origins += some.len();
+            messages += 1;
+        }
+        assert_eq!((origins, messages), (DUE_MAX, 300), "82 or 81 origins of each of a hundred");
+        assert!(due.is_empty());
+    }
+}

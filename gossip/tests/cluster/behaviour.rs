@@ -21,7 +21,7 @@ use sundog_types::{
     vote::{VoteOnWire, tower_sync_transaction},
 };
 
-fn vote(number: usize, slot: u64) -> Input {
+pub fn vote(number: usize, slot: u64) -> Input {
     let mut secret = [9; 32];
     secret[..8].copy_from_slice(&(number as u64).to_le_bytes());
     let keypair = Keypair::new_from_array(secret);
@@ -39,7 +39,7 @@ fn vote(number: usize, slot: u64) -> Input {
     Input::PublishVote { transaction, slot: Slot::new(slot) }
 }
 
-fn lowest(slot: u64) -> Input {
+pub fn lowest(slot: u64) -> Input {
     let data = LowestSlot::new(Pubkey::default(), slot, 0);
     Input::Publish(Box::new(CrdsData::LowestSlot(0, data)))
 }

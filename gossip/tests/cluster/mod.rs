@@ -6,6 +6,7 @@ mod capacity;
 mod hostile;
 mod joining;
 mod publish;
+mod push;
 
 use bytes::Bytes;
 use rand_chacha::{
@@ -20,7 +21,10 @@ use std::{
     sync::Arc,
     time::Duration,
 };
-use sundog_gossip::{Contact, Effect, Gossip, GossipConfig, Input, Trouble, check};
+use sundog_gossip::{
+    Contact, Effect, Gossip, GossipConfig, Input, Trouble,
+    known::{Known, PingSignatures},
+};
 use sundog_types::{
     Machine as _, Now, Pubkey, Slot,
     peer::{Addresses, Peer},
@@ -68,6 +72,7 @@ fn skewed(now: Now, skew_ms: i64) -> Now {
 
 /// A node: its machine and what it told.
 pub struct Node {
+    pub me: Pubkey,
     pub gossip: Gossip,
     pub votes: Vec<Pubkey>,
     /// Who told that it has which slots.
@@ -98,6 +103,7 @@ pub struct World {
     sent: u64,
     rng: ChaCha8Rng,
     trace: Sha256,
+    known: Known,
 }
 
 impl World {
@@ -112,6 +118,7 @@ impl World {
             sent: 0,
             rng: ChaCha8Rng::seed_from_u64(seed),
             trace: Sha256::new(),
+            known: Known::new(14, PingSignatures::Real),
         }
     }
 
@@ -133,6 +140,7 @@ impl World {
     pub fn start_as(&mut self, number: usize, config: GossipConfig, skew_ms: i64) {
         let gossip = machine(number, config, skewed(self.now, skew_ms));
         self.nodes.push(Node {
+            me: identity(number).identity(),
             gossip,
             votes: Vec::new(),
             peers: Arc::default(),
@@ -233,7 +241,7 @@ impl World {
         if !self.nodes[to].alive {
             return;
         }
-        let packet = check(&bytes).expect("machines send good datagrams");
+        let packet = self.known.check(&bytes).expect("machines send good datagrams");
         self.tell(to, Input::Packet { from, packet });
     }
 
@@ -245,7 +253,7 @@ impl World {
     /// Whether every living node lists exactly all living nodes.
     pub fn complete(&self) -> bool {
         let alive = || self.nodes.iter().enumerate().filter(|(_, node)| node.alive);
-        let mut everybody: Vec<Pubkey> = alive().map(|(n, _)| identity(n).identity()).collect();
+        let mut everybody: Vec<Pubkey> = alive().map(|(_, node)| node.me).collect();
         everybody.sort();
         alive().all(|(_, node)| node.peers.iter().map(|peer| peer.identity).collect::<Vec<_>>() == everybody)
     }

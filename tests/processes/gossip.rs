@@ -1,6 +1,6 @@
 //! Nodes that find each other, and those that must not: starts in any order, other ports, another chain, a namesake.
 
-use super::program::{Ended, program, run, until};
+use super::program::{Ended, any_ports, program, run, until};
 use serde_json::{Value, json};
 use std::{
     collections::BTreeMap,
@@ -71,10 +71,10 @@ impl<'a> Plan<'a> {
         if let Some(entrypoint) = self.entrypoint {
             line.extend(["--entrypoint".to_owned(), entrypoint.to_string()]);
         }
-        for port in "tvu tvu-quic tpu-quic tpu-vote repair serve-repair rpc websocket metrics".split(' ') {
-            line.extend([format!("--{port}-port"), "0".into()]);
-        }
-        line.extend(["--gossip-port".to_owned(), self.gossip_port.to_string()]);
+        let mut ports = any_ports();
+        let gossip = ports.iter().position(|flag| flag == "--gossip-port").expect("every node has one");
+        ports[gossip + 1] = self.gossip_port.to_string();
+        line.extend(ports);
         line
     }
 

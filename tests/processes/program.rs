@@ -59,6 +59,13 @@ pub fn until(what: &str, mut holds: impl FnMut() -> bool) {
     }
 }
 
+/// Flags that let the system choose every port of a validator.
+pub fn any_ports() -> Vec<String> {
+    let defaults = sundog_validator::config::documented_defaults();
+    let keys = defaults.lines().filter_map(|line| line.split_once(" = ")).map(|(key, _)| key);
+    keys.filter(|key| key.ends_with("-port")).flat_map(|key| [format!("--{key}"), "0".to_owned()]).collect()
+}
+
 /// How a command ended.
 pub struct Ended {
     pub status: ExitStatus,
@@ -96,10 +103,7 @@ impl Validator {
         command.arg("--ledger").arg(directory.join("ledger"));
         command.arg("--genesis").arg(localnet.directory.join("genesis.bin"));
         command.arg("--entrypoint").arg(localnet.bound(0).gossip.to_string());
-        let ports = "gossip tvu tvu-quic tpu-quic tpu-vote repair serve-repair rpc websocket metrics";
-        for port in ports.split(' ') {
-            command.args([format!("--{port}-port"), "0".into()]);
-        }
+        command.args(any_ports());
         let log = std::fs::File::create(directory.join("validator.log")).expect("a file");
         let process = command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(log).spawn();
         let process = process.expect("the program starts");

@@ -15,16 +15,17 @@ use crate::{
 use sha2::{Digest as _, Sha256};
 use sundog_types::{Pubkey, Signature};
 
-/// How the nodes of a world sign pings and pongs.
+/// How the nodes of a world sign pings, pongs and prunes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum PingSignatures {
+pub enum MessageSignatures {
     /// As real nodes do.
     Real,
-    /// With [`stamp`]: a thousand nodes that all meet make a million pings, and signing them would be most of the work.
+    /// With [`stamp`]: a thousand nodes that all meet make a million pings, thousands of nodes prune thousands of times a
+    /// second, and signing that would be most of the work.
     Stamps,
 }
 
-/// A stand-in for the signature of a ping or pong, which anybody could make.
+/// A stand-in for the signature of a ping, pong or prune, which anybody could make.
 #[must_use]
 pub fn stamp(identity: &Pubkey, message: &[u8]) -> Signature {
     let half: [u8; 32] = Sha256::new().chain_update(identity).chain_update(message).finalize().into();
@@ -37,14 +38,14 @@ pub fn stamp(identity: &Pubkey, message: &[u8]) -> Signature {
 /// place of an older one, which is then checked again when it comes.
 pub struct Known {
     places: Vec<Option<CrdsValue>>,
-    pings: PingSignatures,
+    signatures: MessageSignatures,
 }
 
 impl Known {
     /// Nothing known yet, with room for 2^`bits` values.
     #[must_use]
-    pub fn new(bits: u32, pings: PingSignatures) -> Self {
-        Self { places: vec![None; 1 << bits], pings }
+    pub fn new(bits: u32, signatures: MessageSignatures) -> Self {
+        Self { places: vec![None; 1 << bits], signatures }
     }
 
     /// What [`crate::check()`] says of the bytes.
@@ -65,10 +66,15 @@ impl Known {
 
     fn signed(&self, message: &Protocol) -> bool {
         let stamped = |from: &Pubkey, said: &[u8], signature: &Signature| *signature == stamp(from, said);
-        match (self.pings, message) {
-            (PingSignatures::Stamps, Protocol::PingMessage(ping)) => stamped(&ping.from, &ping.token, &ping.signature),
-            (PingSignatures::Stamps, Protocol::PongMessage(pong)) => {
+        match (self.signatures, message) {
+            (MessageSignatures::Stamps, Protocol::PingMessage(ping)) => {
+                stamped(&ping.from, &ping.token, &ping.signature)
+            }
+            (MessageSignatures::Stamps, Protocol::PongMessage(pong)) => {
                 stamped(&pong.from, pong.hash.as_ref(), &pong.signature)
+            }
+            (MessageSignatures::Stamps, Protocol::PruneMessage(_, prune)) => {
+                stamped(&prune.pubkey, &prune.signed_bytes(false), &prune.signature)
             }
             _ => message_signed(message),
         }
@@ -122,7 +128,7 @@ mod tests {
 
     #[test]
     fn what_is_known_is_found_again_and_what_is_forged_is_not() {
-        let mut known = Known::new(0, PingSignatures::Real);
+        let mut known = Known::new(0, MessageSignatures::Real);
         let [first, second] = [1, 2].map(value);
         let both = [first.bytes().clone(), second.bytes().clone()];
         for _ in 0..2 {
@@ -145,10 +151,10 @@ mod tests {
         let signed = Protocol::PingMessage(ping.clone()).encode();
         ping.signature = stamp(&ping.from, &ping.token);
         let stamped = Protocol::PingMessage(ping).encode();
-        for (pings, good, bad) in
-            [(PingSignatures::Real, &signed, &stamped), (PingSignatures::Stamps, &stamped, &signed)]
+        for (signatures, good, bad) in
+            [(MessageSignatures::Real, &signed, &stamped), (MessageSignatures::Stamps, &stamped, &signed)]
         {
-            let mut known = Known::new(0, pings);
+            let mut known = Known::new(0, signatures);
             assert!(known.check(good).is_ok());
             assert!(known.check(bad).is_err());
         }

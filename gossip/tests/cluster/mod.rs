@@ -23,7 +23,7 @@ use std::{
 };
 use sundog_gossip::{
     Contact, Effect, Gossip, GossipConfig, Input, Trouble,
-    known::{Known, PingSignatures},
+    known::{Known, MessageSignatures},
 };
 use sundog_types::{
     Machine as _, Now, Pubkey, Slot,
@@ -118,7 +118,7 @@ impl World {
             sent: 0,
             rng: ChaCha8Rng::seed_from_u64(seed),
             trace: Sha256::new(),
-            known: Known::new(14, PingSignatures::Real),
+            known: Known::new(14, MessageSignatures::Real),
         }
     }
 

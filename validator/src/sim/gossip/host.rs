@@ -45,7 +45,7 @@ impl GossipHost {
     }
 }
 
-/// Signs what nodes say as real nodes do, and stamps pings and pongs.
+/// Signs what nodes say as real nodes do, and stamps pings, pongs and prunes.
 pub(super) struct StampingSigner(Identity);
 
 impl StampingSigner {
@@ -60,9 +60,12 @@ impl Sign for StampingSigner {
     }
 
     fn sign(&self, role: SignRole, message: &[u8]) -> Signature {
-        match role {
-            SignRole::PingPong => stamp(&self.identity(), message),
-            _ => self.0.sign(role, message),
+        let me = self.identity();
+        // What is signed of a prune begins with who asks for it, of a value with its kind.
+        if role == SignRole::PingPong || message.starts_with(me.as_ref()) {
+            stamp(&me, message)
+        } else {
+            self.0.sign(role, message)
         }
     }
 }

@@ -7,7 +7,7 @@
 //!   votes, epoch slots, churn -> Input ------------+               its signature verified once
 //! ```
 //!
-//! Signatures of values and prunes are real; pings and pongs carry stamps, which are cheaper. With
+//! Signatures of values are real; pings, pongs and prunes carry stamps, which are cheaper. With
 //! [`GossipWorldConfig::tracked`] membership is given and the tables hold the values of a few nodes, for a world of ten
 //! thousand tables of ten thousand nodes has no room anywhere.
 //!

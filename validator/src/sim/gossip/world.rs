@@ -16,7 +16,7 @@ use solana_keypair::Keypair;
 use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
 use sundog_gossip::{
     Contact, Effect, Gossip, GossipConfig, Input, Roster,
-    known::{Known, PingSignatures},
+    known::{Known, MessageSignatures},
 };
 use sundog_types::{
     Hash, Machine as _, Now, Pubkey, Slot,
@@ -112,7 +112,7 @@ impl GossipWorld {
             queue: Queue::default(),
             rng,
             weather: ChaCha8Rng::seed_from_u64(config.seed ^ u64::MAX),
-            known: Known::new(KNOWN_BITS, PingSignatures::Stamps),
+            known: Known::new(KNOWN_BITS, MessageSignatures::Stamps),
             history: Sha256::new(),
             delivered: 0,
             scratch: Vec::new(),

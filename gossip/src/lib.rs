@@ -14,7 +14,8 @@
 //!
 //! Nodes say things about themselves (where they listen, what they vote for, which slots they have) as
 //! signed values. A value is filed under its label; of two with one label the newer stays. News is pushed to
-//! a few peers at once and what pushes miss is pulled: a node sends a Bloom filter of the hashes it has
+//! a few peers at once ([`mod@push`]: chosen by stake and changed little by little; who brings what others brought sooner
+//! is asked to stop) and what pushes miss is pulled: a node sends a Bloom filter of the hashes it has
 //! and is sent what the filter lacks. Formats and rules are those of the reference (section 6), byte for
 //! byte.
 //!

@@ -1,8 +1,14 @@
 //! How much of what comes in is looked at: by address, by identity and by origin.
 //!
 //! Three sorts of senders are told apart. Who has proven its address, or was asked for an answer, has a bucket of
-//! its own. Who was pinged has a small one, in a table of its own. All others are strangers, whose addresses may be forged: each has a small
-//! bucket and all of them together share one, so that no number of forged addresses takes the place of known peers.
+//! its own. Who was pinged, and may be about to prove it, has a small one. All others are strangers. The addresses of
+//! both may be forged, for a forged request is enough to be pinged; so all that were pinged share one more bucket, and
+//! all strangers another: no number of forged addresses takes the place of known peers, and who is pinged does not
+//! compete with those that nobody answered.
+//!
+//! Nobody is punished for what a datagram turns out to be, say one with a bad signature: whoever can forge an address
+//! could have honest peers sent away with it. Who sends much is limited, whatever it sends; and of known peers those
+//! that bring nothing new in time are asked to stop ([`crate::push::received`]).
 
 use crate::{
     metrics::DropReason,
@@ -32,6 +38,12 @@ impl Rate {
         Self { per_second, burst }
     }
 
+    /// A part of it: one in so many on average, and of the burst.
+    #[must_use]
+    pub const fn part(self, of_rate: u32, of_burst: u32) -> Self {
+        Self { per_second: self.per_second / of_rate, burst: self.burst / of_burst }
+    }
+
     /// Nanoseconds that so many uses take up.
     fn cost(self, uses: u32) -> u64 {
         u64::from(uses) * 1_000_000_000 / u64::from(self.per_second.max(1))
@@ -51,7 +63,7 @@ pub struct PacketLimits {
     pub of_peer: Rate,
     /// Datagrams from one host that has not proven its address.
     pub of_stranger: Rate,
-    /// Datagrams from all such hosts together.
+    /// Datagrams from all such hosts together: so many from those that were pinged lately, and as many from others.
     pub of_strangers: Rate,
     /// Datagrams from everybody: what the signature checks of a few cores can take.
     pub of_all: Rate,
@@ -132,6 +144,12 @@ pub struct Bucket {
 }
 
 impl Bucket {
+    /// A full one.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self { full_at: 0 }
+    }
+
     /// Takes one use; whether there was one.
     pub fn take(&mut self, now: Now, rate: Rate) -> bool {
         self.take_many(now, rate, 1)
@@ -188,7 +206,7 @@ impl<K: Ord + Copy> Buckets<K> {
     /// An empty table for so many keys.
     #[must_use]
     pub const fn new(capacity: usize) -> Self {
-        Self { capacity, used: BTreeMap::new(), others: Bucket { full_at: 0 }, swept: None }
+        Self { capacity, used: BTreeMap::new(), others: Bucket::new(), swept: None }
     }
 
     /// Takes one use of what the key has; whether there was any.
@@ -205,6 +223,13 @@ impl<K: Ord + Copy> Buckets<K> {
             return self.others.take_many(now, rate, uses);
         }
         self.used.entry(key).or_default().take_many(now, rate, uses)
+    }
+
+    /// How many uses the key has.
+    #[must_use]
+    pub fn left(&self, now: Now, key: &K, rate: Rate) -> u64 {
+        let others = if self.used.len() >= self.capacity { self.others } else { Bucket::new() };
+        self.used.get(key).copied().unwrap_or(others).left(now, rate)
     }
 
     fn has_place(&mut self, now: Now) -> bool {
@@ -282,6 +307,7 @@ pub struct Intake {
     limits: PacketLimits,
     all: Bucket,
     strangers: Bucket,
+    pinged_all: Bucket,
     peers: Buckets<Host>,
     pinged_hosts: Buckets<Host>,
     unknown: Buckets<Host>,
@@ -305,6 +331,7 @@ impl Intake {
             limits,
             all: Bucket::default(),
             strangers: Bucket::default(),
+            pinged_all: Bucket::default(),
             peers: Buckets::new(HOSTS_MAX),
             pinged_hosts: Buckets::new(HOSTS_MAX),
             unknown: Buckets::new(HOSTS_MAX),
@@ -340,7 +367,12 @@ impl Intake {
         if !own.take(now, sender.host, rate) {
             return Err(DropReason::AddressRate);
         }
-        if sender.trust == Trust::Stranger && !self.strangers.take(now, limits.of_strangers) {
+        let shared = match sender.trust {
+            Trust::Peer => None,
+            Trust::Pinged => Some(&mut self.pinged_all),
+            Trust::Stranger => Some(&mut self.strangers),
+        };
+        if shared.is_some_and(|shared| !shared.take(now, limits.of_strangers)) {
             return Err(DropReason::StrangerRate);
         }
         if self.all.take(now, limits.of_all) { Ok(()) } else { Err(DropReason::PacketRate) }
@@ -494,6 +526,17 @@ mod tests {
         for trust in [Trust::Peer, Trust::Pinged] {
             assert_eq!(intake.accept(START, sender(5, trust), 100), Ok(()));
             assert_eq!(intake.accept(START, sender(200_000, trust), 100), Ok(()));
+        }
+    }
+
+    #[test]
+    fn no_number_of_forged_addresses_that_were_pinged_takes_the_place_of_a_known_peer() {
+        let mut intake = intake();
+        let forged = |number| sender(number, Trust::Pinged);
+        let taken = (0..100_000).filter(|number| intake.accept(START, forged(*number), 100).is_ok()).count();
+        assert_eq!(taken, 2_048);
+        for trust in [Trust::Peer, Trust::Stranger] {
+            assert_eq!(intake.accept(START, sender(5, trust), 100), Ok(()));
         }
     }
 

@@ -21,12 +21,16 @@ const JITTER_MS: u64 = 3_750;
 /// A caller's wallclock may be this far from ours, in milliseconds.
 pub const CALLER_SKEW_MS: u64 = 15_000;
 
-/// Values looked at for one request, from a random place of the partition on.
+/// Looks at values for one request, from a random place of the partition on.
 const SCAN_MAX: u64 = 8_192;
 
-/// Values looked at for all requests: a quarter of a core's time at most. Nodes of a cluster of 5,000 ask for a third
-/// of that. Spent: what was not looked at has its turn when the caller asks again.
+/// Looks for all requests: a quarter of a core's time at most. Nodes of a cluster of 5,000 ask for a third of that.
+/// Spent: what was not looked at has its turn when the caller asks again.
 const SCAN: Rate = Rate { per_second: 500_000, burst: 131_072 };
+
+/// A look tries a value against so many keys of the caller's filter; a filter with more costs several looks for each
+/// value. Honest ones have three; a datagram has room for 130.
+const KEYS_PER_LOOK: usize = 4;
 
 /// Datagrams in one answer, so that it fits the sending socket's buffer. What is left out is asked for again.
 const DATAGRAMS_MAX: usize = 256;
@@ -37,8 +41,9 @@ const BUDGET_BYTES: u64 = 1_024;
 /// Unspent budget of this many tenths of a second is kept.
 const BUDGET_BURST: u64 = 5;
 
-/// One caller's host may have a quarter of the budget in the long run, and callers without stake together half of it.
-const CALLER_SHARE: u64 = 4;
+/// One caller's host may have a quarter of the budget, and of the looks, in the long run; callers without stake
+/// together may have half.
+const CALLER_SHARE: u32 = 4;
 
 /// Hosts whose share is counted apart. Full: newcomers share one.
 pub const CALLERS_MAX: usize = 4_096;
@@ -48,46 +53,52 @@ const ACTIVE_FOR: Duration = Duration::from_secs(60);
 
 /// Answers who asks.
 pub struct Pull {
-    budget: Budget,
-    scan: Bucket,
+    /// Bytes of answers.
+    budget: Shared,
+    budget_rate: Rate,
+    /// Looks at values.
+    scan: Shared,
 }
 
-/// How much may still be sent in answers.
-struct Budget {
-    /// Bytes a second.
-    rate: u64,
+/// What all callers share, so that neither one of them nor a crowd without stake uses all of it up.
+struct Shared {
     all: Bucket,
     unstaked: Bucket,
     callers: Buckets<Host>,
 }
 
-impl Budget {
-    fn new(staked: usize) -> Self {
-        let rate = 10 * BUDGET_BYTES * (staked as u64).max(2);
-        Self { rate, all: Bucket::default(), unstaked: Bucket::default(), callers: Buckets::new(CALLERS_MAX) }
+impl Shared {
+    const fn new() -> Self {
+        Self { all: Bucket::new(), unstaked: Bucket::new(), callers: Buckets::new(CALLERS_MAX) }
     }
 
-    /// The rate of a share of the budget, and of its burst.
-    fn share(&self, (rate, burst): (u64, u64)) -> Rate {
-        let whole = self.rate * BUDGET_BURST / 10;
-        Rate { per_second: narrow(self.rate / rate), burst: narrow(whole / burst) }
+    /// How much this caller may use now.
+    fn left(&self, now: Now, caller: &Caller, rate: Rate) -> u64 {
+        let one = self.callers.left(now, &caller.host, rate.part(CALLER_SHARE, 2));
+        let unstaked = if caller.staked { u64::MAX } else { self.unstaked.left(now, rate.part(2, 2)) };
+        self.all.left(now, rate).min(one).min(unstaked)
     }
 
-    /// Takes so many bytes for this caller; whether that many were left.
-    fn take(&mut self, now: Now, caller: &Caller, bytes: usize) -> bool {
-        let (all, unstaked, one) = (self.share((1, 1)), self.share((2, 2)), self.share((CALLER_SHARE, 2)));
-        let bytes = narrow(bytes as u64);
-        let fits = self.all.has(now, all, bytes)
-            && (caller.staked || self.unstaked.has(now, unstaked, bytes))
-            && self.callers.take_many(now, caller.host, (one, bytes));
+    /// Uses that much; whether it was left.
+    fn take(&mut self, now: Now, caller: &Caller, (rate, uses): (Rate, u64)) -> bool {
+        let uses = narrow(uses);
+        let fits = self.all.has(now, rate, uses)
+            && (caller.staked || self.unstaked.has(now, rate.part(2, 2), uses))
+            && self.callers.take_many(now, caller.host, (rate.part(CALLER_SHARE, 2), uses));
         if fits {
-            self.all.take_many(now, all, bytes);
+            self.all.take_many(now, rate, uses);
             if !caller.staked {
-                self.unstaked.take_many(now, unstaked, bytes);
+                self.unstaked.take_many(now, rate.part(2, 2), uses);
             }
         }
         fits
     }
+}
+
+/// The budget for answers where so many nodes have stake, in bytes.
+fn budget_rate(staked: usize) -> Rate {
+    let tenth = BUDGET_BYTES * (staked as u64).max(2);
+    Rate { per_second: narrow(10 * tenth), burst: narrow(BUDGET_BURST * tenth) }
 }
 
 fn narrow(number: u64) -> u32 {
@@ -132,12 +143,12 @@ impl Pull {
     /// Nothing answered yet.
     #[must_use]
     pub fn new() -> Self {
-        Self { budget: Budget::new(0), scan: Bucket::default() }
+        Self { budget: Shared::new(), budget_rate: budget_rate(0), scan: Shared::new() }
     }
 
     /// Tells how many nodes have stake, which decides the budget for answers.
     pub fn set_staked(&mut self, nodes: usize) {
-        self.budget.rate = Budget::new(nodes).rate;
+        self.budget_rate = budget_rate(nodes);
     }
 
     /// What the table has and the caller lacks, as far as the budget allows: datagrams by chance, weighted by
@@ -158,7 +169,8 @@ impl Pull {
             && let Some(range) = draw(&mut left, rng)
         {
             let bytes: usize = found[range.clone()].iter().map(|value| value.bytes().len()).sum();
-            if !self.budget.take(now, &request.caller, ENVELOPE_BYTES + bytes) {
+            let bytes = (ENVELOPE_BYTES + bytes) as u64;
+            if !self.budget.take(now, &request.caller, (self.budget_rate, bytes)) {
                 break;
             }
             chosen.push(range);
@@ -180,7 +192,8 @@ impl Pull {
     ) -> Vec<&'a CrdsValue> {
         let latest = request.caller.wallclock.saturating_add(rng.gen_range(0..JITTER_MS));
         let (low, high) = request.filter.range();
-        let most = SCAN_MAX.min(self.scan.left(now, SCAN));
+        let cost = request.filter.bloom.keys().len().div_ceil(KEYS_PER_LOOK).max(1) as u64;
+        let most = SCAN_MAX.min(self.scan.left(now, &request.caller, SCAN)) / cost;
         if low > high {
             return Vec::new();
         }
@@ -198,20 +211,20 @@ impl Pull {
                 found.push(value);
             }
         }
-        self.scan.take_many(now, SCAN, narrow(looked));
-        answer.over_scan = looked == most && most < SCAN_MAX && scan.next().is_some();
+        self.scan.take(now, &request.caller, (SCAN, looked * cost));
+        answer.over_scan = looked == most && most < SCAN_MAX / cost && scan.next().is_some();
         found
     }
 
     /// Bytes held, at most.
     #[must_use]
     pub fn held_bytes(&self) -> usize {
-        self.budget.callers.held_bytes()
+        self.budget.callers.held_bytes() + self.scan.callers.held_bytes()
     }
 }
 
 /// What [`Pull::held_bytes`] never exceeds.
-pub const PULL_BYTES_MAX: usize = Buckets::<Host>::held_bytes_at(CALLERS_MAX);
+pub const PULL_BYTES_MAX: usize = 2 * Buckets::<Host>::held_bytes_at(CALLERS_MAX);
 
 /// Cuts values of these lengths into messages, in order.
 fn split(lengths: impl Iterator<Item = usize>) -> impl Iterator<Item = Range<usize>> {

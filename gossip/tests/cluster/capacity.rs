@@ -3,7 +3,9 @@
 use super::{CHAIN, START, config, identity, machine};
 use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
 use sundog_gossip::{
-    CrdsData, CrdsValue, Input, check,
+    CrdsData, CrdsValue, Input,
+    bloom::Bloom,
+    check,
     filters::{self, FilterSize},
     limits::{Host, Rate},
     machine::WAITING_MAX,
@@ -130,6 +132,68 @@ fn answers_to_pulls_keep_within_the_budget() {
     assert!(one <= 5 * 1_024 && one + two > 8 * 1_024 && one + two <= 10 * 1_024, "{one} and {two}");
     let later: usize = (1..=100).map(|tenth| spent(10_000 + 100 * tenth, 1, true)).sum();
     assert!(later <= 101 * 512, "one caller gets a quarter in the long run: {later}");
+}
+
+/// A table of 3,000 values, looked through for callers.
+struct Looks {
+    table: Table,
+    pull: Pull,
+    rng: rand_chacha::ChaCha8Rng,
+}
+
+impl Looks {
+    fn new() -> Self {
+        let mut table = Table::new(identity(0).identity(), Limits::default());
+        for number in 1..=3_000 {
+            table.offer(START, contact(number));
+        }
+        Self { table, pull: Pull::new(), rng: rand_chacha::rand_core::SeedableRng::from_seed([1; 32]) }
+    }
+
+    /// How many values are found for a caller whose filter of so many keys holds nothing, or claims to hold all; and
+    /// whether less was looked through than one request may have looked through.
+    fn ask(&mut self, after_ms: u64, (host, staked): (u8, bool), (keys, full): (u64, bool)) -> (usize, bool) {
+        let mut bloom = Bloom::new(64, (0..keys).collect());
+        for number in 0..if full { 1_000 } else { 0 } {
+            bloom.add(&sundog_types::Hash::new_from_array([u8::try_from(number % 256).expect("small"); 32]));
+        }
+        let filter = CrdsFilter { bloom, mask: CrdsFilter::mask_of(0, 0), mask_bits: 0 };
+        let host = Host::of(&SocketAddr::from(([10, 0, 0, host], 8_001)));
+        let caller = Caller { host, staked, wallclock: START.unix_ms + 1 };
+        let gate = StakeGate::new(Stakes::default());
+        let request = Request { filter: &filter, caller, shred_version: CHAIN, gate: &gate };
+        let now = START.after(Duration::from_millis(after_ms));
+        let answer = self.pull.answer(now, &request, &self.table, &mut self.rng);
+        (answer.values.len() + answer.over_budget, answer.over_scan)
+    }
+}
+
+#[test]
+fn no_caller_alone_uses_up_what_may_be_looked_through_for_all() {
+    let mut looks = Looks::new();
+    let mut greedy = 0;
+    for ms in 0..10_000 {
+        // As often as one node is answered.
+        if ms % 16 == 0 {
+            greedy += u32::from(looks.ask(ms, (1, false), (3, false)).1);
+        }
+        if ms % 500 == 499 {
+            assert_eq!(looks.ask(ms, (2, true), (3, false)), (3_000, false), "who has stake");
+        }
+        if ms % 500 == 499 && ms > 1_000 {
+            assert_eq!(looks.ask(ms, (3, false), (3, false)), (3_000, false), "who has none");
+        }
+    }
+    assert!(greedy > 200, "most of what it asks for is not looked through: {greedy} of 625");
+}
+
+#[test]
+fn a_filter_of_many_keys_is_tried_against_fewer_values() {
+    let mut looks = Looks::new();
+    assert_eq!(looks.ask(0, (1, true), (4, false)), (3_000, false));
+    assert_eq!(looks.ask(1_000, (1, true), (130, false)).0, 8_192 / 33);
+    assert_eq!(looks.ask(2_000, (1, true), (130, true)).0, 0, "a filter that claims to hold everything");
+    assert_eq!(looks.ask(3_000, (1, true), (0, false)).0, 0, "and one without keys");
 }
 
 #[test]

@@ -234,7 +234,9 @@ impl Gossip {
     }
 
     fn file(&mut self, now: Now, value: CrdsValue, route: Route, out: &mut Effects<Effect>) -> Result<(), DropReason> {
-        let before = self.table.contact(&value.origin()).map(ContactInfo::gossip);
+        let known = self.table.contact(&value.origin());
+        let before = known.map(ContactInfo::gossip);
+        let renewed = known.zip(value.contact()).is_some_and(|(known, contact)| contact.says_the_same(known));
         if let Some(why) = self.table.offer(now, value.clone()).refusal() {
             return Err(why);
         }
@@ -251,7 +253,12 @@ impl Gossip {
         }
         self.push_within(now, self.config.push_delay);
         match value.data() {
-            CrdsData::ContactInfo(contact) => self.note_contact(contact, before, out),
+            CrdsData::ContactInfo(contact) => {
+                // Most contact infos only say that a node is still there: in a large cluster a hundred in each round,
+                // none of which is worth making the list of peers anew at once.
+                self.registry.outdate(if renewed { Outdated::Seen } else { Outdated::Peers });
+                self.note_contact(contact, before, out);
+            }
             CrdsData::Vote(_, vote) => out.push(Effect::Vote {
                 from: vote.from,
                 transaction: VersionedTransaction::from(vote.transaction.clone()),
@@ -266,7 +273,6 @@ impl Gossip {
 
     /// A contact info was taken in; `before`: the node's gossip address before, if the node was known.
     fn note_contact(&mut self, contact: &ContactInfo, before: Option<Option<SocketAddr>>, out: &mut Effects<Effect>) {
-        self.registry.outdate(Outdated::Peers);
         let Some(address) = contact.gossip() else {
             return;
         };

@@ -1,9 +1,6 @@
 //! What gossip counts.
 
-use crate::duplicates::ChunkDrops;
-use crate::trouble::TroubleKind;
-
-use crate::push::received::Copies;
+use crate::{duplicates::ChunkDrops, push::received::Copies, trouble::TroubleKind};
 
 sundog_types::reasons! {
     /// Why a datagram or a value was dropped. Every reason is a normal outcome and counted.
@@ -32,7 +29,7 @@ sundog_types::reasons! {
         Stale = "stale",
         /// The very value that is kept.
         Duplicate = "duplicate",
-        /// The table is full of nodes with more stake.
+        /// The table is full of nodes with as much stake or more, or its origin without stake has all its places.
         TableFull = "table_full",
         /// Only nodes with stake may say this in a large cluster.
         Unstaked = "unstaked",

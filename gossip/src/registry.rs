@@ -20,7 +20,8 @@ impl AddressSpace {
     /// Whether something may be sent there.
     #[must_use]
     pub fn allows(self, address: &SocketAddr) -> bool {
-        let local = match address.ip() {
+        // An address of IPv4 in the dress of IPv6 is what it is underneath.
+        let local = match address.ip().to_canonical() {
             IpAddr::V4(ip) => ip.is_loopback() || ip.is_private(),
             IpAddr::V6(ip) => ip.is_loopback(),
         };

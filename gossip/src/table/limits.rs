@@ -19,6 +19,11 @@ pub const BYTES_MAX: usize = 400_000_000;
 /// info, lowest slot, snapshot hashes and the two kinds of a restart. [`crate::check()`] lets no others through.
 pub const VALUES_PER_ORIGIN: usize = 32 + 255 + 512 + 5;
 
+/// Values of a node without stake, once stakes are known: its votes, and what else such a node says. More are refused.
+/// Otherwise a few hundred nodes, which one machine can run, would fill the table with [`VALUES_PER_ORIGIN`] each, and
+/// keep out others without stake.
+pub const UNSTAKED_VALUES_MAX: usize = 64;
+
 /// Hashes of values that left the table; they stay in pull filters so as not to come back at once. Full: the oldest
 /// is forgotten and may come back.
 pub const PURGED_MAX: usize = 65_536;

@@ -30,7 +30,8 @@ use crate::{
 use history::History;
 use indexmap::IndexMap;
 pub use limits::{
-    BYTES_MAX, HELD_BYTES_MAX, Limits, ORIGINS_MAX, PURGED_MAX, REFUSED_MAX, VALUES_MAX, VALUES_PER_ORIGIN,
+    BYTES_MAX, HELD_BYTES_MAX, Limits, ORIGINS_MAX, PURGED_MAX, REFUSED_MAX, UNSTAKED_VALUES_MAX, VALUES_MAX,
+    VALUES_PER_ORIGIN,
 };
 pub use outcome::Offered;
 use prefixes::Prefixes;
@@ -143,6 +144,9 @@ impl Table {
         if !outcome.is_taken() {
             return outcome;
         }
+        if old.is_none() && known.is_some_and(|origin| self.says_enough(&label.origin, origin)) {
+            return Offered::Full;
+        }
         let bytes = value.held_bytes();
         let need = Need {
             origins: usize::from(known.is_none()),
@@ -173,6 +177,12 @@ impl Table {
         let slab = &self.slab;
         self.history.sweep(slab.len(), |order, at| slab.get(at).is_some_and(|filed| filed.order == order));
         outcome
+    }
+
+    /// Whether a node without stake has as many values as it may.
+    fn says_enough(&self, node: &Pubkey, origin: &Origin) -> bool {
+        let told_apart = *node != self.me && !self.stakes.is_empty();
+        told_apart && origin.stake == 0 && origin.places.len() >= UNSTAKED_VALUES_MAX
     }
 
     fn prefixes_swap(&mut self, place: Option<u32>, value: &CrdsValue, at: u32) {

@@ -18,7 +18,8 @@ pub enum Offered {
     /// node; of the same start, and of other values, the one with the later wallclock is; and of two with the same
     /// wallclock the one with the greater hash, so that all nodes keep the same.
     Stale,
-    /// Not taken: the table is full, and no node in it has less stake than this value's origin.
+    /// Not taken: the table is full, and no node in it has less stake than this value's origin; or the origin has no
+    /// stake and as many values as such a node may.
     Full,
     /// Not taken: of a kind that nobody keeps any more. [`crate::check()`] drops such values before.
     Retired,

@@ -105,6 +105,13 @@ impl ContactInfo {
         }
     }
 
+    /// Whether the other one only says the same at another time.
+    #[must_use]
+    pub fn says_the_same(&self, other: &Self) -> bool {
+        let head = |info: &Self| (info.pubkey, info.outset, info.shred_version, info.version);
+        head(self) == head(other) && self.addresses == other.addresses && self.sockets == other.sockets
+    }
+
     /// The sockets in wire order: key and address, usable or not.
     pub fn sockets(&self) -> impl Iterator<Item = (u8, SocketAddr)> + '_ {
         let mut port = 0u16;

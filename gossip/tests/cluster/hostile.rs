@@ -19,11 +19,12 @@ use sundog_gossip::{
     check,
     held::held_bytes_max,
     ping::HOST_PROVEN_MAX,
-    table::{Limits, VALUES_PER_ORIGIN},
+    table::{Limits, UNSTAKED_VALUES_MAX, VALUES_PER_ORIGIN},
     wire::{
         CrdsFilter, Ping, Pong, Protocol, Prune,
         contact::ContactInfo,
         kinds::LowestSlot,
+        slots::EpochSlots,
         value::{Kind, Label},
     },
 };
@@ -416,6 +417,35 @@ fn ten_thousand_values_of_one_origin_take_its_own_places_only() {
     assert!(target.dropped(DropReason::OriginRate) > 0 && target.dropped(DropReason::AddressRate) > 0);
     assert!(target.gossip.table().values_of(&identity(50).identity()).count() <= VALUES_PER_ORIGIN);
     target.is_well();
+}
+
+#[test]
+fn a_node_without_stake_gets_so_many_places_and_one_with_stake_all_it_can_use() {
+    let mut target = target();
+    for (number, places) in [(50, UNSTAKED_VALUES_MAX), (90, 1 + 200)] {
+        assert!(target.meets(number));
+        let signer = identity(number);
+        for index in 0..200 {
+            let slots = EpochSlots { from: signer.identity(), parts: Vec::new(), wallclock: target.now.unix_ms };
+            target.receive(home(number), &push(&[CrdsValue::sign(CrdsData::EpochSlots(index, slots), &signer)]));
+        }
+        assert_eq!(target.gossip.table().values_of(&signer.identity()).count(), places, "node {number}");
+    }
+    assert_eq!(target.dropped(DropReason::TableFull) as usize, 200 - (UNSTAKED_VALUES_MAX - 1));
+    target.is_well();
+}
+
+#[test]
+fn contact_infos_that_say_nothing_new_do_not_make_the_list_of_peers_anew_each_round() {
+    let mut target = target();
+    let mut lists = 0;
+    for _ in 0..50 {
+        target.receive(home(1), &push(&[contact(1, home(1), target.now)]));
+        let before = Arc::clone(target.gossip.peers());
+        target.pass(Duration::from_millis(100));
+        lists += u32::from(!Arc::ptr_eq(&before, target.gossip.peers()));
+    }
+    assert!((4..=7).contains(&lists), "{lists} lists in five seconds");
 }
 
 #[test]

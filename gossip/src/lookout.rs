@@ -42,7 +42,7 @@ impl Gossip {
             if self.look_at_clock(now, from, contact, out) && asks && self.intake.answers_pull(now, contact.pubkey) {
                 self.show_clock(from, out);
             }
-            self.look_at_chain(now, contact, out);
+            self.look_at_chain(now, from, contact, out);
         }
     }
 
@@ -67,13 +67,14 @@ impl Gossip {
         proven && far
     }
 
-    /// Tells of an entrypoint or a node with stake that is on another chain now.
-    fn look_at_chain(&mut self, now: Now, contact: &ContactInfo, out: &mut Effects<Effect>) {
+    /// Tells of an entrypoint or a node with stake that is on another chain now. Anybody can sign that it listens at an
+    /// entrypoint's address, so that is believed only of what comes from there.
+    fn look_at_chain(&mut self, now: Now, from: SocketAddr, contact: &ContactInfo, out: &mut Effects<Effect>) {
         let (theirs, ours) = (contact.shred_version, self.shred_version);
         let other = ours != 0 && theirs != 0 && theirs != ours;
         let Some(address) = contact.gossip().filter(|_| other) else { return };
         let fresh = ahead_ms(now, contact.wallclock).unsigned_abs() <= OFF_MS.unsigned_abs();
-        let matters = self.entrypoints.has(address) || self.table.stake(&contact.pubkey) > 0;
+        let matters = (address == from && self.entrypoints.has(address)) || self.table.stake(&contact.pubkey) > 0;
         if fresh && matters {
             self.tell(now, Trouble::OtherShredVersion { address, theirs, ours }, out);
         }

@@ -77,9 +77,9 @@ pub struct SlotsHeard {
     /// Full: nodes that are no longer in the table are forgotten. If none are, newcomers are not heard.
     origins: BTreeMap<Pubkey, Marks>,
     capacity: usize,
-    /// Nodes of which something was left in the table.
+    /// Nodes of which something was left in the table. Full: what further ones left is not looked at again.
     behind: BTreeSet<Pubkey>,
-    /// Of those, whose values are being looked at again, and from which place on.
+    /// Of those, whose values are being looked at again, the first one from which place on. Full: the others wait.
     again: BTreeSet<Pubkey>,
     place: u8,
     looked_at: u64,
@@ -129,6 +129,7 @@ impl SlotsHeard {
             origins.retain(|node, _| staked(node));
             behind.retain(staked);
             again.retain(staked);
+            self.place = 0;
         }
     }
 
@@ -139,7 +140,13 @@ impl SlotsHeard {
         self.window = window;
         if first || root.get().saturating_sub(self.looked_at) >= AGAIN_AFTER {
             self.looked_at = root.get();
-            self.again.append(&mut self.behind);
+            while self.again.len() < self.capacity
+                && let Some(node) = self.behind.pop_first()
+            {
+                self.again.insert(node);
+            }
+            // Another node may come first now, and all of its places are to be looked at.
+            self.place = 0;
         }
     }
 

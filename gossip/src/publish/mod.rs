@@ -97,9 +97,10 @@ impl Publisher {
         self.outset_us
     }
 
-    /// We listen elsewhere.
+    /// We listen elsewhere: a new instance, or the echo of what we said at the old address could look like a namesake.
     pub const fn move_to(&mut self, addresses: &Addresses) {
         self.addresses = *addresses;
+        self.outset_us = self.outset_us.saturating_add(1);
     }
 
     /// Only nodes with stake say which slots they have.

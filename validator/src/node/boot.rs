@@ -4,7 +4,7 @@ use super::{Effect, Node, NodeConfig, NodeParts, Voter};
 use bytes::Bytes;
 use solana_keypair::Keypair;
 use std::{net::SocketAddr, sync::Arc, time::Duration};
-use sundog_gossip::{Contact, Gossip, GossipConfig, KnownPeer, PacketLimits};
+use sundog_gossip::{Contact, Gossip, GossipConfig, KnownPeer, PacketLimits, table::Limits};
 use sundog_gulfstream::{Gulfstream, GulfstreamConfig};
 use sundog_ledger::{Ledger, LedgerError, SlotMeta};
 use sundog_poh::RecorderConfig;
@@ -199,10 +199,17 @@ impl Boot {
             entrypoints: self.entrypoints.clone(),
             known: self.gossip.known.clone(),
             allow_private: self.allow_private,
+            limits: Limits { staked_lasts: self.epoch(), ..usual.limits },
             pull_items_min: self.gossip.pull_items_min.unwrap_or(usual.pull_items_min),
             packet_limits: self.gossip.packet_limits,
             ..usual
         }
+    }
+
+    /// How long an epoch takes once the first, shorter ones are over.
+    fn epoch(&self) -> Duration {
+        let slots = u32::try_from(self.genesis.epoch_schedule.slots_per_epoch).unwrap_or(u32::MAX);
+        self.genesis.slot_duration().saturating_mul(slots)
     }
 
     fn seed_for(&self, what: &[u8]) -> [u8; 32] {

@@ -79,6 +79,11 @@ impl Propagation {
         self.waiting.retain(|slot, _| *slot > root);
     }
 
+    /// Whether it is of interest that this node has the block. To look up a node's stake takes long in a large cluster.
+    fn lacks(&self, slot: Slot, node: &Pubkey) -> bool {
+        self.waiting.get(&slot).is_some_and(|support| !support.nodes.contains(node))
+    }
+
     fn is_waiting(&self, slot: Slot) -> bool {
         self.waiting.contains_key(&slot)
     }
@@ -98,7 +103,7 @@ impl Node {
 
     /// A node has the block of `slot`.
     pub(super) fn has_block(&mut self, slot: Slot, node: Pubkey) {
-        if !self.propagation.is_waiting(slot) {
+        if !self.propagation.lacks(slot, &node) {
             return;
         }
         let Some(root) = self.forks.get(self.forks.root()) else { return };

@@ -101,7 +101,9 @@ impl Node {
             let total: u128 = stakes.values().map(|s| u128::from(*s)).sum();
             let seen: u128 = stakes
                 .iter()
-                .filter(|(node, _)| **node == self.identity || peers.iter().any(|p| p.identity == **node))
+                .filter(|(node, _)| {
+                    **node == self.identity || peers.binary_search_by_key(node, |p| &p.identity).is_ok()
+                })
                 .map(|(_, stake)| u128::from(*stake))
                 .sum();
             self.saw_supermajority = seen * 3 > total * 2;

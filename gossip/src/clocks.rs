@@ -4,6 +4,7 @@
 //! seconds. Values with a wallclock too far from ours are refused, by us and by others of ours; a node whose clock is off
 //! is therefore alone, and should know why.
 
+use crate::recent::held_by;
 use std::{collections::BTreeMap, time::Duration};
 use sundog_types::{Now, Pubkey};
 
@@ -67,6 +68,12 @@ impl Clocks {
         }
     }
 
+    /// Bytes held, at most.
+    #[must_use]
+    pub fn held_bytes(&self) -> usize {
+        held_by::<Pubkey, Ahead>(self.heard.len())
+    }
+
     /// Forgets nodes that were not heard for long.
     pub fn forget_old(&mut self, now: Now) {
         self.heard.retain(|_, ahead| now.since(ahead.heard) < LASTS);
@@ -91,6 +98,9 @@ impl Clocks {
         None
     }
 }
+
+/// What [`Clocks::held_bytes`] never exceeds.
+pub const CLOCKS_BYTES_MAX: usize = held_by::<Pubkey, Ahead>(CLOCKS_MAX);
 
 /// Our clock minus another, in milliseconds.
 #[must_use]
@@ -166,7 +176,7 @@ mod tests {
         for number in CLOCKS_MAX..250 {
             clocks.note(START, node(u8::try_from(number).expect("few")), 0);
         }
-        assert_eq!(clocks.heard.len(), CLOCKS_MAX);
+        assert_eq!((clocks.heard.len(), clocks.held_bytes()), (CLOCKS_MAX, CLOCKS_BYTES_MAX));
         assert_eq!(clocks.off(|_| true), None);
     }
 }

@@ -6,6 +6,7 @@
 
 use crate::{
     machine::{Effect, Gossip},
+    recent::held_by,
     table::Table,
     wire::{
         duplicate::{CHUNKS_MAX, DuplicateProof, DuplicateShred},
@@ -149,6 +150,13 @@ impl Duplicates {
         self.reporters.values().map(|reporter| reporter.partial.len()).sum()
     }
 
+    /// Bytes held, at most.
+    #[must_use]
+    pub fn held_bytes(&self) -> usize {
+        let of = |reporter: &Reporter| reporter_bytes(reporter.partial.len(), reporter.told.len());
+        held_by::<Pubkey, Reporter>(self.reporters.len()) + self.reporters.values().map(of).sum::<usize>()
+    }
+
     /// Takes a chunk that is in the table under `place`: the whole proof, if this was the last chunk.
     pub fn take(&mut self, table: &Table, place: u16, chunk: &DuplicateShred) -> Option<DuplicateProof> {
         match self.note(table, place, chunk) {
@@ -231,6 +239,14 @@ impl Duplicates {
         }
     }
 }
+
+const fn reporter_bytes(partial: usize, told: usize) -> usize {
+    held_by::<u64, Partial>(partial) + held_by::<u64, ()>(told)
+}
+
+/// What [`Duplicates::held_bytes`] never exceeds.
+pub const DUPLICATES_BYTES_MAX: usize =
+    held_by::<Pubkey, Reporter>(REPORTERS_MAX) + REPORTERS_MAX * reporter_bytes(PARTIAL_MAX, TOLD_MAX);
 
 /// The chunk in a place of the table, if it still is one of the same proof.
 fn chunk_at<'a>(table: &'a Table, place: u16, like: &DuplicateShred) -> Option<&'a DuplicateShred> {
@@ -468,6 +484,21 @@ mod tests {
         world.note(0, &chunk(REPORTERS_MAX as u64 + 1));
         assert_eq!(world.duplicates.reporters(), REPORTERS_MAX);
         assert!(!world.duplicates.reporters.contains_key(&Pubkey::from(key(1))), "it had the least stake");
+    }
+
+    #[test]
+    fn everything_full_is_within_the_stated_bytes() {
+        let mut world = World::new(0);
+        for number in 0..REPORTERS_MAX as u64 + 3 {
+            let from = Pubkey::from(key(number));
+            let chunk = proof(1).chunks(from, 20, 1).remove(0);
+            for slot in 0..PARTIAL_MAX as u64 + 3 {
+                world.note(0, &DuplicateShred { slot: 100 + slot, ..chunk.clone() });
+            }
+            let reporter = world.duplicates.reporters.get_mut(&from).expect("it was heard last");
+            (0..TOLD_MAX as u64 + 3).for_each(|slot| reporter.tell(1_000 + slot));
+        }
+        assert_eq!(world.duplicates.held_bytes(), DUPLICATES_BYTES_MAX);
     }
 
     fn key(number: u64) -> [u8; 32] {

@@ -66,6 +66,12 @@ impl Registry {
         Self { peers, space, outdated: Outdated::No, refreshed: now, given: true }
     }
 
+    /// Bytes held, at most; who got an earlier list may still hold that.
+    #[must_use]
+    pub fn held_bytes(&self) -> usize {
+        self.peers.capacity() * size_of::<Peer>()
+    }
+
     /// Notes that the list is out of date.
     pub fn outdate(&mut self, how: Outdated) {
         self.outdated = self.outdated.max(how);

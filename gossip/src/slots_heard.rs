@@ -7,6 +7,7 @@
 
 use crate::{
     machine::{Effect, Gossip},
+    recent::held_by,
     table::{Stakes, Table},
     wire::{
         slots::EpochSlots,
@@ -112,6 +113,12 @@ impl SlotsHeard {
     #[must_use]
     pub fn len(&self) -> usize {
         self.origins.len()
+    }
+
+    /// Bytes held, at most.
+    #[must_use]
+    pub fn held_bytes(&self) -> usize {
+        held_bytes_at(self.origins.len(), self.behind.len() + self.again.len())
     }
 
     /// Whether no node is remembered.
@@ -229,6 +236,16 @@ impl SlotsHeard {
         }
         told
     }
+}
+
+const fn held_bytes_at(origins: usize, left: usize) -> usize {
+    held_by::<Pubkey, Marks>(origins) + origins * WORDS * size_of::<u64>() + 2 * held_by::<Pubkey, ()>(left)
+}
+
+/// What [`SlotsHeard::held_bytes`] never exceeds with this capacity.
+#[must_use]
+pub const fn slots_heard_bytes_max(capacity: usize) -> usize {
+    held_bytes_at(capacity, 2 * capacity)
 }
 
 impl Gossip {
@@ -366,6 +383,31 @@ mod tests {
     }
 
     #[test]
+    fn a_node_that_comes_between_is_looked_at_from_its_first_place_on() {
+        let (mut heard, mut table) = (heard(0), table());
+        let mut numbers = [1, 2];
+        numbers.sort_by_key(|number| node(*number).identity());
+        let [first, second] = numbers;
+        let slot = SPAN + 5;
+        file(&mut table, 0, says(second, [slot]), second);
+        file(&mut table, 200, says(second, [slot + 1]), second);
+        file(&mut table, 0, says(first, [slot]), first);
+        assert!(heard.hear(&table, &says(second, [slot])).is_empty());
+        heard.set_root(Slot::new(AGAIN_AFTER), WINDOW);
+        // As if the round had ended here.
+        heard.place = 100;
+        assert!(heard.hear(&table, &says(first, [AGAIN_AFTER + SPAN + 1])).is_empty());
+        heard.set_root(Slot::new(2 * AGAIN_AFTER), WINDOW);
+        let told: BTreeSet<(Pubkey, Slot)> = heard
+            .look_again(&table)
+            .into_iter()
+            .flat_map(|(from, slots)| slots.into_iter().map(move |s| (from, s)))
+            .collect();
+        let expected = [(first, slot), (second, slot), (second, slot + 1)];
+        assert_eq!(told, expected.map(|(number, slot)| (node(number).identity(), Slot::new(slot))).into());
+    }
+
+    #[test]
     fn overlapping_parts_in_any_order_tell_each_slot_once() {
         let (mut heard, table) = (heard(10), table());
         let part = |slots: &[u64]| CompressedSlots::pack(slots).unwrap();
@@ -429,6 +471,14 @@ mod tests {
             heard.hear(&table, &says(number, [100_000]));
         }
         assert!(heard.behind.len() <= 3);
+        for root in 1..20 {
+            heard.set_root(Slot::new(root * AGAIN_AFTER), WINDOW);
+            for number in 0..20 {
+                heard.hear(&table, &says(20 * root + number, [1_000_000]));
+            }
+        }
+        assert!(heard.behind.len() <= 3 && heard.again.len() == 3);
+        assert!(heard.held_bytes() <= slots_heard_bytes_max(3));
     }
 
     #[test]

@@ -6,6 +6,8 @@
 
 use crate::{
     push::FRESH_FOR,
+    recent::held_by,
+    table::VALUES_PER_ORIGIN,
     wire::value::{CrdsValue, Kind, Label},
 };
 use std::{
@@ -18,7 +20,7 @@ use sundog_types::Now;
 /// outbid each other at the speed of the network.
 pub const DEFEND_EVERY: Duration = Duration::from_secs(1);
 
-/// What was heard in our own name. Bounded by the number of labels that a node can have, some 800.
+/// What was heard in our own name. Bounded by the number of labels that a node can have, [`VALUES_PER_ORIGIN`].
 #[derive(Debug, Default)]
 pub struct Earlier {
     floors: BTreeMap<(Kind, u16), u64>,
@@ -59,6 +61,12 @@ impl Earlier {
         Echo::Outdoes
     }
 
+    /// Bytes held, at most.
+    #[must_use]
+    pub fn held_bytes(&self) -> usize {
+        held_by::<(Kind, u16), u64>(self.floors.len()) + held_by::<(Kind, u16), ()>(self.losing.len())
+    }
+
     /// The latest wallclock heard under a label.
     #[must_use]
     pub fn floor(&self, label: &Label) -> Option<u64> {
@@ -75,6 +83,10 @@ impl Earlier {
         std::mem::take(&mut self.losing)
     }
 }
+
+/// What [`Earlier::held_bytes`] never exceeds: [`crate::check()`] lets no more labels through.
+pub const EARLIER_BYTES_MAX: usize =
+    held_by::<(Kind, u16), u64>(VALUES_PER_ORIGIN) + held_by::<(Kind, u16), ()>(VALUES_PER_ORIGIN);
 
 const fn key(label: &Label) -> (Kind, u16) {
     (label.kind, label.index)

@@ -91,6 +91,13 @@ impl Publisher {
         }
     }
 
+    /// Bytes held, at most.
+    #[must_use]
+    pub fn held_bytes(&self) -> usize {
+        let duplicates = self.duplicates.capacity() * size_of::<Option<Slot>>();
+        self.slots.held_bytes() + self.earlier.held_bytes() + duplicates
+    }
+
     /// When we started, in microseconds since the Unix epoch.
     #[must_use]
     pub const fn outset_us(&self) -> u64 {
@@ -226,6 +233,10 @@ impl Publisher {
     }
 }
 
+/// What [`Publisher::held_bytes`] never exceeds.
+pub const PUBLISHER_BYTES_MAX: usize =
+    slots::OWN_SLOTS_BYTES_MAX + earlier::EARLIER_BYTES_MAX + DUPLICATE_PLACES as usize * size_of::<Option<Slot>>();
+
 impl Gossip {
     /// Signs and files something we say, to be pushed at once.
     pub(crate) fn publish(&mut self, now: Now, data: CrdsData) {
@@ -336,6 +347,7 @@ mod tests {
             }
         }
         assert_eq!(publisher.duplicates.len(), usize::from(DUPLICATE_PLACES));
+        assert!(publisher.held_bytes() <= PUBLISHER_BYTES_MAX);
         assert!(publisher.duplicate(Slot::new(proofs - 1), &proof()).is_empty(), "still published");
         // The ring is not a multiple of three: the newest proof overwrote one chunk of the oldest.
         assert!(publisher.duplicate(Slot::new(0), &proof()).is_empty());

@@ -2,6 +2,7 @@
 
 use crate::{
     check::EPOCH_SLOTS_PLACES,
+    recent::held_by,
     wire::slots::{CompressedSlots, SLOTS_PER_PART},
 };
 use std::{collections::BTreeSet, time::Duration};
@@ -112,6 +113,13 @@ impl OwnSlots {
         }
     }
 
+    /// Bytes held, at most.
+    #[must_use]
+    pub fn held_bytes(&self) -> usize {
+        let closed = self.closed.capacity() * size_of::<CompressedSlots>() + 2 * self.closed_bytes;
+        held_by::<u64, ()>(self.pending.len()) + closed + self.open.bits.capacity()
+    }
+
     /// These are to be said.
     pub fn complete(&mut self, slots: &[Slot]) {
         for slot in slots {
@@ -215,6 +223,15 @@ impl OwnSlots {
     }
 }
 
+/// Bytes of the shortest part: its form, first slot, count, length and a byte.
+const PART_BYTES_MIN: usize = 4 + 8 + 8 + 8 + 1;
+
+/// What [`OwnSlots::held_bytes`] never exceeds; a list that grows has room for twice what is in it.
+pub const OWN_SLOTS_BYTES_MAX: usize = held_by::<u64, ()>(PENDING_MAX)
+    + 2 * (OBJECT_BYTES_MAX / PART_BYTES_MIN + 1) * size_of::<CompressedSlots>()
+    + 2 * OBJECT_BYTES_MAX
+    + SLOTS_PER_PART as usize / 8 * 2;
+
 const fn next(place: u8) -> u8 {
     (place + 1) % EPOCH_SLOTS_PLACES
 }
@@ -282,6 +299,7 @@ mod tests {
                     .collect();
                 told.extend(batch.iter().copied());
                 own.complete(&slots(batch));
+                assert!(own.held_bytes() <= OWN_SLOTS_BYTES_MAX);
                 now = now.after(EVERY);
                 for (place, parts) in own.due(now) {
                     assert!(length(&parts) <= OBJECT_BYTES_MAX);
@@ -336,6 +354,7 @@ mod tests {
         own.complete(&slots((0..PENDING_MAX as u64 + 10).rev()));
         assert_eq!((own.pending.len(), own.forgotten), (PENDING_MAX, 10));
         assert_eq!(own.pending.first(), Some(&10));
+        assert!(own.held_bytes() <= OWN_SLOTS_BYTES_MAX && own.held_bytes() > OWN_SLOTS_BYTES_MAX / 2);
         own.discard();
         assert!(own.due(listening_over()).is_empty());
     }

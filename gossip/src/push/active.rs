@@ -4,7 +4,7 @@
 //! ones who need it and who can be trusted to pass it on. So there is a set of peers for each bucket of
 //! min(own stake, origin's stake). Buckets above our own stake's never occur and are not kept.
 
-use crate::{pull::stake_bucket, table::ORIGINS_MAX};
+use crate::{pull::stake_bucket, recent::held_by, table::ORIGINS_MAX};
 use rand::Rng as _;
 use rand_chacha::ChaCha8Rng;
 use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
@@ -265,12 +265,24 @@ impl ActiveSet {
         entries.flat_map(|(bucket, entry)| entry.peers.iter().map(move |active| (bucket, active.peer, active.pushed)))
     }
 
+    /// Bytes held, at most.
+    #[must_use]
+    pub fn held_bytes(&self) -> usize {
+        let of =
+            |entry: &Entry| entry.peers.capacity() * size_of::<Active>() + held_by::<Pubkey, u16>(entry.pruned.len());
+        self.entries.capacity() * size_of::<Entry>() + self.entries.iter().map(of).sum::<usize>()
+    }
+
     /// How many origins are noted as pruned, in all buckets.
     #[must_use]
     pub fn pruned_len(&self) -> usize {
         self.entries.iter().map(|entry| entry.pruned.len()).sum()
     }
 }
+
+/// What [`ActiveSet::held_bytes`] never exceeds; a list that grows has room for twice what is in it.
+pub const ACTIVE_BYTES_MAX: usize = BUCKETS
+    * (2 * size_of::<Entry>() + 2 * (ACTIVE_MAX + 1) * size_of::<Active>() + held_by::<Pubkey, u16>(PRUNED_MAX));
 
 impl Default for ActiveSet {
     fn default() -> Self {
@@ -408,6 +420,24 @@ mod tests {
         }
         assert!(set.prune(&key(2), &key(100), 0), "the origin has its place already");
         assert_eq!(set.pruned_len(), PRUNED_MAX);
+    }
+
+    #[test]
+    fn everything_full_is_within_the_stated_bytes() {
+        let mut set = ActiveSet::new();
+        set.set_own_stake(u64::MAX);
+        for number in 1..=ACTIVE_MAX + 1 {
+            set.welcome(key(number), address(number));
+        }
+        for bucket in 0..BUCKETS {
+            let stake = (1 << bucket >> 1) * SOL;
+            for origin in 0..PRUNED_MAX + 10 {
+                set.prune(&key(1), &key(100 + origin), stake);
+            }
+        }
+        assert_eq!(set.pruned_len(), BUCKETS * PRUNED_MAX);
+        let held = set.held_bytes();
+        assert!(held <= ACTIVE_BYTES_MAX && held > ACTIVE_BYTES_MAX / 2, "{held} of {ACTIVE_BYTES_MAX}");
     }
 
     #[test]

@@ -193,11 +193,24 @@ impl Push {
         self.due.take()
     }
 
+    /// Bytes held, at most.
+    #[must_use]
+    pub fn held_bytes(&self) -> usize {
+        let chosen = self.chosen.capacity() * size_of::<(SocketAddr, u32)>();
+        self.active.held_bytes() + self.received.held_bytes() + self.due.held_bytes() + chosen
+    }
+
     /// The peers pushed to, by stake bucket, with how many values were pushed to each since it is active there.
     pub fn active(&self) -> impl Iterator<Item = (usize, Pubkey, u64)> {
         self.active.peers()
     }
 }
+
+/// What [`Push::held_bytes`] never exceeds.
+pub const PUSH_BYTES_MAX: usize = active::ACTIVE_BYTES_MAX
+    + received::RECEIVED_BYTES_MAX
+    + received::DUE_BYTES_MAX
+    + 2 * VALUES_PER_ROUND * (active::ACTIVE_MAX + 1) * size_of::<(SocketAddr, u32)>();
 
 fn numbers(run: &[(SocketAddr, u32)]) -> impl Iterator<Item = u32> {
     run.iter().map(|(_, number)| *number)
@@ -324,6 +337,7 @@ impl Gossip {
         };
         self.push.rotate((now, self.me), &peers, &mut fit, &mut self.rng);
         for (address, ping) in pings {
+            self.intake.note_pinged(now, address);
             self.send_ping(address, ping, out);
         }
     }

@@ -3,7 +3,7 @@
 //! Every relayer of an origin's values has a score: how often it was the first or second to bring one. When twenty
 //! values were first brought by pushes, the best stay and the others are asked to stop.
 
-use crate::{table::ORIGINS_MAX, wire::value::Kind};
+use crate::{recent::held_by, table::ORIGINS_MAX, wire::value::Kind};
 use std::{
     cmp::Reverse,
     collections::{BTreeMap, BTreeSet},
@@ -134,12 +134,32 @@ impl Received {
         self.origins.is_empty()
     }
 
+    /// Bytes held, at most.
+    #[must_use]
+    pub fn held_bytes(&self) -> usize {
+        let relayers = self.origins.values().map(|watched| watched.relayers.capacity() * RELAYER_BYTES);
+        Self::held_bytes_at(self.origins.len()) + relayers.sum::<usize>()
+    }
+
+    const fn held_bytes_at(origins: usize) -> usize {
+        held_by::<Pubkey, Watched>(origins) + held_by::<(u64, Pubkey), ()>(origins)
+    }
+
     /// How many relayers of an origin are watched; at most [`RELAYERS_MAX`].
     #[must_use]
     pub fn relayers_len(&self, origin: &Pubkey) -> usize {
         self.origins.get(origin).map_or(0, |watched| watched.relayers.len())
     }
 }
+
+const RELAYER_BYTES: usize = size_of::<(Pubkey, u32)>();
+
+/// What [`Received::held_bytes`] never exceeds; a list that grows has room for twice what is in it.
+pub const RECEIVED_BYTES_MAX: usize =
+    Received::held_bytes_at(WATCHED_MAX) + WATCHED_MAX * 2 * RELAYERS_MAX * RELAYER_BYTES;
+
+/// What [`Due::held_bytes`] never exceeds.
+pub const DUE_BYTES_MAX: usize = held_by::<Pubkey, Vec<Pubkey>>(DUE_MAX) + 4 * DUE_MAX * size_of::<Pubkey>();
 
 /// Prunes that are to be sent.
 #[derive(Default)]
@@ -165,6 +185,7 @@ impl Due {
         let relayer = *first.key();
         let rest = first.get().len().saturating_sub(PRUNES_PER_MESSAGE);
         let origins = first.get_mut().split_off(rest);
+        first.get_mut().shrink_to(2 * rest);
         if rest == 0 {
             first.remove();
         }
@@ -176,6 +197,13 @@ impl Due {
     #[must_use]
     pub const fn len(&self) -> usize {
         self.origins
+    }
+
+    /// Bytes held, at most.
+    #[must_use]
+    pub fn held_bytes(&self) -> usize {
+        let origins: usize = self.by_relayer.values().map(Vec::capacity).sum();
+        held_by::<Pubkey, Vec<Pubkey>>(self.by_relayer.len()) + origins * size_of::<Pubkey>()
     }
 
     /// Whether nothing is to be sent.
@@ -308,6 +336,23 @@ mod tests {
         assert_eq!(received.len(), WATCHED_MAX);
         assert_eq!(received.relayers_len(&key(0)), 1, "heard of again");
         assert_eq!(received.relayers_len(&key(1)), 0, "forgotten");
+    }
+
+    #[test]
+    fn everything_full_is_within_the_stated_bytes() {
+        let (mut received, mut due) = (Received::default(), Due::default());
+        for origin in 0..WATCHED_MAX + 10 {
+            for relayer in 0..RELAYERS_MAX + 5 {
+                received.note(NOW, &key(origin), &key(relayer), 9);
+            }
+        }
+        for number in 0..DUE_MAX + 10 {
+            due.note(key(number), key(number));
+        }
+        let held = received.held_bytes();
+        assert!(held <= RECEIVED_BYTES_MAX && held > RECEIVED_BYTES_MAX / 3, "{held} of {RECEIVED_BYTES_MAX}");
+        let held = due.held_bytes();
+        assert!(held <= DUE_BYTES_MAX && held > DUE_BYTES_MAX / 3, "{held} of {DUE_BYTES_MAX}");
     }
 
     #[test]

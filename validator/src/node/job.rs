@@ -25,10 +25,12 @@ use sundog_types::{
 
 /// A piece of work. It owns all it needs.
 pub enum Job {
-    /// Decode and verify gossip datagrams.
+    /// Decode and verify a gossip datagram.
     CheckGossip {
-        /// Sender and datagram.
-        packets: Vec<(SocketAddr, Bytes)>,
+        /// Its sender.
+        from: SocketAddr,
+        /// The datagram.
+        bytes: Bytes,
     },
     /// Check leader signatures over FEC set roots.
     VerifyShreds {
@@ -103,10 +105,10 @@ pub struct ShredJob {
 pub enum Done {
     /// To [`Job::CheckGossip`].
     Gossip {
-        /// What decoded and verified.
-        packets: Vec<(SocketAddr, Checked)>,
-        /// Why the others did not.
-        dropped: Vec<sundog_gossip::DropReason>,
+        /// Its sender.
+        from: SocketAddr,
+        /// What it is, or why it is dropped.
+        packet: Result<Checked, sundog_gossip::DropReason>,
     },
     /// To [`Job::VerifyShreds`].
     Shreds {
@@ -210,7 +212,7 @@ impl Job {
     #[must_use]
     pub fn run(self) -> Done {
         match self {
-            Self::CheckGossip { packets } => check_gossip(packets),
+            Self::CheckGossip { from, bytes } => Done::Gossip { from, packet: sundog_gossip::check(&bytes) },
             Self::VerifyShreds { id, items } => {
                 Done::Shreds { id, valid: items.iter().map(VerifyItem::check).collect() }
             }
@@ -252,18 +254,6 @@ impl ShredJob {
             .expect("the leader ends a block long before its slot has no room for shreds");
         Done::Shredded { shredder: self.shredder, sets, last_in_slot: self.last_in_slot }
     }
-}
-
-fn check_gossip(packets: Vec<(SocketAddr, Bytes)>) -> Done {
-    let mut checked = Vec::with_capacity(packets.len());
-    let mut dropped = Vec::new();
-    for (from, bytes) in packets {
-        match sundog_gossip::check(&bytes) {
-            Ok(packet) => checked.push((from, packet)),
-            Err(why) => dropped.push(why),
-        }
-    }
-    Done::Gossip { packets: checked, dropped }
 }
 
 fn execute(bank: Box<Bank>, transactions: Vec<VerifiedTransaction>) -> Done {

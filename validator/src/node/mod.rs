@@ -10,6 +10,7 @@
 
 mod boot;
 mod broadcast;
+mod checks;
 mod forks;
 mod heard;
 mod job;
@@ -54,12 +55,6 @@ use sundog_types::{
 
 /// How often the view's counters are renewed when nothing else renews it.
 const VIEW_EVERY: Duration = Duration::from_millis(500);
-
-/// Datagrams and votes of gossip that the pool checks at a time, a fraction of a second's work; what comes beyond is
-/// dropped and counted, and gossip brings it again.
-const CHECKS_MAX: usize = 1_024;
-/// Of these, how many datagrams leave to votes and proofs, which come out of datagrams that were checked.
-const CHECKS_RESERVED: usize = 256;
 
 /// What a node needs to know that does not change while it runs.
 #[derive(Clone, Debug)]
@@ -162,8 +157,7 @@ pub struct Node {
     unsettled: BTreeMap<Slot, Vec<Signature>>,
     awaited: BTreeMap<u64, Awaited>,
     next_id: u64,
-    /// Checks of gossip under way.
-    checking: usize,
+    checks: checks::Checks,
     roots: roots::Roots,
     view: view::Publisher,
     started: Now,
@@ -207,7 +201,7 @@ impl Node {
             unsettled: BTreeMap::new(),
             awaited: BTreeMap::new(),
             next_id: 0,
-            checking: 0,
+            checks: checks::Checks::default(),
             roots: roots::Roots::new(&parts.root),
             view: view::Publisher::new(now),
             started: now,
@@ -248,12 +242,10 @@ impl Node {
 
     /// Has something that gossip brought checked, unless the pool is that far behind. Whether it is checked.
     fn check(&mut self, job: Job, out: &mut Effects<Effect>) -> bool {
-        let reserved = if matches!(job, Job::CheckGossip { .. }) { CHECKS_RESERVED } else { 0 };
-        if self.checking + reserved >= CHECKS_MAX {
+        if !self.checks.begin(&job) {
             self.counters.unchecked += 1;
             return false;
         }
-        self.checking += 1;
         out.push(Effect::Run(job));
         true
     }
@@ -279,7 +271,7 @@ impl Machine for Node {
         match input {
             Input::Gossip { from, bytes } => {
                 if self.gossip.accept(now, from, bytes.len()).is_ok() {
-                    self.check(Job::CheckGossip { packets: vec![(from, bytes)] }, out);
+                    self.check(Job::CheckGossip { from, bytes }, out);
                 }
             }
             Input::Shred { from, bytes } => self.turbine(now, sundog_turbine::Input::Shred { bytes, from }, out),

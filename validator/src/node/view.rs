@@ -125,7 +125,8 @@ pub struct Counters {
     pub unpropagated: u64,
     /// How often an own block was sent again for that reason.
     pub spread_again: u64,
-    /// Datagrams and votes of gossip that were not even checked, because the pool was behind.
+    /// Datagrams, votes and proofs of gossip that were not even checked, because the pool was behind or their host has its
+    /// share of it.
     pub unchecked: u64,
     /// Transactions that the leader could not put into its block: too old, already there, or unable to pay.
     pub rejected: u64,

@@ -8,18 +8,12 @@ use sundog_types::{Effects, Machine, Now, Slot, vote};
 
 impl Node {
     pub(super) fn done(&mut self, now: Now, done: Done, out: &mut Effects<Effect>) {
-        if matches!(done, Done::Gossip { .. } | Done::Vote(_) | Done::Proof { .. }) {
-            self.checking -= 1;
-        }
+        self.checks.end(&done);
         match done {
-            Done::Gossip { packets, dropped } => {
-                for why in dropped {
-                    self.gossip.metrics_mut().drop_one(why);
-                }
-                for (from, packet) in packets {
-                    self.gossip(now, sundog_gossip::Input::Packet { from, packet }, out);
-                }
+            Done::Gossip { from, packet: Ok(packet) } => {
+                self.gossip(now, sundog_gossip::Input::Packet { from, packet }, out);
             }
+            Done::Gossip { packet: Err(why), .. } => self.gossip.metrics_mut().drop_one(why),
             Done::Shreds { id, valid } => self.turbine(now, sundog_turbine::Input::Verified { id, valid }, out),
             Done::Recovered { id, outcome } => {
                 self.turbine(now, sundog_turbine::Input::Recovered { id, outcome }, out);

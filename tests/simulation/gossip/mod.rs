@@ -4,7 +4,7 @@
 mod floods;
 
 use std::{collections::BTreeMap, time::Duration};
-use sundog_gossip::wire::value::Label;
+use sundog_gossip::{GossipConfig, wire::value::Label};
 use sundog_types::{Hash, Pubkey};
 use sundog_validator::sim::{
     Network,
@@ -13,7 +13,7 @@ use sundog_validator::sim::{
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// A thousand nodes, of which 50 speak and 10 of these vote.
+/// A thousand nodes, of which 50 speak and 3 of these vote.
 fn thousand(loss_percent: u32) -> Row {
     let mut world = GossipWorld::new(GossipWorldConfig {
         seed: 11,
@@ -22,7 +22,7 @@ fn thousand(loss_percent: u32) -> Row {
         tracked: Some(50),
         ..GossipWorldConfig::default()
     });
-    let plan = Plan { voters: 10, warm_s: 30, window_s: 12, ..Plan::usual(11, 1_000, loss_percent, 0) };
+    let plan = Plan { voters: 3, warm_s: 14, window_s: 8, ..Plan::usual(11, 1_000, loss_percent, 0) };
     plan.run(&mut world)
 }
 
@@ -31,26 +31,29 @@ fn network(loss_percent: u32) -> Network {
 }
 
 #[test]
-fn without_loss_a_vote_reaches_99_percent_of_a_thousand_nodes_within_ten_rounds_in_fewer_than_four_copies() {
+fn without_loss_a_new_value_reaches_99_percent_of_a_thousand_nodes_within_ten_rounds_and_later_in_fewer_than_four_copies()
+ {
     let row = thousand(0);
-    assert!(row.rounds[1].is_some_and(|rounds| rounds <= 10.0), "{row:#?}");
+    assert!(row.fresh.rounds[1].is_some_and(|rounds| rounds <= 10.0), "{row:#?}");
+    assert!(row.settled.rounds[1].is_some_and(|rounds| rounds <= 10.0), "{row:#?}");
     assert!(row.copies["Vote"] < 4.0, "{row:#?}");
-    assert!(row.reached > 0.999, "{row:#?}");
 }
 
 #[test]
-fn with_30_percent_loss_a_vote_reaches_99_percent_of_a_thousand_nodes_within_twenty_rounds() {
+fn with_30_percent_loss_a_new_value_reaches_99_percent_of_a_thousand_nodes_within_twenty_rounds() {
     let row = thousand(30);
-    assert!(row.rounds[1].is_some_and(|rounds| rounds <= 20.0), "{row:#?}");
+    assert!(row.fresh.rounds[1].is_some_and(|rounds| rounds <= 20.0), "{row:#?}");
+    assert!(row.settled.reached > 0.95, "two relayers are few when they lose much: {row:#?}");
     assert!(row.copies["Vote"] < 4.0, "{row:#?}");
-    assert!(row.reached > 0.995, "{row:#?}");
 }
 
 #[test]
 fn a_hundred_nodes_keep_up_while_a_fifth_of_them_leaves_and_comes_back() {
-    let row = measure(&Plan { voters: 5, warm_s: 20, window_s: 20, ..Plan::usual(12, 100, 10, 20) });
-    assert!(row.rounds[1].is_some_and(|rounds| rounds <= 20.0), "{row:#?}");
-    assert!(row.reached > 0.99, "{row:#?}");
+    let row = measure(&Plan { voters: 5, warm_s: 12, window_s: 20, ..Plan::usual(12, 100, 10, 20) });
+    for spread in [&row.fresh, &row.settled] {
+        assert!(spread.rounds[0].is_some_and(|rounds| rounds <= 5.0), "{row:#?}");
+        assert!(spread.reached > 0.99, "{row:#?}");
+    }
 }
 
 /// What a machine keeps, by label.
@@ -62,12 +65,16 @@ fn values(world: &GossipWorld, node: usize) -> BTreeMap<Label, Hash> {
 }
 
 fn origins(world: &GossipWorld, node: usize) -> Vec<Pubkey> {
-    world.hosts[node].gossip.as_ref().expect("it runs").table().origins().copied().collect()
+    world.hosts[node].gossip.iter().flat_map(|gossip| gossip.table().origins()).copied().collect()
 }
 
 #[test]
 fn halves_of_a_hundred_nodes_that_were_apart_for_twenty_minutes_come_to_know_the_same_nodes_and_values() {
-    let mut world = GossipWorld::new(GossipWorldConfig { seed: 13, ..GossipWorldConfig::default() });
+    // Fewer rounds and pulls than usual: twenty minutes are long.
+    let tune = |config: &mut GossipConfig| {
+        (config.round_every, config.pull_every) = (SECOND / 2, SECOND);
+    };
+    let mut world = GossipWorld::new(GossipWorldConfig { seed: 13, tune, ..GossipWorldConfig::default() });
     let everybody = |world: &GossipWorld| (0..100).all(|node| origins(world, node).len() == 100);
     assert!(world.run_until(60 * SECOND, SECOND, everybody), "they find each other");
     world.part(|node| (node % 2) as u8);
@@ -77,9 +84,9 @@ fn halves_of_a_hundred_nodes_that_were_apart_for_twenty_minutes_come_to_know_the
     assert!(world.run_until(120 * SECOND, SECOND, everybody), "they find each other again");
     world.run_for(20 * SECOND);
     world.fall_quiet();
-    // Contact infos of nodes without stake lapse after 15 s.
+    // Contact infos of nodes without stake lapse after 15 s, the oldest are 7.5 s old.
     let equal = |world: &GossipWorld| (1..100).all(|node| values(world, node) == values(world, 0));
-    assert!(world.run_until(12 * SECOND, SECOND, equal), "values stay different");
+    assert!(world.run_until(7 * SECOND, SECOND / 4, equal), "values stay different");
     assert!(everybody(&world));
 }
 

@@ -17,6 +17,10 @@ const TRACKED: usize = 50;
 const STEP_MS: u64 = 50;
 /// Points of a curve: 4 seconds.
 const STEPS: usize = 81;
+/// How long nodes find each other before the first vote.
+const MEET: Duration = Duration::from_secs(16);
+/// The first votes of the voters: fewer than the twenty after which relayers are judged.
+const FRESH: Duration = Duration::from_secs(4);
 /// Votes of the last seconds of the window are not judged: they are still under way.
 const TAIL: Duration = Duration::from_secs(5);
 /// How long a node that leaves stays away.
@@ -39,7 +43,7 @@ pub struct Plan {
     pub churn_percent: usize,
     /// Nodes that vote, once in 400 ms.
     pub voters: usize,
-    /// Seconds until the window begins: nodes find each other and prune.
+    /// Seconds from the first votes until the window begins: nodes prune.
     pub warm_s: u64,
     /// Seconds of the window.
     pub window_s: u64,
@@ -64,15 +68,10 @@ pub struct Row {
     pub warm_s: u64,
     /// Seconds of the window.
     pub window_s: u64,
-    /// Votes judged, over all nodes that ran from before the vote to the end of the window.
-    pub votes: usize,
-    /// Rounds of 100 ms until a vote was at 50, 99 and 100 percent of the nodes, on average. `None`: some vote was not,
-    /// by the end.
-    pub rounds: [Option<f64>; 3],
-    /// The same of the slowest vote.
-    pub rounds_max: [Option<f64>; 3],
-    /// Share of nodes that a vote had reached by the end, on average.
-    pub reached: f64,
+    /// How the first votes of the voters spread, before anybody pruned their values.
+    pub fresh: Spread,
+    /// How votes spread in the window.
+    pub settled: Spread,
     /// Copies of a published value that a node received by push, by kind, on average.
     pub copies: BTreeMap<&'static str, f64>,
     /// Share of news that came by push rather than by pull.
@@ -81,19 +80,30 @@ pub struct Row {
     pub sent: BTreeMap<&'static str, f64>,
     /// Bytes that arrived at a node in a second, by class of datagram.
     pub received: BTreeMap<&'static str, f64>,
-    /// Share of nodes that a vote had reached after each half round.
-    pub curve: Vec<f64>,
     /// Datagrams and timers that were delivered.
     pub events: u64,
     /// The hash of all that was delivered.
     pub history: String,
 }
 
+/// How votes spread, over all pairs of a vote and a node that ran from before the vote to the end.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Spread {
+    /// Votes.
+    pub votes: usize,
+    /// Rounds of 100 ms until votes had reached 50, 99 and 100 percent of the nodes. `None`: they had not by the end.
+    pub rounds: [Option<f64>; 3],
+    /// Share of the nodes that had a vote by the end. A vote lives for 12 slots, then its place is taken.
+    pub reached: f64,
+    /// Share of the nodes that had a vote after each half round.
+    pub curve: Vec<f64>,
+}
+
 impl Plan {
     /// The usual lengths for so many nodes.
     #[must_use]
     pub const fn usual(seed: u64, nodes: usize, loss_percent: u32, churn_percent: usize) -> Self {
-        let (voters, warm_s, window_s) = if nodes <= FULL_MAX { (20, 60, 30) } else { (10, 40, 20) };
+        let (voters, warm_s, window_s) = if nodes <= FULL_MAX { (16, 26, 14) } else { (6, 24, 12) };
         Self { seed, nodes, loss_percent, churn_percent, voters, warm_s, window_s }
     }
 
@@ -118,14 +128,18 @@ impl Plan {
     /// Runs it in a world of this many nodes.
     pub fn run(&self, world: &mut GossipWorld) -> Row {
         let voters = self.voters(world);
-        world.run_speaking(Duration::from_secs(self.warm_s), &voters);
+        world.run_for(MEET);
+        world.run_speaking(FRESH, &voters);
+        let settle = Duration::from_secs(self.warm_s).saturating_sub(FRESH);
+        world.run_speaking(settle.max(TAIL), &voters);
+        let fresh = Spread::of(world, settle.max(TAIL));
         world.tally = Tally::default();
         world.probes.clear();
         world.hosts.iter_mut().for_each(|host| host.traffic = Traffic::default());
         let window = Duration::from_secs(self.window_s);
         world.churn(self.nodes * self.churn_percent / 100, window.saturating_sub(AWAY), AWAY);
         world.run_speaking(window, &voters);
-        row(self, world, voters.len())
+        row(self, world, fresh)
     }
 }
 
@@ -135,50 +149,53 @@ pub fn measure(plan: &Plan) -> Row {
     plan.run(&mut GossipWorld::new(plan.world()))
 }
 
-fn row(plan: &Plan, world: &GossipWorld, voters: usize) -> Row {
-    let judged: Vec<&Probe> = world.probes.iter().filter(|probe| world.now().since(probe.at) >= TAIL).collect();
-    let times: Vec<Vec<u16>> = judged.iter().map(|probe| arrivals(world, probe)).collect();
-    let reached = |times: &[u16], ms: u64| times.iter().filter(|time| u64::from(**time) <= ms).count();
-    let share = |ms: u64| {
-        let shares = times.iter().map(|times| reached(times, ms) as f64 / times.len().max(1) as f64);
-        shares.sum::<f64>() / times.len().max(1) as f64
-    };
-    let slowest = [50, 99, 100].map(|percent| {
-        let rounds: Option<Vec<f64>> = times.iter().map(|times| rounds(times, percent)).collect();
-        rounds.filter(|rounds| !rounds.is_empty())
-    });
+fn row(plan: &Plan, world: &GossipWorld, fresh: Spread) -> Row {
     let tally = &world.tally;
     let news = (tally.news_pushed + tally.news_pulled).max(1) as f64;
     Row {
         seed: plan.seed,
         nodes: plan.nodes,
         origins: world.origins().len(),
-        voters,
+        voters: plan.voters(world).len(),
         loss_percent: plan.loss_percent,
         churn_percent: plan.churn_percent,
         warm_s: plan.warm_s,
         window_s: plan.window_s,
-        votes: times.len(),
-        rounds: slowest.each_ref().map(|all| all.as_ref().map(|all| all.iter().sum::<f64>() / all.len() as f64)),
-        rounds_max: slowest.each_ref().map(|all| all.as_ref()?.iter().copied().max_by(f64::total_cmp)),
-        reached: share(u64::from(u16::MAX - 1)),
+        fresh,
+        settled: Spread::of(world, TAIL),
         copies: copies(plan, world),
         pushed_share: tally.news_pushed as f64 / news,
         sent: bytes(plan, world, |traffic| &traffic.sent),
         received: bytes(plan, world, |traffic| &traffic.received),
-        curve: (0..STEPS as u64).map(|step| share(step * STEP_MS)).collect(),
         events: world.delivered(),
         history: world.history().to_string(),
     }
 }
 
-/// When a vote arrived at each node that ran all the time since, ascending.
-fn arrivals(world: &GossipWorld, probe: &Probe) -> Vec<u16> {
+impl Spread {
+    /// How the followed votes spread that are at least so old.
+    fn of(world: &GossipWorld, age: Duration) -> Self {
+        let judged: Vec<&Probe> = world.probes.iter().filter(|probe| world.now().since(probe.at) >= age).collect();
+        let mut times: Vec<u16> = judged.iter().flat_map(|probe| arrivals(world, probe)).collect();
+        times.sort_unstable();
+        let share = |ms: u64| {
+            let reached = times.partition_point(|time| u64::from(*time) <= ms);
+            reached as f64 / times.len().max(1) as f64
+        };
+        Self {
+            votes: judged.len(),
+            rounds: [50, 99, 100].map(|percent| rounds(&times, percent)),
+            reached: share(u64::from(u16::MAX - 1)),
+            curve: (0..STEPS as u64).map(|step| share(step * STEP_MS)).collect(),
+        }
+    }
+}
+
+/// When a vote arrived at each node that ran all the time since.
+fn arrivals<'a>(world: &'a GossipWorld, probe: &'a Probe) -> impl Iterator<Item = u16> + 'a {
     let hosts = world.hosts.iter().zip(&probe.ms);
     let steady = hosts.filter(|(host, _)| host.runs() && probe.at.reached(host.since));
-    let mut times: Vec<u16> = steady.map(|(_, ms)| *ms).collect();
-    times.sort_unstable();
-    times
+    steady.map(|(_, ms)| *ms)
 }
 
 fn rounds(times: &[u16], percent: usize) -> Option<f64> {

@@ -33,7 +33,7 @@ pub fn plot(rows: &[Row]) -> String {
         let colour = COLOURS[place(&sizes, row.nodes) % COLOURS.len()];
         let dash = DASHES[place(&losses, row.loss_percent as usize) % DASHES.len()];
         let stroke = format!("fill=\"none\" stroke=\"{colour}\" stroke-width=\"2\" stroke-dasharray=\"{dash}\"");
-        let points = row.curve.iter().take(ROUNDS * POINTS + 1).enumerate().map(|(point, share)| {
+        let points = row.settled.curve.iter().take(ROUNDS * POINTS + 1).enumerate().map(|(point, share)| {
             let (x, y) = spot(point as f64 / POINTS as f64, *share);
             format!("{x:.1},{y:.1}")
         });

@@ -9,8 +9,8 @@ pub const BEGIN: &str = "<!-- sundog sim gossip: begin -->";
 pub const END: &str = "<!-- sundog sim gossip: end -->";
 
 const HEAD: &str = "\
-| nodes | origins | loss | churn | votes | 50 % | 99 % | 100 % | slowest 99 % | slowest 100 % | pushed | copies of a Vote | EpochSlots | ContactInfo | kB/s out | kB/s in | of it pushes | pull requests | pull responses | prunes | pings, pongs |
-|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|
+| nodes | origins | loss | churn | new: 50 % | 99 % | 100 % | reached | settled: 50 % | 99 % | 100 % | reached | pushed | copies of a Vote | EpochSlots | ContactInfo | kB/s out | kB/s in | of it pushes | pull requests | pull responses | prunes | pings, pongs |
+|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|
 ";
 
 /// A table in Markdown.
@@ -18,20 +18,22 @@ const HEAD: &str = "\
 pub fn table(rows: &[Row]) -> String {
     let mut text = HEAD.to_owned();
     for row in rows {
-        let [p50, p99, p100] = row.rounds.map(rounds);
-        let [_, max99, max100] = row.rounds_max.map(rounds);
+        let spreads = [&row.fresh, &row.settled].map(|spread| {
+            let [p50, p99, p100] = spread.rounds.map(rounds);
+            format!("{p50} | {p99} | {p100} | {}", percent(spread.reached))
+        });
+        let [fresh, settled] = spreads;
         let copies = |kind: &str| row.copies.get(kind).map_or("-".into(), |copies| format!("{copies:.2}"));
         let total = |bytes: f64| format!("{:.1}", bytes / 1e3);
         let [pull_request, pull_response, push, prune, ping] =
             CLASSES.map(|class| total(row.received.get(class).copied().unwrap_or(0.0)));
         let _ = writeln!(
             text,
-            "| {} | {} | {} % | {} % | {} | {p50} | {p99} | {p100} | {max99} | {max100} | {:.1} % | {} | {} | {} | {} | {} | {push} | {pull_request} | {pull_response} | {prune} | {ping} |",
+            "| {} | {} | {} % | {} % | {fresh} | {settled} | {:.1} % | {} | {} | {} | {} | {} | {push} | {pull_request} | {pull_response} | {prune} | {ping} |",
             grouped(row.nodes as u64),
             grouped(row.origins as u64),
             row.loss_percent,
             row.churn_percent,
-            grouped(row.votes as u64),
             row.pushed_share * 100.0,
             copies("Vote"),
             copies("EpochSlots"),
@@ -49,6 +51,11 @@ pub fn insert(document: &str, table: &str) -> Option<String> {
     let (before, rest) = document.split_once(BEGIN)?;
     let (_, after) = rest.split_once(END)?;
     Some(format!("{before}{BEGIN}\n{table}{END}{after}"))
+}
+
+/// Never rounded up to a hundred.
+fn percent(share: f64) -> String {
+    if share >= 1.0 { "100 %".into() } else { format!("{:.2} %", (share * 1e4).floor() / 1e2) }
 }
 
 fn rounds(rounds: Option<f64>) -> String {

@@ -5,9 +5,10 @@ mod speech;
 use super::{
     config::GossipWorldConfig,
     host::{GossipHost, StampingSigner},
+    stakes::stakes,
     tally::{Probe, Tally, Traffic, class},
 };
-use crate::sim::{Port, queue::Queue, spread::stakes};
+use crate::sim::{Port, queue::Queue};
 use bytes::Bytes;
 use rand::{Rng as _, RngCore as _, SeedableRng as _, seq::index};
 use rand_chacha::ChaCha8Rng;
@@ -33,6 +34,9 @@ const ALWAYS: Now = Now { mono_us: u64::MAX, unix_ms: u64::MAX };
 const ENTRYPOINTS: usize = 3;
 /// Room for 2^17 values that are checked once: those of some minutes.
 const KNOWN_BITS: u32 = 17;
+/// Everything happens at multiples of this, in milliseconds, node by node: what a node is about to work on is then near
+/// the processor more often. A tenth of a round.
+const GRAIN_MS: u64 = 10;
 /// Bytes of a datagram that go into the history.
 const WITNESSED: usize = 80;
 
@@ -47,6 +51,15 @@ enum Event {
     Start { node: u32 },
     /// A node stops.
     Stop { node: u32 },
+}
+
+impl Event {
+    const fn node(&self) -> u32 {
+        match self {
+            Self::Datagram { to, .. } => *to,
+            Self::Timer { node } | Self::Start { node } | Self::Stop { node } => *node,
+        }
+    }
 }
 
 /// Gossip machines, and nothing else of a cluster.
@@ -109,7 +122,7 @@ impl GossipWorld {
             stray: 0,
             config,
             now: START,
-            queue: Queue::default(),
+            queue: Queue::sorted_by(Event::node),
             rng,
             weather: ChaCha8Rng::seed_from_u64(config.seed ^ u64::MAX),
             known: Known::new(KNOWN_BITS, MessageSignatures::Stamps),
@@ -120,7 +133,7 @@ impl GossipWorld {
         let within = config.start_within.as_millis() as u64;
         for node in 0..config.nodes {
             let at = world.now_ms() + world.rng.gen_range(0..=within);
-            world.queue.push(at, Event::Start { node: node as u32 });
+            world.schedule(at, Event::Start { node: node as u32 });
         }
         world
     }
@@ -229,8 +242,8 @@ impl GossipWorld {
     pub fn churn(&mut self, count: usize, within: Duration, away: Duration) {
         for node in index::sample(&mut self.rng, self.config.nodes, count) {
             let at = self.now_ms() + self.rng.gen_range(0..=within.as_millis() as u64);
-            self.queue.push(at, Event::Stop { node: node as u32 });
-            self.queue.push(at + away.as_millis() as u64, Event::Start { node: node as u32 });
+            self.schedule(at, Event::Stop { node: node as u32 });
+            self.schedule(at + away.as_millis() as u64, Event::Start { node: node as u32 });
         }
     }
 
@@ -265,6 +278,10 @@ impl GossipWorld {
 
     const fn now_ms(&self) -> u64 {
         self.now.mono_us / 1_000
+    }
+
+    fn schedule(&mut self, at_ms: u64, event: Event) {
+        self.queue.push(at_ms.next_multiple_of(GRAIN_MS), event);
     }
 
     fn happen(&mut self, event: Event) {
@@ -341,7 +358,7 @@ impl GossipWorld {
         let now_ms = self.now_ms();
         let host = &mut self.hosts[node];
         let Some(due) = host.gossip.as_ref().and_then(|gossip| gossip.poll_timeout()) else { return };
-        let due = due.mono_us.div_ceil(1_000).max(now_ms + 1);
+        let due = due.mono_us.div_ceil(1_000).max(now_ms + 1).next_multiple_of(GRAIN_MS);
         if host.timer.is_none_or(|timer| due < timer) {
             host.timer = Some(due);
             self.queue.push(due, Event::Timer { node: node as u32 });
@@ -366,7 +383,7 @@ impl GossipWorld {
         let delay = self.config.network.draw(&mut self.weather);
         if let Some(delay) = delay.filter(|_| self.hosts[to].runs()) {
             let at = self.now_ms() + (delay.as_millis() as u64).max(1);
-            self.queue.push(at, Event::Datagram { from, to: to as u32, bytes });
+            self.schedule(at, Event::Datagram { from, to: to as u32, bytes });
         }
     }
 }

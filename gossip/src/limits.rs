@@ -63,7 +63,8 @@ pub struct PacketLimits {
     pub of_peer: Rate,
     /// Datagrams from one host that has not proven its address.
     pub of_stranger: Rate,
-    /// Datagrams from all such hosts together: so many from those that were pinged lately, and as many from others.
+    /// Datagrams from all such hosts together, by length: a full one counts as ten ([`checks_of`]). So many from those
+    /// that were pinged lately, and as many from others; each sort can cost half a core of signature checks.
     pub of_strangers: Rate,
     /// Datagrams from everybody: what the signature checks of a few cores can take.
     pub of_all: Rate,
@@ -282,6 +283,16 @@ pub const PINGED_MAX: usize = 16_384;
 /// How long an answer or a pong is waited for.
 const EXPECTED_FOR: Duration = Duration::from_secs(20);
 
+/// Bytes of a ping or pong, which have one signature; values that are worth anything are hardly shorter.
+const SIGNED_BYTES: usize = 132;
+
+/// How many signatures a datagram of so many bytes may bring to be checked, as far as its length tells. What strangers
+/// send is counted so, because a full datagram of small values costs ten times what a ping costs.
+#[must_use]
+pub fn checks_of(bytes: usize) -> u32 {
+    u32::try_from(bytes.div_ceil(SIGNED_BYTES)).unwrap_or(u32::MAX).max(1)
+}
+
 /// What is known of a sender's address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Trust {
@@ -372,7 +383,8 @@ impl Intake {
             Trust::Pinged => Some(&mut self.pinged_all),
             Trust::Stranger => Some(&mut self.strangers),
         };
-        if shared.is_some_and(|shared| !shared.take(now, limits.of_strangers)) {
+        let checks = checks_of(bytes).min(limits.of_strangers.burst.max(1));
+        if shared.is_some_and(|shared| !shared.take_many(now, limits.of_strangers, checks)) {
             return Err(DropReason::StrangerRate);
         }
         if self.all.take(now, limits.of_all) { Ok(()) } else { Err(DropReason::PacketRate) }
@@ -527,6 +539,20 @@ mod tests {
             assert_eq!(intake.accept(START, sender(5, trust), 100), Ok(()));
             assert_eq!(intake.accept(START, sender(200_000, trust), 100), Ok(()));
         }
+    }
+
+    #[test]
+    fn full_datagrams_of_strangers_count_as_the_signatures_that_they_may_bring() {
+        let stranger = |number| sender(number, Trust::Stranger);
+        for (bytes, checks) in [(0, 1), (132, 1), (133, 2), (PACKET_BYTES, 10)] {
+            assert_eq!(checks_of(bytes), checks, "{bytes} bytes");
+            let mut intake = intake();
+            let taken = (0..10_000).filter(|number| intake.accept(START, stranger(*number), bytes).is_ok()).count();
+            assert_eq!(taken, 2_048 / checks as usize, "of {bytes} bytes");
+        }
+        let of_strangers = Rate::new(1, 1);
+        let mut strict = Intake::new(PacketLimits { of_strangers, ..PacketLimits::default() });
+        assert_eq!(strict.accept(START, stranger(1), PACKET_BYTES), Ok(()), "the least limit still lets some through");
     }
 
     #[test]

@@ -4,6 +4,7 @@
 
 pub mod limits;
 
+use crate::io::spy::is_local;
 use clap::{Args, CommandFactory, FromArgMatches as _, Parser};
 use serde::{Deserialize, Serialize};
 use std::{
@@ -171,7 +172,8 @@ pub struct Settings {
     /// Gossip datagrams a second from one host that has not.
     #[arg(long, env = "SUNDOG_GOSSIP_PACKETS_PER_STRANGER", value_name = "COUNT")]
     pub gossip_packets_per_stranger: Option<u32>,
-    /// Gossip datagrams a second from all such hosts together.
+    /// Gossip datagrams a second from all such hosts together; one counts as one for every 132 bytes, which may each
+    /// bring a signature to check.
     #[arg(long, env = "SUNDOG_GOSSIP_PACKETS_OF_STRANGERS", value_name = "COUNT")]
     pub gossip_packets_of_strangers: Option<u32>,
     /// Gossip pings a second from one host that are answered.
@@ -393,6 +395,15 @@ impl Settings {
         if self.public_address.is_some_and(|ip| ip.is_unspecified() || ip.is_multicast()) {
             return relation("public-address is no address that others can reach; give one, or leave it out");
         }
+        if self.allow_private_addresses == Some(false)
+            && let Some(private) = self.entrypoints.iter().flatten().find(|entrypoint| is_local(entrypoint.ip()))
+        {
+            let message = format!(
+                "the entrypoint {private} is a private address, and allow-private-addresses is false, so that it would \
+                 never be asked; allow them, or name a public entrypoint"
+            );
+            return Err(ConfigError::Relation(message));
+        }
         if self.gossip_pull_items_min == Some(0) {
             return relation(
                 "gossip-pull-items-min is 0, so that filters would be of no use; give at least 1, or leave it out",
@@ -536,6 +547,10 @@ mod tests {
         refused(Settings { public_address: Some([0, 0, 0, 0].into()), ..complete() }, "public-address");
         refused(Settings { gossip_pull_items_min: Some(0), ..complete() }, "gossip-pull-items-min");
         refused(Settings { gossip_votes_per_origin: Some(0), ..complete() }, "gossip-votes-per-origin");
+        let entrypoints = Some(vec![([10, 0, 0, 1], 8_001).into()]);
+        let private = Settings { entrypoints, ..complete() };
+        assert!(private.clone().validate().is_ok());
+        refused(Settings { allow_private_addresses: Some(false), ..private }, "allow-private-addresses");
     }
 
     #[test]

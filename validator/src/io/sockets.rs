@@ -1,7 +1,7 @@
 //! Every socket of a validator, bound before anything starts.
 
 use crate::config::Settings;
-use anyhow::{Context as _, bail};
+use anyhow::bail;
 use serde::{Deserialize, Serialize};
 use std::net::{IpAddr, SocketAddr, TcpListener, UdpSocket};
 
@@ -135,12 +135,20 @@ impl Bound {
     }
 }
 
-fn taken(port: u16, key: &str) -> String {
-    format!("port {port} is taken or not allowed; stop the program that uses it, or give another --{key}")
+/// What the system's refusal to bind means, and what to do.
+fn refused(error: std::io::Error, at: (IpAddr, u16), key: &str) -> anyhow::Error {
+    let (ip, port) = at;
+    let message = match error.kind() {
+        std::io::ErrorKind::AddrNotAvailable => {
+            format!("{ip} is no address of this machine; give one that is as --bind-address")
+        }
+        _ => format!("port {port} is taken or not allowed; stop the program that uses it, or give another --{key}"),
+    };
+    anyhow::Error::new(error).context(message)
 }
 
 fn udp(ip: IpAddr, port: u16, key: &str) -> anyhow::Result<UdpSocket> {
-    let socket = UdpSocket::bind((ip, port)).with_context(|| taken(port, key))?;
+    let socket = UdpSocket::bind((ip, port)).map_err(|error| refused(error, (ip, port), key))?;
     let _ = socket2::SockRef::from(&socket).set_recv_buffer_size(RECEIVE_BUFFER_BYTES);
     socket.set_nonblocking(true)?;
     Ok(socket)
@@ -148,7 +156,7 @@ fn udp(ip: IpAddr, port: u16, key: &str) -> anyhow::Result<UdpSocket> {
 
 fn tcp(ip: IpAddr, port: u16, key: &str) -> anyhow::Result<TcpListener> {
     // The standard library sets SO_REUSEADDR, so that a restarted node gets its port back at once.
-    let listener = TcpListener::bind((ip, port)).with_context(|| taken(port, key))?;
+    let listener = TcpListener::bind((ip, port)).map_err(|error| refused(error, (ip, port), key))?;
     listener.set_nonblocking(true)?;
     Ok(listener)
 }
@@ -181,6 +189,13 @@ mod tests {
         let bound = sockets.bound().expect("bound");
         assert_eq!(sockets.sync.local_addr().expect("bound"), bound.serve_repair);
         assert_eq!(sockets.ip_echo.local_addr().expect("bound"), bound.gossip);
+    }
+
+    #[test]
+    fn an_address_of_another_machine_is_named_and_not_the_port() {
+        let elsewhere = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
+        let error = Sockets::bind(&Settings::default(), elsewhere).err().expect("not of this machine").to_string();
+        assert!(error.contains("192.0.2.1") && error.contains("--bind-address"), "{error}");
     }
 
     #[test]

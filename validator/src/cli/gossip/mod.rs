@@ -16,7 +16,7 @@ use stakes::Stakes;
 use std::{
     io::{self, IsTerminal as _, Write as _},
     net::{SocketAddr, ToSocketAddrs as _},
-    path::PathBuf,
+    path::{Path, PathBuf},
     time::{Duration, Instant},
 };
 use sundog_types::Pubkey;
@@ -38,6 +38,8 @@ const LIVE_ROWS: usize = 40;
 const LIVE_FRAME: usize = 5;
 /// Where a node of a cluster on this machine usually listens.
 const USUAL_ENTRYPOINT: &str = "127.0.0.1:8000";
+/// Where a localnet usually keeps its files.
+const USUAL_DIR: &str = "localnet";
 
 /// Arguments of `sundog gossip`.
 #[derive(Args)]
@@ -63,11 +65,11 @@ Examples:
 pub struct GossipArgs {
     /// Gossip address of a node to start from; give several if one may be down. Default: node 0 of the localnet in
     /// --dir, else 127.0.0.1:8000.
-    #[arg(long, value_name = "HOST:PORT", conflicts_with = "graph")]
+    #[arg(long, value_name = "HOST:PORT", value_delimiter = ',', conflicts_with = "graph")]
     entrypoint: Vec<String>,
-    /// The localnet's directory.
-    #[arg(long, value_name = "DIR", default_value = "localnet")]
-    dir: PathBuf,
+    /// The localnet's directory. Default: localnet.
+    #[arg(long, value_name = "DIR")]
+    dir: Option<PathBuf>,
     /// End after this many seconds at the latest. Default: 15, or 60 for a public entrypoint, or never with --watch. Without
     /// --watch, --num and --pubkey it ends as soon as nobody new comes.
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=1_000_000), conflicts_with = "graph")]
@@ -89,13 +91,19 @@ pub struct GossipArgs {
     graph: Option<PathBuf>,
 }
 
+impl GossipArgs {
+    fn localnet(&self) -> &Path {
+        self.dir.as_deref().unwrap_or_else(|| Path::new(USUAL_DIR))
+    }
+}
+
 /// Runs it.
 ///
 /// # Errors
 /// One line of cause and one of remedy.
 pub fn run(args: &GossipArgs) -> anyhow::Result<()> {
     if let Some(file) = &args.graph {
-        return graph::run(file, &args.dir, args.json);
+        return graph::run(file, args.localnet(), args.json);
     }
     let wanted = args.pubkey.as_deref().map(identity).transpose()?;
     let entrypoints = entrypoints(args)?;
@@ -126,11 +134,15 @@ fn identity(text: &str) -> anyhow::Result<Pubkey> {
 /// Where to start from.
 fn entrypoints(args: &GossipArgs) -> anyhow::Result<Vec<SocketAddr>> {
     let usual = || {
-        let localnet = Cluster::read(&Layout::new(&args.dir).cluster()).ok();
+        let localnet = match Cluster::read(&Layout::new(args.localnet()).cluster()) {
+            // Who names a localnet wants no other cluster.
+            Err(error) if args.dir.is_some() => return Err(error),
+            localnet => localnet.ok(),
+        };
         let first = localnet.and_then(|localnet| Some(localnet.nodes.first()?.gossip.clone()));
-        vec![first.unwrap_or_else(|| USUAL_ENTRYPOINT.to_owned())]
+        Ok(vec![first.unwrap_or_else(|| USUAL_ENTRYPOINT.to_owned())])
     };
-    let named = if args.entrypoint.is_empty() { usual() } else { args.entrypoint.clone() };
+    let named = if args.entrypoint.is_empty() { usual()? } else { args.entrypoint.clone() };
     let mut found = Vec::new();
     for name in &named {
         let addresses = name.to_socket_addrs();
@@ -174,7 +186,10 @@ impl Look<'_> {
             }
             if self.args.watch && drawn.is_none_or(|at| at.elapsed() >= DRAW_EVERY) {
                 drawn = Some(Instant::now());
-                draw(&self.seen(), self.args.json);
+                // Who read the list may have gone, as `head` does.
+                if draw(&self.seen(), self.args.json).is_err() {
+                    return;
+                }
             }
             if self.is_over(&known, changed.elapsed()) {
                 return;
@@ -234,17 +249,18 @@ fn print(seen: &Seen, json: bool) {
 }
 
 /// Draws a live list: in place on a terminal, one below the other elsewhere.
-fn draw(seen: &Seen, json: bool) {
+fn draw(seen: &Seen, json: bool) -> io::Result<()> {
+    let mut out = io::stdout().lock();
     if json {
-        say(serde_json::to_string(seen).expect("facts serialise"));
-    } else if io::stdout().is_terminal() {
+        writeln!(out, "{}", serde_json::to_string(seen).expect("facts serialise"))
+    } else if out.is_terminal() {
         // Home, then each line over the old one, then the rest of the screen is cleared: nothing flickers.
         let rows = std::env::var("LINES").ok().and_then(|lines| lines.parse::<usize>().ok());
         let rows = rows.map_or(LIVE_ROWS, |lines| lines.saturating_sub(LIVE_FRAME).max(1));
         let page = table::page(seen, rows).trim_end().replace('\n', "\x1b[K\n");
-        say(format_args!("\x1b[H{page}\x1b[K\n\x1b[J"));
+        writeln!(out, "\x1b[H{page}\x1b[K\n\x1b[J")
     } else {
-        say(table::page(seen, usize::MAX));
+        writeln!(out, "{}", table::page(seen, usize::MAX))
     }
 }
 
@@ -265,10 +281,12 @@ mod tests {
 
     #[test]
     fn without_a_localnet_the_usual_address_is_asked() {
+        let found = entrypoints(&args(&[])).expect("an address");
+        assert_eq!(found, [USUAL_ENTRYPOINT.parse().expect("an address")]);
         let directory = tempfile::tempdir().expect("a directory");
         let dir = directory.path().to_str().expect("UTF-8");
-        let found = entrypoints(&args(&["--dir", dir])).expect("an address");
-        assert_eq!(found, [USUAL_ENTRYPOINT.parse().expect("an address")]);
+        let error = entrypoints(&args(&["--dir", dir])).expect_err("no localnet where one was named").to_string();
+        assert!(error.contains("no localnet runs"), "{error}");
     }
 
     #[test]
@@ -285,6 +303,8 @@ mod tests {
         assert_eq!(entrypoints(&args(&["--dir", dir])).expect("one"), ["127.0.0.1:4711".parse().expect("an address")]);
         let named = entrypoints(&args(&["--dir", dir, "--entrypoint", "127.0.0.1:1", "--entrypoint", "127.0.0.1:2"]));
         assert_eq!(named.expect("two").len(), 2, "what is named is taken in its place");
+        let commas = entrypoints(&args(&["--entrypoint", "127.0.0.1:1,127.0.0.1:2"]));
+        assert_eq!(commas.expect("two").len(), 2, "as for a validator");
     }
 
     #[test]

@@ -11,7 +11,7 @@ pub const SLOTS_MAX: u64 = 8_192;
 /// without stake can crowd out honest peers.
 pub const PEERS_PER_SLOT: usize = 32;
 
-/// Bytes that [`Announced`] holds at most, about.
+/// Bytes that the memory of who announced what holds at most, about.
 pub const ANNOUNCED_BYTES_MAX: usize =
     SLOTS_MAX as usize * (PEERS_PER_SLOT * size_of::<(u64, Pubkey)>() + 2 * size_of::<(Slot, Vec<(u64, Pubkey)>)>());
 

@@ -8,7 +8,7 @@ use crate::recent::held_by;
 use std::{collections::BTreeMap, time::Duration};
 use sundog_types::{Now, Pubkey};
 
-/// Nodes whose clocks are compared. Full: newcomers wait until one has been silent for [`LASTS`], so that a crowd of
+/// Nodes whose clocks are compared. Full: newcomers wait until one has been silent for a minute, so that a crowd of
 /// new identities does not outvote those that were there.
 pub const CLOCKS_MAX: usize = 64;
 

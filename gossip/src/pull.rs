@@ -152,7 +152,7 @@ impl Pull {
     }
 
     /// What the table has and the caller lacks, as far as the budget allows: datagrams by chance, weighted by
-    /// [`Request::score`] of their best value.
+    /// the score of their best value.
     pub fn answer(&mut self, now: Now, request: &Request<'_>, table: &Table, rng: &mut ChaCha8Rng) -> Answer {
         let mut answer = Answer::default();
         let mut found = self.find(now, request, table, (rng, &mut answer));

@@ -322,7 +322,8 @@ impl Gossip {
         let Some(contact) = caller.contact() else {
             return false;
         };
-        if self.config.roster.as_ref().is_some_and(|roster| !roster.tracks(&contact.pubkey)) {
+        let untracked = self.config.roster.as_ref().is_some_and(|roster| !roster.tracks(&contact.pubkey));
+        if untracked || self.quiet {
             return false;
         }
         self.table.contact(&contact.pubkey).is_none_or(|known| {

@@ -165,7 +165,7 @@ pub struct Gossip {
     /// Our contact info, when a roster says that our values are not kept.
     pub(crate) untracked: Option<CrdsValue>,
     /// Whether our contact info is no longer renewed.
-    quiet: bool,
+    pub(crate) quiet: bool,
 }
 
 /// When each recurring thing is due next.
@@ -261,7 +261,8 @@ impl Gossip {
         self.shred_version
     }
 
-    /// Renews our contact info no more, so that the nodes of a world can come to hold the same values.
+    /// Renews our contact info no more and files no caller's, so that the nodes of a world can come to hold the same
+    /// values. Requests still carry one of now, for whoever answers tells nothing that is much newer.
     pub const fn fall_quiet(&mut self) {
         self.quiet = true;
     }
@@ -367,8 +368,9 @@ impl Gossip {
         let contact = self.publisher.contact(self.shred_version);
         let filed = self.table.get(&self.publisher.label(&contact)).map(|filed| filed.value.clone());
         let young = now.since(self.started) < YOUNG_FOR && self.config.roster.is_none();
+        let anew = young || self.quiet;
         let caller = match filed.or_else(|| self.untracked.clone()) {
-            Some(value) if !young => value,
+            Some(value) if !anew => value,
             filed => self.publisher.sign(now, contact, filed.map(|value| value.wallclock())),
         };
         let size = FilterSize { items_min: self.config.pull_items_min, caller_bytes: caller.bytes().len() };

@@ -72,7 +72,7 @@ fn origins(world: &GossipWorld, node: usize) -> Vec<Pubkey> {
 fn halves_of_a_hundred_nodes_that_were_apart_for_twenty_minutes_come_to_know_the_same_nodes_and_values() {
     // Fewer rounds and pulls than usual: twenty minutes are long.
     let tune = |config: &mut GossipConfig| {
-        (config.round_every, config.pull_every) = (SECOND / 2, SECOND);
+        (config.round_every, config.pull_every) = (SECOND / 5, SECOND);
     };
     let mut world = GossipWorld::new(GossipWorldConfig { seed: 13, tune, ..GossipWorldConfig::default() });
     let everybody = |world: &GossipWorld| (0..100).all(|node| origins(world, node).len() == 100);

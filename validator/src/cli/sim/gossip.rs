@@ -31,11 +31,11 @@ pub struct GossipArgs {
     /// Nodes that leave and come back anew while it is measured, in percent.
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u8).range(0..=90))]
     churn: u8,
-    /// Seconds of virtual time with votes before it is measured. Without it: 26 for up to 1,000 nodes, else 24.
+    /// Seconds of virtual time with votes before it is measured. Without it: 26 for up to 1,000 nodes, else 14.
     #[arg(long, value_parser = clap::value_parser!(u64).range(1..=3_600))]
     warm: Option<u64>,
-    /// Seconds of virtual time in which it is measured. Without it: 14 for up to 1,000 nodes, else 12.
-    #[arg(long, value_parser = clap::value_parser!(u64).range(10..=3_600))]
+    /// Seconds of virtual time in which it is measured. Without it: 14 for up to 1,000 nodes, else 9.
+    #[arg(long, value_parser = clap::value_parser!(u64).range(8..=3_600))]
     window: Option<u64>,
     /// Decides everything that is random.
     #[arg(long, default_value_t = 1)]

@@ -3,6 +3,7 @@
 use crate::{
     clocks::{OFF_MS, ahead_ms},
     machine::{Effect, Gossip},
+    registry::Outdated,
     trouble::Trouble,
     wire::{Carrier, Protocol, contact::ContactInfo, pack, value::CrdsValue},
 };
@@ -101,6 +102,7 @@ impl Gossip {
     pub(crate) fn meet_entrypoint(&mut self, contact: &ContactInfo) {
         if self.entrypoints.meet(contact) && self.shred_version == 0 {
             self.shred_version = contact.shred_version;
+            self.registry.outdate(Outdated::Peers);
         }
     }
 

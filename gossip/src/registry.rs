@@ -94,8 +94,14 @@ impl Registry {
         if !due {
             return None;
         }
-        self.outdated = Outdated::No;
+        let all = std::mem::replace(&mut self.outdated, Outdated::No) == Outdated::Peers;
         self.refreshed = now;
+        self.peers = Arc::new(if all { self.list(now, table, shred_version) } else { self.sighted(table) });
+        Some(self.peers.clone())
+    }
+
+    /// Everybody in the table who is on our chain.
+    fn list(&self, now: Now, table: &Table, shred_version: u16) -> Vec<Peer> {
         let peer = |node: &Pubkey| {
             let info = table.contact(node)?;
             (info.shred_version == shred_version).then(|| Peer {
@@ -109,7 +115,17 @@ impl Registry {
                 lowest_slot: table.lowest_slot(node),
             })
         };
-        self.peers = Arc::new(table.origins().filter_map(peer).collect());
-        Some(self.peers.clone())
+        table.origins().filter_map(peer).collect()
+    }
+
+    /// The same peers as before, with when they were last seen: in a large cluster somebody is seen all the time, and
+    /// reading all addresses again would be the most of a quiet node's work.
+    fn sighted(&self, table: &Table) -> Vec<Peer> {
+        let mut peers = Vec::clone(&self.peers);
+        for peer in &mut peers {
+            peer.last_seen = table.seen(&peer.identity).unwrap_or(peer.last_seen);
+            peer.lowest_slot = table.lowest_slot(&peer.identity);
+        }
+        peers
     }
 }

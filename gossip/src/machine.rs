@@ -292,7 +292,7 @@ impl Gossip {
                 let contact = self.publisher.contact(self.shred_version);
                 self.publish(now, contact);
             }
-            self.registry.outdate(Outdated::Seen);
+            self.registry.outdate(Outdated::Peers);
         }
         if now.reached(self.due.expire) {
             self.due.expire = now.after(EXPIRE_EVERY);

@@ -12,7 +12,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// Runs side by side: the largest takes some 3 GB of memory.
+/// Runs side by side: the largest takes some 4 GB of memory.
 const RUNS_MAX: usize = 2;
 
 /// Arguments of `sundog sim gossip`.
@@ -20,7 +20,7 @@ const RUNS_MAX: usize = 2;
 #[command(after_help = "\
 Examples:
   sundog sim gossip --nodes 100 --loss 0,30 --churn 20
-  sundog sim gossip --write docs/gossip.md      the whole table, and the plot docs/gossip.svg; takes some half an hour")]
+  sundog sim gossip --write docs/gossip.md      the whole table, and the plot docs/gossip.svg; takes an hour and 8 GB")]
 pub struct GossipArgs {
     /// How many nodes; several values give several rows. Up to 1,000 keep the values of all, more those of 50.
     #[arg(long, value_delimiter = ',', default_values_t = [100, 1_000, 5_000, 10_000], value_parser = clap::value_parser!(u16).range(10..=50_000))]
@@ -31,10 +31,12 @@ pub struct GossipArgs {
     /// Nodes that leave and come back anew while it is measured, in percent.
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u8).range(0..=90))]
     churn: u8,
-    /// Seconds of virtual time with votes before it is measured. Without it: 26 for up to 1,000 nodes, else 14.
+    /// Seconds of virtual time with votes before it is measured. Without it: 26 for up to 200 nodes, 10 up to 1,000,
+    /// else 14.
     #[arg(long, value_parser = clap::value_parser!(u64).range(1..=3_600))]
     warm: Option<u64>,
-    /// Seconds of virtual time in which it is measured. Without it: 14 for up to 1,000 nodes, else 9.
+    /// Seconds of virtual time in which it is measured. Without it: 14 for up to 200 nodes, 8 up to
+    /// 1,000, else 9.
     #[arg(long, value_parser = clap::value_parser!(u64).range(8..=3_600))]
     window: Option<u64>,
     /// Decides everything that is random.

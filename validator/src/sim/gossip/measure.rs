@@ -11,6 +11,8 @@ use std::{collections::BTreeMap, time::Duration};
 
 /// Worlds up to this size keep the values of everybody; in larger ones membership is given and [`TRACKED`] nodes speak.
 const FULL_MAX: usize = 1_000;
+/// Worlds up to this size are cheap.
+const SMALL_MAX: usize = 200;
 /// Nodes whose values are kept in large worlds.
 const TRACKED: usize = 50;
 /// Between two points of a curve, in milliseconds: half a round.
@@ -103,7 +105,11 @@ impl Plan {
     /// The usual lengths for so many nodes.
     #[must_use]
     pub const fn usual(seed: u64, nodes: usize, loss_percent: u32, churn_percent: usize) -> Self {
-        let (voters, warm_s, window_s) = if nodes <= FULL_MAX { (16, 26, 14) } else { (6, 14, 9) };
+        let (voters, warm_s, window_s) = match nodes {
+            ..=SMALL_MAX => (16, 26, 14),
+            ..=FULL_MAX => (16, 10, 8),
+            _ => (6, 14, 9),
+        };
         Self { seed, nodes, loss_percent, churn_percent, voters, warm_s, window_s }
     }
 

@@ -105,10 +105,12 @@ impl Plan {
     /// The usual lengths for so many nodes.
     #[must_use]
     pub const fn usual(seed: u64, nodes: usize, loss_percent: u32, churn_percent: usize) -> Self {
-        let (voters, warm_s, window_s) = match nodes {
-            ..=SMALL_MAX => (16, 26, 14),
-            ..=FULL_MAX => (16, 10, 8),
-            _ => (6, 14, 9),
+        let (voters, warm_s, window_s) = if nodes <= SMALL_MAX {
+            (16, 26, 14)
+        } else if nodes <= FULL_MAX {
+            (16, 10, 8)
+        } else {
+            (6, 14, 9)
         };
         Self { seed, nodes, loss_percent, churn_percent, voters, warm_s, window_s }
     }

@@ -1,7 +1,8 @@
 //! Building pull filters: which hashes we have, in as many datagrams as a round may take (reference 6.6).
 //!
 //! Hashes are divided into partitions by their first bits, so many that what we have of one fits the filter that
-//! shares a datagram with our contact info. One partition in eight is asked for in each round, chosen at random.
+//! shares a datagram with our contact info. In each round one partition in eight is asked for, chosen at random, but no
+//! fewer than eight: that is what the reference sends however small its table is, and here it covers a small one.
 
 use crate::{
     bloom::Bloom,
@@ -17,6 +18,9 @@ pub const FILTERS_MAX: usize = 64;
 
 /// One in so many partitions is asked for in each round.
 const PARTITIONS_PER_FILTER: usize = 8;
+
+/// But no fewer than so many, if there are: the reference's 64 partitions of a small table, one in eight.
+const FILTERS_MIN: usize = 8;
 
 /// Hashes that the smallest filter has room for. A nearly empty table asks with a small datagram.
 const ITEMS_MIN: usize = 100;
@@ -41,7 +45,7 @@ pub fn build(table: &Table, size: FilterSize, rng: &mut ChaCha8Rng) -> Vec<CrdsF
     assert!(room > 0, "a contact info of {} bytes leaves no room for a filter", size.caller_bytes);
     let partitions = items.div_ceil(room).next_power_of_two();
     let mask_bits = partitions.trailing_zeros();
-    let count = partitions.div_ceil(PARTITIONS_PER_FILTER).min(FILTERS_MAX);
+    let count = partitions.div_ceil(PARTITIONS_PER_FILTER).clamp(FILTERS_MIN, FILTERS_MAX).min(partitions);
     let mut filter_of = vec![None; partitions];
     let mut filters = Vec::with_capacity(count);
     for number in index::sample(rng, partitions, count) {

@@ -18,6 +18,11 @@ use sundog_types::{Hash, Now, Pubkey, peer::Peer};
 /// A request answered may be about values this much newer than the caller's wallclock.
 const JITTER_MS: u64 = 3_750;
 
+/// Values older than this are given whatever the caller's wallclock is. Pushes are through by then, and the wallclock is
+/// that of the caller's contact info, up to 7.5 s old: the reference goes by it alone, and what pushes missed comes seconds
+/// later.
+const UNDER_WAY_MS: u64 = 600;
+
 /// A caller's wallclock may be this far from ours, in milliseconds.
 pub const CALLER_SKEW_MS: u64 = 15_000;
 
@@ -191,6 +196,7 @@ impl Pull {
         (rng, answer): (&mut ChaCha8Rng, &mut Answer),
     ) -> Vec<&'a CrdsValue> {
         let latest = request.caller.wallclock.saturating_add(rng.gen_range(0..JITTER_MS));
+        let latest = latest.max(now.unix_ms.saturating_sub(UNDER_WAY_MS));
         let (low, high) = request.filter.range();
         let cost = request.filter.bloom.keys().len().div_ceil(KEYS_PER_LOOK).max(1) as u64;
         let most = SCAN_MAX.min(self.scan.left(now, &request.caller, SCAN)) / cost;

@@ -3,6 +3,10 @@
 //! What a node with much stake says is passed on to peers with much stake rather than to others, because they are the
 //! ones who need it and who can be trusted to pass it on. So there is a set of peers for each bucket of
 //! min(own stake, origin's stake). Buckets above our own stake's never occur and are not kept.
+//!
+//! Drawn by stake alone, hardly one peer in a hundred would be without stake, and what stakers say would cross to those
+//! without at so few places that some hear late. So a quarter of the places goes to peers drawn evenly, which the
+//! reference does not do. Nobody can tell from outside, and nobody is sent more.
 
 use crate::{pull::stake_bucket, recent::held_by, table::ORIGINS_MAX};
 use rand::Rng as _;
@@ -15,6 +19,13 @@ pub const BUCKETS: usize = 25;
 
 /// Peers of one bucket: some more than [`crate::push::FANOUT`], because peers ask not to be sent some origins.
 pub const ACTIVE_MAX: usize = 12;
+
+/// Of these, drawn evenly rather than by stake.
+pub const EVEN: usize = ACTIVE_MAX / 4;
+
+/// Peers replaced in one rotation while some are only there because they became known first. Everybody meets the same
+/// ones first: if all kept them for long, few others would be pushed to.
+pub const FIRST_MET_LEAVE: usize = 4;
 
 /// Origins that the peers of one bucket may have pruned: twice the nodes of a full table, because only known origins
 /// can be pruned and they stay noted while the table changes. Full: further ones are not noted, and their values
@@ -44,6 +55,18 @@ struct Active {
     address: Option<SocketAddr>,
     /// Values pushed to it since it is here.
     pushed: u64,
+    chosen: Chosen,
+}
+
+/// Why a peer is active.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Chosen {
+    /// There was room when it became known.
+    First,
+    /// By lot.
+    Evenly,
+    /// By lot, weighted by stake.
+    ByStake,
 }
 
 /// The peers of one bucket, the oldest first.
@@ -127,7 +150,12 @@ impl Entry {
         self.peers.remove(place)
     }
 
-    /// Fills up with candidates that are fit, and lets the oldest peer go for one more.
+    /// The place of the oldest of those met first, or of all.
+    fn next_to_leave(&self) -> usize {
+        self.peers.iter().position(|active| active.chosen == Chosen::First).unwrap_or(0)
+    }
+
+    /// Fills up with candidates that are fit, and lets the oldest peer go for one more; several of those met first.
     fn rotate(
         &mut self,
         k: u32,
@@ -140,21 +168,30 @@ impl Entry {
                 self.remove(place);
             }
         }
-        let before = self.peers.len();
+        let first_met = self.peers.iter().filter(|active| active.chosen == Chosen::First).count();
+        let mut left = first_met.clamp(1, FIRST_MET_LEAVE);
+        let mut changed = false;
         for _ in 0..LOOKS {
-            if self.peers.len() > ACTIVE_MAX {
+            if left == 0 {
                 break;
             }
+            let leaves = (self.peers.len() == ACTIVE_MAX).then(|| self.next_to_leave());
+            let stays = |(place, active): &(usize, &Active)| Some(*place) != leaves && active.chosen == Chosen::Evenly;
+            let even = self.peers.iter().enumerate().filter(stays).count() < EVEN;
+            let (k, chosen) = if even { (0, Chosen::Evenly) } else { (k, Chosen::ByStake) };
             let Some(peer) = candidates.draw(k, &self.peers, rng) else {
                 break;
             };
             if fit(peer) {
-                self.peers.push(Active { peer: peer.identity, address: peer.addresses.gossip, pushed: 0 });
+                self.peers.push(Active { peer: peer.identity, address: peer.addresses.gossip, pushed: 0, chosen });
+                changed = true;
+                if let Some(place) = leaves {
+                    self.remove(place);
+                    left -= 1;
+                }
             }
         }
-        if self.peers.len() > ACTIVE_MAX {
-            self.remove(0);
-        } else if self.peers.len() == before && before > 0 {
+        if !changed && !self.peers.is_empty() {
             // Nobody else is there. The oldest starts anew without its prunes, or a small cluster would never mend
             // what was pruned in favour of a relayer that left.
             let oldest = self.remove(0);
@@ -197,7 +234,7 @@ impl ActiveSet {
                 entry.looked_up = None;
                 active = true;
             } else if entry.peers.len() < ACTIVE_MAX {
-                entry.peers.push(Active { peer, address: Some(address), pushed: 0 });
+                entry.peers.push(Active { peer, address: Some(address), pushed: 0, chosen: Chosen::First });
                 entry.looked_up = None;
                 active = true;
             }
@@ -361,7 +398,7 @@ mod tests {
         let silent = Now { mono_us: 0, ..NOW };
         let mut rng = ChaCha8Rng::from_seed([3; 32]);
         let peers = [peer(0, SOL), Peer { last_seen: silent, ..peer(1, 0) }, peer(2, SOL)];
-        let mut taken = vec![Active { peer: key(9), address: Some(address(2)), pushed: 0 }];
+        let mut taken = vec![Active { peer: key(9), address: Some(address(2)), pushed: 0, chosen: Chosen::First }];
         assert!(candidates(&peers).draw(3, &taken, &mut rng).is_none());
         taken[0].address = None;
         assert_eq!(candidates(&peers).draw(3, &taken, &mut rng).map(|peer| peer.identity), Some(key(2)));
@@ -458,6 +495,43 @@ mod tests {
         set.rotate(&candidates(&peers), &mut |_| false, &mut rng);
         let third: Vec<Pubkey> = set.peers().map(|(_, peer, _)| peer).collect();
         assert_eq!((third.last(), set.pruned_len()), (second.first(), 0), "nobody else: the oldest starts anew");
+    }
+
+    #[test]
+    fn a_quarter_of_the_places_is_for_peers_drawn_evenly_whatever_the_stakes() {
+        let mut rng = ChaCha8Rng::from_seed([4; 32]);
+        let stake = |number| if number <= 50 { 1_000_000 * SOL } else { 0 };
+        let peers: Vec<Peer> = (1..=200).map(|number| peer(number, stake(number))).collect();
+        let mut set = ActiveSet::new();
+        set.set_own_stake(u64::MAX);
+        let mut unstaked = 0;
+        for rotation in 0..120 {
+            set.rotate(&candidates(&peers), &mut |_| true, &mut rng);
+            let entry = &set.entries[BUCKETS - 1];
+            assert_eq!(entry.peers.len(), ACTIVE_MAX);
+            let even = entry.peers.iter().filter(|active| active.chosen == Chosen::Evenly).count();
+            assert_eq!(even, EVEN, "rotation {rotation}");
+            let without = |active: &&Active| peers.iter().any(|peer| peer.identity == active.peer && peer.stake == 0);
+            unstaked += entry.peers.iter().filter(without).count();
+        }
+        let expected = 120 * EVEN * 3 / 4;
+        assert!(
+            unstaked.abs_diff(expected) < expected / 4,
+            "{unstaked} of {expected}: by stake it would be one in 100"
+        );
+    }
+
+    #[test]
+    fn who_was_only_met_first_leaves_sooner() {
+        let mut rng = ChaCha8Rng::from_seed([3; 32]);
+        let peers: Vec<Peer> = (1..=60).map(|number| peer(number, SOL)).collect();
+        let mut set = ActiveSet::new();
+        (1..=ACTIVE_MAX).for_each(|number| assert!(set.welcome(key(number), address(number))));
+        let first = |set: &ActiveSet| set.entries[0].peers.iter().filter(|peer| peer.chosen == Chosen::First).count();
+        for left in [8, 4, 0] {
+            set.rotate(&candidates(&peers), &mut |_| true, &mut rng);
+            assert_eq!((first(&set), set.peers().count()), (left, ACTIVE_MAX));
+        }
     }
 
     #[test]

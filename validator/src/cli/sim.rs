@@ -1,6 +1,7 @@
 //! `sundog sim`.
 
 mod gossip;
+mod report;
 mod turbine;
 
 use super::{say, say_json};

@@ -5,12 +5,14 @@
 //!                 every delivered event --> running hash: the witness that a seed gives one history
 //! ```
 
+mod cast;
 mod fork;
 pub mod gossip;
 mod host;
 mod links;
 mod network;
 mod outcome;
+pub mod page;
 mod queue;
 pub mod spread;
 mod wire;

@@ -1,19 +1,21 @@
 //! `sundog sim gossip`.
 
+use super::report::{Page, run_all};
 use crate::{
     cli::{say, say_json},
     sim::gossip::{self, Plan, Row},
 };
 use anyhow::Context as _;
 use clap::Args;
-use rayon::prelude::*;
-use std::{
-    fs,
-    path::{Path, PathBuf},
-};
+use std::{fs, path::PathBuf};
 
 /// Runs side by side: the largest takes some 4 GB of memory.
 const RUNS_MAX: usize = 2;
+
+/// Nodes that leave and come back, in percent, if nothing else is said.
+const CHURN: u8 = 20;
+/// Worlds up to this size are also measured without.
+const CALM_MAX: usize = 1_000;
 
 /// Arguments of `sundog sim gossip`.
 #[derive(Args)]
@@ -28,9 +30,10 @@ pub struct GossipArgs {
     /// Datagrams lost, in percent.
     #[arg(long, value_delimiter = ',', default_values_t = [0, 10, 30], value_parser = clap::value_parser!(u32).range(0..=90))]
     loss: Vec<u32>,
-    /// Nodes that leave and come back anew while it is measured, in percent.
-    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u8).range(0..=90))]
-    churn: u8,
+    /// Nodes that leave and come back anew while it is measured, in percent; several values give several rows. Without
+    /// it: 0 and 20 for up to 1,000 nodes, else 20.
+    #[arg(long, value_delimiter = ',', value_parser = clap::value_parser!(u8).range(0..=90))]
+    churn: Vec<u8>,
     /// Seconds of virtual time with votes before it is measured. Without it: 26 for up to 200 nodes, 10 up to 1,000,
     /// else 14.
     #[arg(long, value_parser = clap::value_parser!(u64).range(1..=3_600))]
@@ -54,24 +57,31 @@ impl GossipArgs {
     fn plans(&self) -> Vec<Plan> {
         let mut plans = Vec::new();
         for nodes in self.nodes.iter().copied().map(usize::from) {
-            for loss in &self.loss {
-                let usual = Plan::usual(self.seed, nodes, *loss, self.churn.into());
-                let warm_s = self.warm.unwrap_or(usual.warm_s);
-                plans.push(Plan { warm_s, window_s: self.window.unwrap_or(usual.window_s), ..usual });
+            for churn in self.churns(nodes) {
+                plans.extend(self.loss.iter().map(|loss| {
+                    let usual = Plan::usual(self.seed, nodes, *loss, usize::from(*churn));
+                    let warm_s = self.warm.unwrap_or(usual.warm_s);
+                    Plan { warm_s, window_s: self.window.unwrap_or(usual.window_s), ..usual }
+                }));
             }
         }
         plans
+    }
+
+    fn churns(&self, nodes: usize) -> &[u8] {
+        match &self.churn[..] {
+            [] if nodes <= CALM_MAX => &[0, CHURN],
+            [] => &[CHURN],
+            given => given,
+        }
     }
 }
 
 fn run_one(plan: &Plan) -> Row {
     let row = gossip::measure(plan);
-    tracing::info!("{} nodes, {} % loss: done", plan.nodes, plan.loss_percent);
+    let Plan { nodes, loss_percent, churn_percent, .. } = plan;
+    tracing::info!("{nodes} nodes, {loss_percent} % loss, {churn_percent} % churn: done");
     row
-}
-
-fn num_cores() -> usize {
-    std::thread::available_parallelism().map_or(1, usize::from)
 }
 
 /// Runs it.
@@ -80,32 +90,20 @@ fn num_cores() -> usize {
 /// If the document cannot be read or written, or has no place for the table.
 pub fn run(args: &GossipArgs) -> anyhow::Result<()> {
     crate::io::log_to_stderr("info");
-    let document = match &args.write {
-        Some(path) => Some((path, document(path)?)),
-        None => None,
-    };
-    let plans = args.plans();
-    let pool = rayon::ThreadPoolBuilder::new().num_threads(RUNS_MAX.min(num_cores())).build()?;
-    let rows: Vec<Row> = pool.install(|| plans.par_iter().with_max_len(1).map(run_one).collect());
+    let page = args.write.as_deref().map(|path| Page::open(path, gossip::PLACE)).transpose()?;
+    let rows = run_all(&args.plans(), RUNS_MAX, run_one)?;
+    let table = gossip::table(&rows);
     if args.json {
         say_json(&rows);
     } else {
-        say(gossip::table(&rows).trim_end());
+        say(table.trim_end());
     }
-    if let Some((path, text)) = document {
-        let text = gossip::insert(&text, &gossip::table(&rows)).expect("its place was found before the runs");
-        fs::write(path, text).with_context(|| format!("write {}", path.display()))?;
+    if let Some(page) = page {
+        page.write(&table)?;
+    }
+    if let Some(path) = &args.write {
         let picture = path.with_extension("svg");
         fs::write(&picture, gossip::plot(&rows)).with_context(|| format!("write {}", picture.display()))?;
     }
     Ok(())
-}
-
-/// The document to write to, once it is certain that it has a place for the table: the runs take long.
-fn document(path: &Path) -> anyhow::Result<String> {
-    let unreadable = || format!("{} cannot be read; give a document that is there", path.display());
-    let text = fs::read_to_string(path).with_context(unreadable)?;
-    let no_place = || format!("{} has no lines `{}` and `{}`; add them", path.display(), gossip::BEGIN, gossip::END);
-    gossip::insert(&text, "").with_context(no_place)?;
-    Ok(text)
 }

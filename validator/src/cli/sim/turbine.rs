@@ -1,16 +1,12 @@
 //! `sundog sim turbine`.
 
+use super::report::{Page, run_all};
 use crate::{
     cli::{say, say_json},
     sim::spread::{self, Plan, Row},
 };
-use anyhow::Context as _;
 use clap::Args;
-use rayon::prelude::*;
-use std::{
-    fs,
-    path::{Path, PathBuf},
-};
+use std::path::PathBuf;
 
 /// Nodes in one run and its blocks and sets: more where a block is cheap.
 const SIZES: [(usize, u64, usize); 3] = [(100, 20, 2), (1_000, 8, 2), (4_000, 2, 2)];
@@ -83,59 +79,22 @@ fn run_one(plan: &Plan) -> Row {
     row
 }
 
-fn num_cores() -> usize {
-    std::thread::available_parallelism().map_or(1, usize::from)
-}
-
 /// Runs it.
 ///
 /// # Errors
 /// If the document cannot be read or written, or has no place for the table.
 pub fn run(args: &TurbineArgs) -> anyhow::Result<()> {
     crate::io::log_to_stderr("info");
-    let document = match &args.write {
-        Some(path) => Some((path, document(path)?)),
-        None => None,
-    };
-    let plans = args.plans();
-    let pool = rayon::ThreadPoolBuilder::new().num_threads(RUNS_MAX.min(num_cores())).build()?;
-    let rows: Vec<Row> = pool.install(|| plans.par_iter().with_max_len(1).map(run_one).collect());
+    let page = args.write.as_deref().map(|path| Page::open(path, spread::PLACE)).transpose()?;
+    let rows = run_all(&args.plans(), RUNS_MAX, run_one)?;
+    let table = spread::table(&rows);
     if args.json {
         say_json(&rows);
     } else {
-        say(spread::table(&rows).trim_end());
+        say(table.trim_end());
     }
-    if let Some((path, text)) = document {
-        let text = spread::insert(&text, &spread::table(&rows)).expect("its place was found before the runs");
-        fs::write(path, text).with_context(|| format!("write {}", path.display()))?;
+    if let Some(page) = page {
+        page.write(&table)?;
     }
     Ok(())
-}
-
-/// The document to write to, once it is certain that it has a place for the table: the runs may take long.
-fn document(path: &Path) -> anyhow::Result<String> {
-    let unreadable = || format!("{} cannot be read; give a document that is there", path.display());
-    let text = fs::read_to_string(path).with_context(unreadable)?;
-    let no_place = || format!("{} has no lines `{}` and `{}`; add them", path.display(), spread::BEGIN, spread::END);
-    spread::insert(&text, "").with_context(no_place)?;
-    Ok(text)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_document_without_a_place_for_the_table_is_refused_before_anything_runs() {
-        let directory = tempfile::tempdir().expect("a directory");
-        let path = directory.path().join("page.md");
-        let refused = |path: &Path| document(path).expect_err("refused").to_string();
-        assert!(refused(&path).contains("cannot be read"), "it is not there");
-        fs::write(&path, "# A page\n").expect("written");
-        assert!(refused(&path).contains("add them"));
-        fs::write(&path, format!("{}\n{}\n", spread::END, spread::BEGIN)).expect("written");
-        assert!(refused(&path).contains("add them"), "the markers are in the wrong order");
-        fs::write(&path, format!("{}\nold\n{}\n", spread::BEGIN, spread::END)).expect("written");
-        assert!(document(&path).is_ok());
-    }
 }

@@ -26,7 +26,7 @@ const FRESH: Duration = Duration::from_secs(4);
 /// Votes of the last seconds of the window are not judged: they are still under way.
 const TAIL: Duration = Duration::from_secs(5);
 /// How long a node that leaves stays away.
-const AWAY: Duration = Duration::from_secs(8);
+const AWAY: Duration = Duration::from_secs(4);
 /// How often contact infos are renewed.
 const REFRESH_S: f64 = 7.5;
 /// Of gossip, in milliseconds.

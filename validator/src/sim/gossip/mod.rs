@@ -24,9 +24,9 @@ mod world;
 
 pub use config::GossipWorldConfig;
 pub use host::GossipHost;
-pub use measure::{Plan, Row, measure};
+pub use measure::{Plan, Row, Spread, measure};
 pub use plot::plot;
 pub use stakes::stakes;
-pub use table::{BEGIN, END, insert, table};
+pub use table::{PLACE, table};
 pub use tally::{CLASSES, KINDS, Probe, Tally, Traffic};
 pub use world::{CHAIN, GossipWorld};

@@ -4,7 +4,7 @@ use super::Row;
 use std::fmt::Write as _;
 
 /// Width and height of the picture.
-const SIZE: (f64, f64) = (760.0, 420.0);
+const SIZE: (f64, f64) = (800.0, 420.0);
 /// Where the plot lies in it: left, top, right, bottom.
 const FRAME: (f64, f64, f64, f64) = (56.0, 24.0, 590.0, 372.0);
 /// Rounds that are shown; whatever still lacks a vote then gets it by pull.
@@ -15,6 +15,8 @@ const POINTS: usize = 2;
 const COLOURS: [&str; 5] = ["#3f8fd2", "#d9822b", "#2fa36b", "#b45fc6", "#c94f5d"];
 /// One for each loss.
 const DASHES: [&str; 4] = ["none", "7 4", "2 4", "9 3 2 3"];
+/// Of lines without churn, and with.
+const WIDTHS: [f64; 2] = [1.0, 2.0];
 /// Of axes and text: grey is seen on white and on black.
 const GREY: &str = "#858585";
 
@@ -32,7 +34,8 @@ pub fn plot(rows: &[Row]) -> String {
     for (number, row) in rows.iter().enumerate() {
         let colour = COLOURS[place(&sizes, row.nodes) % COLOURS.len()];
         let dash = DASHES[place(&losses, row.loss_percent as usize) % DASHES.len()];
-        let stroke = format!("fill=\"none\" stroke=\"{colour}\" stroke-width=\"2\" stroke-dasharray=\"{dash}\"");
+        let width = WIDTHS[usize::from(row.churn_percent > 0)];
+        let stroke = format!("fill=\"none\" stroke=\"{colour}\" stroke-width=\"{width}\" stroke-dasharray=\"{dash}\"");
         let points = row.settled.curve.iter().take(ROUNDS * POINTS + 1).enumerate().map(|(point, share)| {
             let (x, y) = spot(point as f64 / POINTS as f64, *share);
             format!("{x:.1},{y:.1}")
@@ -41,7 +44,7 @@ pub fn plot(rows: &[Row]) -> String {
         let y = FRAME.1 + 10.0 + 18.0 * number as f64;
         let (left, right) = (FRAME.2 + 14.0, FRAME.2 + 44.0);
         let _ = writeln!(text, "<path {stroke} d=\"M{left} {y}H{right}\"/>");
-        let name = format!("{} nodes, {} %", row.nodes, row.loss_percent);
+        let name = format!("{} nodes, {} %, {} %", row.nodes, row.loss_percent, row.churn_percent);
         let _ = writeln!(text, "<text x=\"{}\" y=\"{}\">{name}</text>", right + 6.0, y + 4.0);
     }
     text.push_str("</svg>\n");
@@ -98,7 +101,7 @@ mod tests {
         let row = measure(&Plan { warm_s: 2, window_s: 6, ..Plan::usual(1, 10, 0, 0) });
         let picture = plot(&[row.clone(), Row { loss_percent: 30, ..row }]);
         assert_eq!(picture.matches("<polyline").count(), 2);
-        assert!(picture.contains("10 nodes, 30 %"));
+        assert!(picture.contains("10 nodes, 30 %, 0 %"));
         assert!(picture.ends_with("</svg>\n"));
     }
 }

@@ -8,12 +8,15 @@ use super::{
     stakes::stakes,
     tally::{Probe, Tally, Traffic, class},
 };
-use crate::sim::{Port, queue::Queue};
+use crate::sim::{
+    Port,
+    cast::{START, keypairs},
+    queue::Queue,
+};
 use bytes::Bytes;
-use rand::{Rng as _, RngCore as _, SeedableRng as _, seq::index};
+use rand::{Rng as _, SeedableRng as _, seq::index};
 use rand_chacha::ChaCha8Rng;
 use sha2::{Digest as _, Sha256};
-use solana_keypair::Keypair;
 use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
 use sundog_gossip::{
     Contact, Effect, Gossip, GossipConfig, Input, Roster,
@@ -26,8 +29,6 @@ use sundog_types::{
 
 /// The shred version of the chain in the world.
 pub const CHAIN: u16 = 7;
-/// When virtual time starts.
-const START: Now = Now { mono_us: 1_000_000, unix_ms: 1_700_000_000_000 };
 /// Of a given list: always just seen.
 const ALWAYS: Now = Now { mono_us: u64::MAX, unix_ms: u64::MAX };
 /// The first so many nodes are entrypoints.
@@ -93,25 +94,20 @@ impl GossipWorld {
     /// If there are fewer than two nodes, or more than addresses.
     #[must_use]
     pub fn new(config: GossipWorldConfig) -> Self {
-        assert!((2..65_000).contains(&config.nodes), "{} nodes", config.nodes);
         let mut rng = ChaCha8Rng::seed_from_u64(config.seed);
-        let stakes = stakes(config.nodes);
-        let host = |stake| {
-            let mut secret = [0; 32];
-            rng.fill_bytes(&mut secret);
-            GossipHost {
-                gossip: None,
-                stake,
-                since: START,
-                superseded: None,
-                traffic: Traffic::default(),
-                keypair: Arc::new(Keypair::new_from_array(secret)),
-                part: 0,
-                timer: None,
-                voted: Vec::new(),
-            }
+        let keypairs = keypairs(config.nodes, &mut rng);
+        let host = |(keypair, stake)| GossipHost {
+            gossip: None,
+            stake,
+            since: START,
+            superseded: None,
+            traffic: Traffic::default(),
+            keypair: Arc::new(keypair),
+            part: 0,
+            timer: None,
+            voted: Vec::new(),
         };
-        let hosts: Vec<_> = stakes.into_iter().map(host).collect();
+        let hosts: Vec<_> = keypairs.into_iter().zip(stakes(config.nodes)).map(host).collect();
         let staked = hosts.iter().filter(|host| host.stake > 0);
         let mut world = Self {
             stakes: Arc::new(staked.map(|host| (host.key(), host.stake)).collect()),

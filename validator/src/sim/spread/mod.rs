@@ -43,6 +43,6 @@ pub use host::{Completed, Contradiction, SpreadHost, Told, Traffic};
 pub use library::{Library, Shelf};
 pub use measure::{Plan, Row, measure};
 pub use stakes::stakes;
-pub use table::{BEGIN, END, insert, table};
+pub use table::{PLACE, table};
 pub use work::Work;
 pub use world::{PassedOn, SHRED_VERSION, SpreadWorld};

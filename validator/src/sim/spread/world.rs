@@ -11,12 +11,14 @@ use super::{
     stakes::stakes,
     work::Work,
 };
-use crate::sim::Port;
+use crate::sim::{
+    Port,
+    cast::{START, keypairs},
+};
 use bytes::Bytes;
 use rand::{Rng as _, RngCore as _, SeedableRng as _, seq::index};
 use rand_chacha::ChaCha8Rng;
 use sha2::{Digest as _, Sha256};
-use solana_keypair::Keypair;
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use sundog_turbine::{
     Effect, EpochInfo, FecSet, Input, Sender, Shredder, TreeCache, Turbine, TurbineConfig, WeightedShuffle,
@@ -45,7 +47,6 @@ const ORDERS_MAX: usize = 8_192;
 const POSITIONS_MAX: usize = 40_000_000;
 /// Time between two ticks of an actor.
 const ACTOR_TICK_MS: u64 = 10;
-const START: Now = Now { mono_us: 1_000_000, unix_ms: 1_700_000_000_000 };
 
 /// A shred that a node passed on to a child.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -95,16 +96,11 @@ impl SpreadWorld {
     /// If there are fewer than two nodes, or more than addresses.
     #[must_use]
     pub fn new(config: SpreadConfig) -> Self {
-        assert!((2..65_000).contains(&config.nodes), "{} nodes", config.nodes);
         // Apart from the network's draws, so that runs with and without repair are of the same nodes.
         let mut rng = ChaCha8Rng::seed_from_u64(config.seed);
         let stakes = stakes(config.nodes);
-        let mut draw = || {
-            let mut bytes = [0; 32];
-            rng.fill_bytes(&mut bytes);
-            bytes
-        };
-        let keys: Vec<_> = stakes.iter().map(|_| Arc::new(Identity::new(Keypair::new_from_array(draw())))).collect();
+        let keypairs = keypairs(config.nodes, &mut rng);
+        let keys: Vec<_> = keypairs.into_iter().map(|keypair| Arc::new(Identity::new(keypair))).collect();
         let epoch = epoch(&keys, &stakes);
         let peers = (0..keys.len()).map(|node| peer(node, &keys[node], stakes[node])).collect::<Vec<_>>();
         let registry = Arc::new(peers);

@@ -1,10 +1,7 @@
 //! `sundog sim gossip`.
 
-use super::report::{Page, run_all};
-use crate::{
-    cli::{say, say_json},
-    sim::gossip::{self, Plan, Row},
-};
+use super::report::Report;
+use crate::sim::gossip::{self, Plan, Row};
 use anyhow::Context as _;
 use clap::Args;
 use std::{fs, path::PathBuf};
@@ -89,18 +86,8 @@ fn run_one(plan: &Plan) -> Row {
 /// # Errors
 /// If the document cannot be read or written, or has no place for the table.
 pub fn run(args: &GossipArgs) -> anyhow::Result<()> {
-    crate::io::log_to_stderr("info");
-    let page = args.write.as_deref().map(|path| Page::open(path, gossip::PLACE)).transpose()?;
-    let rows = run_all(&args.plans(), RUNS_MAX, run_one)?;
-    let table = gossip::table(&rows);
-    if args.json {
-        say_json(&rows);
-    } else {
-        say(table.trim_end());
-    }
-    if let Some(page) = page {
-        page.write(&table)?;
-    }
+    let report = Report { write: args.write.as_deref(), place: gossip::PLACE, json: args.json, at_once: RUNS_MAX };
+    let rows = report.make(&args.plans(), run_one, gossip::table)?;
     if let Some(path) = &args.write {
         let picture = path.with_extension("svg");
         fs::write(&picture, gossip::plot(&rows)).with_context(|| format!("write {}", picture.display()))?;

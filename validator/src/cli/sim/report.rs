@@ -1,8 +1,12 @@
 //! Runs side by side, and the page of the documentation that their figures go to.
 
-use crate::sim::page::Place;
+use crate::{
+    cli::{say, say_json},
+    sim::page::Place,
+};
 use anyhow::Context as _;
 use rayon::prelude::*;
+use serde::Serialize;
 use std::{
     fs,
     path::{Path, PathBuf},
@@ -12,7 +16,7 @@ use std::{
 ///
 /// # Errors
 /// If threads cannot be started.
-pub(super) fn run_all<P: Sync, R: Send>(
+fn run_all<P: Sync, R: Send>(
     plans: &[P],
     at_once: usize,
     run: impl Fn(&P) -> R + Sync + Send,
@@ -22,8 +26,47 @@ pub(super) fn run_all<P: Sync, R: Send>(
     Ok(pool.install(|| plans.par_iter().with_max_len(1).map(run).collect()))
 }
 
+/// What a command measures, and where its figures go.
+pub(super) struct Report<'a> {
+    /// The document that the table is written to, beside being printed.
+    pub(super) write: Option<&'a Path>,
+    /// Where in the document.
+    pub(super) place: Place,
+    /// Whether JSON is printed rather than the table.
+    pub(super) json: bool,
+    /// Runs side by side.
+    pub(super) at_once: usize,
+}
+
+impl Report<'_> {
+    /// Runs all plans, prints their rows and writes the document; the rows.
+    ///
+    /// # Errors
+    /// If threads cannot be started, or the document cannot be read or written, or has no place for the table.
+    pub(super) fn make<P: Sync, R: Send + Serialize>(
+        &self,
+        plans: &[P],
+        run: impl Fn(&P) -> R + Sync + Send,
+        table: impl Fn(&[R]) -> String,
+    ) -> anyhow::Result<Vec<R>> {
+        crate::io::log_to_stderr("info");
+        let page = self.write.map(|path| Page::open(path, self.place)).transpose()?;
+        let rows = run_all(plans, self.at_once, run)?;
+        let table = table(&rows);
+        if self.json {
+            say_json(&rows);
+        } else {
+            say(table.trim_end());
+        }
+        if let Some(page) = page {
+            page.write(&table)?;
+        }
+        Ok(rows)
+    }
+}
+
 /// A page that a table is written to.
-pub(super) struct Page {
+struct Page {
     path: PathBuf,
     text: String,
     place: Place,
@@ -34,7 +77,7 @@ impl Page {
     ///
     /// # Errors
     /// If it cannot be read, or has no such place.
-    pub(super) fn open(path: &Path, place: Place) -> anyhow::Result<Self> {
+    fn open(path: &Path, place: Place) -> anyhow::Result<Self> {
         let unreadable = || format!("{} cannot be read; give a document that is there", path.display());
         let text = fs::read_to_string(path).with_context(unreadable)?;
         let no_place = || format!("{} has no lines `{}` and `{}`; add them", path.display(), place.begin, place.end);
@@ -46,7 +89,7 @@ impl Page {
     ///
     /// # Errors
     /// If it cannot be written.
-    pub(super) fn write(&self, table: &str) -> anyhow::Result<()> {
+    fn write(&self, table: &str) -> anyhow::Result<()> {
         let text = self.place.insert(&self.text, table).expect("it was opened with its place");
         fs::write(&self.path, text).with_context(|| format!("write {}", self.path.display()))
     }

@@ -1,10 +1,7 @@
 //! `sundog sim turbine`.
 
-use super::report::{Page, run_all};
-use crate::{
-    cli::{say, say_json},
-    sim::spread::{self, Plan, Row},
-};
+use super::report::Report;
+use crate::sim::spread::{self, Plan, Row};
 use clap::Args;
 use std::path::PathBuf;
 
@@ -84,17 +81,6 @@ fn run_one(plan: &Plan) -> Row {
 /// # Errors
 /// If the document cannot be read or written, or has no place for the table.
 pub fn run(args: &TurbineArgs) -> anyhow::Result<()> {
-    crate::io::log_to_stderr("info");
-    let page = args.write.as_deref().map(|path| Page::open(path, spread::PLACE)).transpose()?;
-    let rows = run_all(&args.plans(), RUNS_MAX, run_one)?;
-    let table = spread::table(&rows);
-    if args.json {
-        say_json(&rows);
-    } else {
-        say(table.trim_end());
-    }
-    if let Some(page) = page {
-        page.write(&table)?;
-    }
-    Ok(())
+    let report = Report { write: args.write.as_deref(), place: spread::PLACE, json: args.json, at_once: RUNS_MAX };
+    report.make(&args.plans(), run_one, spread::table).map(drop)
 }

@@ -69,6 +69,16 @@ pub enum Input {
         /// The bank hash it voted for.
         hash: Hash,
     },
+    /// A node says that it has the block of a slot (reference 6.13): it counts towards propagation.
+    Announced {
+        /// The node's identity.
+        node: Pubkey,
+        /// The slot.
+        slot: Slot,
+    },
+    /// The answer to [`Effect::OtherVersion`]: this node's version of the slot is thrown away with all that was built
+    /// on it, and the other one is on its way.
+    Forgotten(Slot),
     /// The tower of [`Effect::Save`] is durable.
     Saved {
         /// The id of the effect.
@@ -127,6 +137,32 @@ pub enum Effect {
         slot: Slot,
         /// The bank hash that was voted for.
         hash: Hash,
+    },
+    /// More than a third of the stake voted for another bank hash than this node has for the same block, and not enough
+    /// for its own: it executes differently from the others. It votes no more until it is started again.
+    Diverged {
+        /// The block's slot.
+        slot: Slot,
+        /// The bank hash here.
+        ours: Hash,
+        /// The bank hash there.
+        theirs: Hash,
+        /// Stake that voted for the other one, in lamports.
+        stake: u64,
+        /// All stake, in lamports.
+        total: u64,
+        /// Who voted for the other one.
+        voters: Vec<Pubkey>,
+    },
+    /// A block that more than two thirds of the stake had confirmed is not on the chain that was rooted: somebody
+    /// broke a promise.
+    Abandoned {
+        /// The block's slot.
+        slot: Slot,
+        /// Its bank hash.
+        hash: Hash,
+        /// The root that left it behind.
+        root: Slot,
     },
     /// No vote for the heaviest block. Told once per block and kind of reason.
     Abstained {

@@ -33,11 +33,33 @@ pub struct ConsensusConfig {
     pub refresh_after: Duration,
     /// Blocks in the tree at most, the root included.
     pub max_blocks: usize,
+    /// Which checks stand before a vote. A node that takes part in a cluster has all.
+    pub checks: Checks,
+}
+
+/// The checks before a vote. One is left out only to show in a simulation what it is for: without it, promises break and
+/// conflicting blocks get rooted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Checks {
+    /// No vote while an earlier one forbids it.
+    pub lockout: bool,
+    /// No vote that buries another deep which too few stand behind.
+    pub threshold: bool,
+    /// No vote off the last vote's fork without proof.
+    pub switch: bool,
+    /// No vote on an own block that too few have.
+    pub propagation: bool,
+}
+
+impl Default for Checks {
+    fn default() -> Self {
+        Self { lockout: true, threshold: true, switch: true, propagation: true }
+    }
 }
 
 impl Default for ConsensusConfig {
     fn default() -> Self {
-        Self { refresh_after: Duration::from_secs(5), max_blocks: MAX_BLOCKS }
+        Self { refresh_after: Duration::from_secs(5), max_blocks: MAX_BLOCKS, checks: Checks::default() }
     }
 }
 
@@ -262,14 +284,19 @@ impl Consensus {
     }
 
     fn may_vote(&self, slot: Slot, switch: Switch) -> Result<(), Abstain> {
-        let is_ancestor = |old| self.forks.is_ancestor(old, slot);
+        let checks = self.config.checks;
+        let is_ancestor = |old| !checks.lockout || self.forks.is_ancestor(old, slot);
         self.tower.allows(slot, is_ancestor)?;
         match switch {
             Switch::SameFork | Switch::Proven => {}
+            Switch::Failed { .. } if !checks.switch => {}
             Switch::Failed { stake, total } => return Err(Abstain::Switch { stake, total }),
             Switch::Rollback { duplicate } => return Err(Abstain::Rollback { duplicate }),
         }
         let kept = self.forks.get(slot).expect("the heaviest block is in the tree");
+        if !checks.threshold {
+            return Ok(());
+        }
         self.tower.supported(slot, |voted| kept.voted(voted), kept.total)
     }
 
@@ -358,6 +385,7 @@ impl Machine for Consensus {
             Input::VoteSeen { vote_account, slot, hash } => {
                 self.vote_seen(now, vote_account, (slot, hash), out);
             }
+            Input::Announced { .. } | Input::Forgotten(_) => {}
             Input::Saved { id } => self.saved(now, id, out),
         }
     }

@@ -39,7 +39,7 @@ pub mod threshold;
 pub mod tower;
 
 pub use block::{Block, Effect, Input, RootBlock, VoterState};
-pub use consensus::{Consensus, ConsensusConfig};
+pub use consensus::{Checks, Consensus, ConsensusConfig};
 pub use fork_choice::ForkChoice;
 pub use lockouts::{Lockout, Lockouts};
 pub use metrics::{DropReason, Metrics};

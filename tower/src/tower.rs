@@ -40,11 +40,30 @@ pub enum Abstain {
         /// The duplicate.
         duplicate: Slot,
     },
+    /// Too few have the newest own block under this one (reference 8.5.3).
+    Propagation {
+        /// That own block.
+        own: Slot,
+        /// Stake that has it, in lamports.
+        stake: u64,
+        /// All stake, in lamports.
+        total: u64,
+    },
+    /// After a start without an intact tower: promises of an earlier life may still bind.
+    Waiting {
+        /// The last slot at which one of those known binds.
+        until: Slot,
+    },
+    /// More than a third of the stake has another bank hash for this block: see [`crate::Effect::Diverged`].
+    Diverged {
+        /// That block.
+        slot: Slot,
+    },
 }
 
 impl Abstain {
     /// How many kinds of reasons there are.
-    pub const KINDS: usize = 5;
+    pub const KINDS: usize = 8;
 
     /// The place of the kind in an array of counters.
     #[must_use]
@@ -55,13 +74,17 @@ impl Abstain {
             Self::Threshold { .. } => 2,
             Self::Switch { .. } => 3,
             Self::Rollback { .. } => 4,
+            Self::Propagation { .. } => 5,
+            Self::Waiting { .. } => 6,
+            Self::Diverged { .. } => 7,
         }
     }
 
     /// The kind's name in metrics and logs.
     #[must_use]
     pub fn name(&self) -> &'static str {
-        ["not_newer", "locked_out", "threshold", "switch", "rollback"][self.index()]
+        ["not_newer", "locked_out", "threshold", "switch", "rollback", "propagation", "waiting", "diverged"]
+            [self.index()]
     }
 }
 

@@ -309,6 +309,8 @@ pub fn events(event: Event) -> Vec<ChainEvent> {
         | Event::Stranded { .. }
         | Event::Gossip(_)
         | Event::Unpropagated { .. }
+        | Event::Diverged(_)
+        | Event::Abandoned { .. }
         | Event::Duplicate { .. } => Vec::new(),
     }
 }

@@ -31,7 +31,7 @@ pub use boot::{Boot, BootError, FEATURE_SET, GossipSettings, SyncBounds, VERSION
 pub use forks::{FROZEN_MAX, Forks, Frozen};
 pub use heard::ProofCheck;
 pub use job::{Done, Job, ShredJob};
-pub use ports::{Effect, Event, Input, Socket};
+pub use ports::{Divergence, Effect, Event, Input, Socket};
 pub use record::{record, status_meta, told};
 pub use replay::{ChainSoFar, DeadBlock, PENDING_BYTES_MAX, PENDING_MAX, PUT_OFF_MAX, Replay, Replayed, Start, Tally};
 pub use view::{Counters, GossipNow, Sample, View};

@@ -243,6 +243,17 @@ pub enum Event {
         /// The last own block.
         last: Slot,
     },
+    /// This node executes a block differently from the others, and votes no more.
+    Diverged(Box<Divergence>),
+    /// A block that two thirds of the stake had confirmed was left behind by the root.
+    Abandoned {
+        /// Its slot.
+        slot: Slot,
+        /// Its bank hash.
+        hash: Hash,
+        /// The root that left it behind.
+        root: Slot,
+    },
     /// Gossip notices something that keeps this node apart from others.
     Gossip(sundog_gossip::Trouble),
     /// The leader of a slot signed two versions of it.
@@ -252,6 +263,23 @@ pub enum Event {
         /// What contradicts.
         why: String,
     },
+}
+
+/// A block that executes to another bank hash here than at the others.
+#[derive(Clone, Debug)]
+pub struct Divergence {
+    /// The block's slot.
+    pub slot: Slot,
+    /// The bank hash here.
+    pub ours: Hash,
+    /// The bank hash there.
+    pub theirs: Hash,
+    /// Stake that voted for the other one, in lamports.
+    pub stake: u64,
+    /// All stake, in lamports.
+    pub total: u64,
+    /// Who voted for the other one.
+    pub voters: Vec<Pubkey>,
 }
 
 impl Event {
@@ -286,6 +314,18 @@ impl Event {
                 %slot,
                 %last,
                 "own slot left out: too few nodes have the last own block; if this goes on, look whether this node's shreds reach the others"
+            ),
+            Self::Diverged(found) => {
+                let voters: Vec<String> = found.voters.iter().map(ToString::to_string).collect();
+                tracing::error!(
+                    slot = %found.slot, ours = %found.ours, theirs = %found.theirs, stake = found.stake, total = found.total,
+                    voters = voters.join(" "),
+                    "this node executes the block differently from the others and votes no more; compare its version and its genesis with theirs, and start it anew from a copy of their ledger"
+                );
+            }
+            Self::Abandoned { slot, hash, root } => tracing::error!(
+                %slot, %hash, %root,
+                "a confirmed block was left behind by the root: more than a third of the stake broke its promises"
             ),
             Self::Gossip(trouble) => tracing::warn!(kind = trouble.kind().name(), "{trouble}"),
             Self::Duplicate { slot, why } => tracing::warn!(%slot, why, "duplicate"),

@@ -1,6 +1,6 @@
 //! Between the machines: the effects of one are inputs of another, or leave the node.
 
-use super::{Awaited, Done, Effect, Event, Job, Node, Socket, Tally};
+use super::{Awaited, Divergence, Done, Effect, Event, Job, Node, Socket, Tally};
 use std::sync::Arc;
 use sundog_gossip::wire::duplicate::DuplicateProof;
 use sundog_gulfstream::Source;
@@ -212,6 +212,13 @@ impl Node {
                         self.replay_renew(slot);
                     }
                     self.turbine(now, sundog_turbine::Input::Forget(slot), out);
+                }
+                E::Diverged { slot, ours, theirs, stake, total, voters } => {
+                    let divergence = Divergence { slot, ours, theirs, stake, total, voters };
+                    out.push(Effect::Event(Event::Diverged(Box::new(divergence))));
+                }
+                E::Abandoned { slot, hash, root } => {
+                    out.push(Effect::Event(Event::Abandoned { slot, hash, root }));
                 }
                 E::Abstained { slot, why } => self.counters.abstained(slot, why),
             }

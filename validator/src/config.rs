@@ -159,6 +159,10 @@ pub struct Settings {
     /// Whether peers are remembered in the ledger directory, to be asked when no entrypoint answers.
     #[arg(long, env = "SUNDOG_KNOWN_PEERS", value_name = "BOOL")]
     pub known_peers: Option<bool>,
+    /// Whether packets between nodes can be blocked, lost and delayed on purpose, by rules that come as JSON lines on
+    /// standard input: to rehearse failures, never where it matters.
+    #[arg(long, env = "SUNDOG_FAULTS", value_name = "BOOL")]
+    pub faults: Option<bool>,
     /// Pull filters of gossip are made for at least so many values. Firedancer refuses filters made for fewer than 65,536;
     /// a small value lets one datagram cover a small cluster.
     #[arg(long, env = "SUNDOG_GOSSIP_PULL_ITEMS_MIN", value_name = "COUNT")]
@@ -239,6 +243,7 @@ impl Settings {
             sync_messages_per_second: Some(100),
             health_distance_slots: Some(32),
             known_peers: Some(true),
+            faults: Some(false),
             gossip_pull_items_min: Some(512),
             ..limits::defaults()
         }
@@ -302,6 +307,7 @@ impl Settings {
             expected_shred_version: self.expected_shred_version.or(below.expected_shred_version),
             port_check: self.port_check.or(below.port_check),
             known_peers: self.known_peers.or(below.known_peers),
+            faults: self.faults.or(below.faults),
             gossip_pull_items_min: self.gossip_pull_items_min.or(below.gossip_pull_items_min),
             gossip_packets_per_second: self.gossip_packets_per_second.or(below.gossip_packets_per_second),
             gossip_packets_per_peer: self.gossip_packets_per_peer.or(below.gossip_packets_per_peer),

@@ -17,6 +17,7 @@ use sundog_gulfstream::Source;
 use sundog_turbine::{Route, Sender};
 use sundog_validator::{
     io::{
+        faults::Faults,
         lanes::{Ends, Lanes},
         quic::{Acceptor, Dialer, Port, Protocol, QuicLimits},
         standing::Standing,
@@ -229,13 +230,13 @@ async fn a_peer_gets_shreds_the_way_it_advertises_and_both_ways_end_in_the_same_
     let udp_only = Route { tvu_quic: None, tvu: Some(tvu.local_addr().expect("it is bound")) };
     let both = Route { tvu_quic: Some(receiver.address), ..udp_only };
     let tvu = Arc::new(tokio::net::UdpSocket::from_std(tvu).expect("a socket"));
-    tokio::spawn(udp::receive(tvu, Arrival::Tvu, receiver.lanes.clone(), Arc::clone(&receiver.traffic)));
+    tokio::spawn(udp::receive(tvu, Arrival::Tvu, receiver.lanes.clone(), Arc::clone(&receiver.traffic), Faults::off()));
 
     let (sender, _ends) = Peer::turbine(&a, FAST);
     let out = Arc::new(socket());
     let [gossip, repair, serve_repair, votes] = [(); 4].map(|()| Arc::clone(&out));
     let traffic = Arc::clone(&sender.traffic);
-    let outgoing = Outgoing { gossip, repair, serve_repair, votes, traffic };
+    let outgoing = Outgoing { gossip, repair, serve_repair, votes, traffic, faults: Faults::off() };
     outgoing.send_shred(&sender.dialer, (b.pubkey(), udp_only), shred(1));
     outgoing.send_shred(&sender.dialer, (b.pubkey(), both), shred(2));
     outgoing.send_shred(&sender.dialer, (b.pubkey(), Route { tvu_quic: None, tvu: None }), shred(3));

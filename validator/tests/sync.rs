@@ -12,6 +12,7 @@ use std::{
 use sundog_turbine::sync::{Input as Sync, LinkId};
 use sundog_validator::{
     io::{
+        faults::Faults,
         lanes::{Ends, Lanes},
         sync::{ALPN_SYNC, Fault, SyncLimits, SyncNet},
         tls::Credentials,
@@ -48,7 +49,7 @@ impl Node {
         let traffic = Arc::new(Traffic::default());
         let credentials = Credentials::new(&identity).expect("a certificate");
         let limits = SyncLimits::default();
-        let net = SyncNet::start(listener, &credentials, lanes, Arc::clone(&traffic), limits).expect("it starts");
+        let net = SyncNet::start(listener, &credentials, lanes, Arc::clone(&traffic), (limits, Faults::off())).expect("it starts");
         Self { identity, net, address, traffic, ends, arrived: VecDeque::new() }
     }
 

@@ -3,7 +3,7 @@
 use super::say;
 use crate::{
     config::{self, Settings},
-    io::validator,
+    io::validator::{self, Supervision},
 };
 use clap::Args;
 use std::path::PathBuf;
@@ -24,6 +24,9 @@ pub struct ValidatorArgs {
     /// End when standard input is closed, as a supervisor's child does.
     #[arg(long, hide = true)]
     stop_with_stdin: bool,
+    /// The fault rules that hold from the first packet on, as JSON.
+    #[arg(long, hide = true, value_name = "JSON")]
+    fault_rules: Option<String>,
     #[command(flatten)]
     settings: Settings,
 }
@@ -39,5 +42,6 @@ pub fn run(args: ValidatorArgs) -> anyhow::Result<()> {
     }
     let file = args.config.as_deref().map(Settings::read).transpose()?.unwrap_or_default();
     let settings = args.settings.over(file).over(Settings::defaults()).validate()?;
-    validator::run(&settings, args.stop_with_stdin)
+    let supervision = Supervision { stop_with_stdin: args.stop_with_stdin, fault_rules: args.fault_rules };
+    validator::run(&settings, &supervision)
 }

@@ -2,6 +2,7 @@
 //! world reaches it. Another node answers the last two over TCP (`ip_echo`).
 
 use super::{
+    faults::{Faults, Flow},
     ip_echo::{self, Answer, EchoError, Ports, Unreached},
     sockets::Sockets,
 };
@@ -181,12 +182,13 @@ pub struct Chain {
 
 /// Asks every entrypoint in the background which chain it is on, until it answers: it may start later than this node.
 /// An entrypoint on another chain ends the process, unless another entrypoint is on ours.
-pub fn compare_chains(entrypoints: &[SocketAddr], chain: Chain, fail: &Sender<anyhow::Error>) {
+pub fn compare_chains(entrypoints: &[SocketAddr], chain: Chain, fail: &Sender<anyhow::Error>, faults: &Faults) {
     let agreed = Arc::new(AtomicBool::new(false));
     for entrypoint in entrypoints {
         let (entrypoint, agreed, fail) = (*entrypoint, Arc::clone(&agreed), fail.clone());
+        let faults = faults.clone();
         tokio::spawn(async move {
-            let answer = ask_until_answered(entrypoint).await;
+            let answer = ask_until_answered(entrypoint, &faults).await;
             match judge(entrypoint, answer, chain) {
                 Ok(true) => {
                     agreed.store(true, Ordering::Release);
@@ -212,9 +214,13 @@ fn judge(entrypoint: SocketAddr, answer: Answer, chain: Chain) -> Result<bool, J
     }
 }
 
-async fn ask_until_answered(entrypoint: SocketAddr) -> Answer {
+async fn ask_until_answered(entrypoint: SocketAddr, faults: &Faults) -> Answer {
     let mut wait = ASK_FIRST;
     loop {
+        if faults.refuses_address(Flow::Gossip, entrypoint) {
+            tokio::time::sleep(ASK_FIRST).await;
+            continue;
+        }
         let asked = tokio::task::spawn_blocking(move || ip_echo::ask(entrypoint, &[], &[])).await;
         match asked {
             Ok(Ok(answer)) => return answer,

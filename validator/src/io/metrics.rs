@@ -2,6 +2,7 @@
 
 use super::{
     capped::Capped,
+    faults::{Done, Faults},
     lanes::{LANES, Lanes},
     pushes::PushPage,
     shreds::{ShredsError, SlotShreds},
@@ -38,6 +39,8 @@ pub struct Sources {
     pub lanes: Lanes,
     /// The ledger.
     pub ledger: Ledger,
+    /// The fault point.
+    pub faults: Faults,
 }
 
 impl fmt::Debug for Sources {
@@ -130,6 +133,7 @@ impl Collector for Sources {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let mut family = Family { encoder: &mut encoder };
         self.encode_traffic(&mut family)?;
+        self.encode_faults(&mut family)?;
         if let Some(view) = self.view.load_full() {
             encode_chain(&view, &mut family)?;
             super::metric_names::encode_machines(&view, &mut |about, values| family.counters(about, values))?;
@@ -159,6 +163,14 @@ impl Sources {
         let ended = Ended::ALL.iter().map(|why| (labelled("why", why.name()), self.traffic.ended(*why)));
         family.counters(("transport_ended", "Connections opened by this node that ended, by reason"), ended)?;
         self.encode_sync(family)
+    }
+
+    /// Nothing while fault injection is off.
+    fn encode_faults(&self, family: &mut Family<'_, '_>) -> fmt::Result {
+        let Some(order) = self.faults.order() else { return Ok(()) };
+        family.gauge(("fault_order", "Number of the fault rules in force"), order)?;
+        let done = Done::ALL.iter().map(|what| (labelled("what", what.name()), self.faults.done(*what)));
+        family.counters(("faults", "Packets and connections that fault rules acted on, by what was done"), done)
     }
 
     fn encode_sync(&self, family: &mut Family<'_, '_>) -> fmt::Result {
@@ -235,7 +247,7 @@ mod tests {
         let traffic = Arc::new(Traffic::default());
         let capped = Capped::new(listener, 4, Duration::from_secs(9), Arc::clone(&traffic));
         let view = Arc::new(ArcSwapOption::empty());
-        tokio::spawn(serve(capped, Sources { view, traffic, lanes: Lanes::new().0, ledger: ledger() }));
+        tokio::spawn(serve(capped, Sources { view, traffic, lanes: Lanes::new().0, ledger: ledger(), faults: Faults::off() }));
         format!("http://{address}")
     }
 

@@ -6,6 +6,7 @@ pub mod chain;
 pub mod client;
 pub mod clock;
 pub mod driver;
+pub mod faults;
 pub mod feed;
 pub mod files;
 pub mod history;

@@ -125,6 +125,8 @@ sundog_types::reasons! {
         LinksFull = "links_full",
         /// The system did not take it.
         Socket = "socket",
+        /// Fault injection blocks or loses it.
+        Fault = "fault",
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::{
     bucket::{AddressBuckets, UdpLimits},
+    faults::{Fate, Faults, Flow},
     lanes::{Lane, Lanes},
     quic::Dialer,
     traffic::{Refused, Traffic, Unsent, Way},
@@ -43,6 +44,16 @@ impl Arrival {
         }
     }
 
+    const fn flow(self) -> Flow {
+        match self {
+            Self::Node(Socket::Gossip) => Flow::Gossip,
+            Self::Node(Socket::Repair | Socket::ServeRepair) => Flow::Repair,
+            Self::Node(Socket::TpuVote) => Flow::Votes,
+            Self::Tvu => Flow::Turbine,
+            Self::Tpu => Flow::Transactions,
+        }
+    }
+
     fn input(self, from: SocketAddr, bytes: Bytes) -> Input {
         match self {
             Self::Node(Socket::Gossip) => Input::Gossip { from, bytes },
@@ -57,7 +68,13 @@ impl Arrival {
 
 /// Receives until the runtime ends. What goes to the lanes of shreds, gossip and transactions is limited for each sender, so that no
 /// address alone can fill them.
-pub async fn receive(socket: Arc<tokio::net::UdpSocket>, arrival: Arrival, lanes: Lanes, traffic: Arc<Traffic>) {
+pub async fn receive(
+    socket: Arc<tokio::net::UdpSocket>,
+    arrival: Arrival,
+    lanes: Lanes,
+    traffic: Arc<Traffic>,
+    faults: Faults,
+) {
     let (lane, way) = arrival.lane();
     // Room for one byte more than the largest datagram shows the oversized ones, which no decoder takes.
     let mut buffer = [0; DATAGRAM_BYTES_MAX + 1];
@@ -69,6 +86,9 @@ pub async fn receive(socket: Arc<tokio::net::UdpSocket>, arrival: Arrival, lanes
     };
     loop {
         let Ok((len, from)) = socket.recv_from(&mut buffer).await else { continue };
+        if !faults.hears(arrival.flow(), from) {
+            continue;
+        }
         traffic.count(way, len);
         if rates.as_mut().is_some_and(|rates| !rates.admit(Instant::now(), from)) {
             traffic.refuse(Refused::UdpRate);
@@ -91,18 +111,20 @@ pub struct Outgoing {
     pub votes: Arc<UdpSocket>,
     /// What is counted.
     pub traffic: Arc<Traffic>,
+    /// What is done to packets on purpose.
+    pub faults: Faults,
 }
 
 impl Outgoing {
     /// Sends a datagram. A full socket buffer drops it, as the network may.
     pub fn send(&self, socket: Socket, to: SocketAddr, bytes: &[u8]) {
-        let (socket, way) = match socket {
-            Socket::Gossip => (&self.gossip, Way::GossipUdpOut),
-            Socket::Repair => (&self.repair, Way::RepairUdpOut),
-            Socket::ServeRepair => (&self.serve_repair, Way::ServeRepairUdpOut),
-            Socket::TpuVote => (&self.votes, Way::VoteUdpOut),
+        let (socket, way, flow) = match socket {
+            Socket::Gossip => (&self.gossip, Way::GossipUdpOut, Flow::Gossip),
+            Socket::Repair => (&self.repair, Way::RepairUdpOut, Flow::Repair),
+            Socket::ServeRepair => (&self.serve_repair, Way::ServeRepairUdpOut, Flow::Repair),
+            Socket::TpuVote => (&self.votes, Way::VoteUdpOut, Flow::Votes),
         };
-        self.put(socket, way, to, bytes);
+        self.put(socket, (way, flow), to, bytes);
     }
 
     /// Sends a shred to a peer: in a QUIC datagram if it advertises an address for that, else over UDP.
@@ -110,12 +132,23 @@ impl Outgoing {
         let (identity, route) = to;
         match (route.tvu_quic, route.tvu) {
             (Some(address), _) => turbine.send(address, Some(identity), shred),
-            (None, Some(address)) => self.put(&self.votes, Way::TurbineUdpOut, address, &shred),
+            (None, Some(address)) => self.put(&self.votes, (Way::TurbineUdpOut, Flow::Turbine), address, &shred),
             (None, None) => {}
         }
     }
 
-    fn put(&self, socket: &UdpSocket, way: Way, to: SocketAddr, bytes: &[u8]) {
+    fn put(&self, socket: &Arc<UdpSocket>, (way, flow): (Way, Flow), to: SocketAddr, bytes: &[u8]) {
+        match self.faults.fate(flow, to, bytes.len()) {
+            Fate::Now => {}
+            Fate::Never => return self.traffic.lose(Unsent::Fault, 1),
+            Fate::Later(first, second) => {
+                self.traffic.count(way, bytes.len());
+                for after in [Some(first), second].into_iter().flatten() {
+                    self.faults.send_later(after, socket, (to, bytes));
+                }
+                return;
+            }
+        }
         match socket.send_to(bytes, to) {
             Ok(len) => self.traffic.count(way, len),
             Err(_) => self.traffic.lose(Unsent::Socket, 1),

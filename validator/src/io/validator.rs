@@ -5,6 +5,7 @@ use super::{
     chain::NodeChain,
     clock::Clock,
     driver::{self, World},
+    faults::{self, Faults, Flow, QuicSocket, Rules},
     feed::Feed,
     files, http, ip_echo,
     joining::{self, Chain},
@@ -53,11 +54,20 @@ const WEBSOCKET_SILENCE: Duration = Duration::from_secs(3_600);
 /// How long telling peers that the process ends may take, for each of the two QUIC ports.
 const GOODBYE: Duration = Duration::from_millis(200);
 
+/// What a validator has from whoever started it.
+#[derive(Clone, Debug, Default)]
+pub struct Supervision {
+    /// It ends when standard input is closed.
+    pub stop_with_stdin: bool,
+    /// Fault rules that hold from the first packet on, as JSON.
+    pub fault_rules: Option<String>,
+}
+
 /// Runs a validator until it is told to end.
 ///
 /// # Errors
 /// If anything that it needs cannot be had, or it must end for its own safety.
-pub fn run(settings: &Settings, stop_with_stdin: bool) -> anyhow::Result<()> {
+pub fn run(settings: &Settings, supervision: &Supervision) -> anyhow::Result<()> {
     if !sundog_turbine::codec_supported() {
         bail!(
             "this processor has no AVX2, which the erasure code is built for; set RUST_REED_SOLOMON_ERASURE_ARCH=x86-64 and build again"
@@ -65,12 +75,13 @@ pub fn run(settings: &Settings, stop_with_stdin: bool) -> anyhow::Result<()> {
     }
     super::log_to_stderr("info,quinn=warn,fjall=warn,lsm_tree=warn,solana=warn");
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-    let why = runtime.block_on(live(settings, stop_with_stdin));
+    let why = runtime.block_on(live(settings, supervision));
     runtime.shutdown_timeout(std::time::Duration::from_secs(2));
     why
 }
 
-async fn live(settings: &Settings, stop_with_stdin: bool) -> anyhow::Result<()> {
+async fn live(settings: &Settings, supervision: &Supervision) -> anyhow::Result<()> {
+    let faults = faults_of(settings, supervision)?;
     let ledger_path = settings.ledger.as_deref().context("no ledger")?;
     files::make_directory(ledger_path)?;
     let identity = Arc::new(files::read_keypair(settings.identity.as_deref().context("no identity")?)?);
@@ -123,11 +134,11 @@ async fn live(settings: &Settings, stop_with_stdin: bool) -> anyhow::Result<()> 
         );
     }
     let shell = Shell { clock, store, identity, faucet, genesis, chain, known_peers };
-    let (mut running, failed) = shell.start(settings, sockets, (recorder, tower_file), (node, effects))?;
+    let (mut running, failed) = shell.start((settings, &faults), sockets, (recorder, tower_file), (node, effects))?;
     if let Some(directory) = ledger_path.parent() {
         files::write_json(&directory.join("addresses.json"), &bound)?;
     }
-    let ended = wait_for_end(stop_with_stdin, &mut running.stop, failed).await;
+    let ended = wait_for_end(supervision.stop_with_stdin, faults, (&mut running.stop, failed)).await;
     running.end().await;
     ended
 }
@@ -149,6 +160,16 @@ fn advertised(bound: &Bound) -> Addresses {
     }
 }
 
+/// The node's fault point: off unless the settings say otherwise.
+fn faults_of(settings: &Settings, supervision: &Supervision) -> anyhow::Result<Faults> {
+    match (&supervision.fault_rules, settings.faults.unwrap_or(false)) {
+        (None, false) => Ok(Faults::off()),
+        (Some(_), false) => bail!("fault rules are given and fault injection is off; give --faults true too"),
+        (None, true) => Ok(Faults::on(&Rules::default())?),
+        (Some(rules), true) => Ok(Faults::on(&Rules::read(rules)?)?),
+    }
+}
+
 fn seed() -> [u8; 32] {
     // A fresh Ed25519 secret is 32 bytes from the system's generator.
     solana_keypair::Keypair::new().to_bytes()[..32].try_into().expect("32 of 64 bytes")
@@ -158,14 +179,14 @@ type Failed = tokio::sync::mpsc::Receiver<anyhow::Error>;
 
 async fn wait_for_end(
     stop_with_stdin: bool,
-    stop: &mut tokio::sync::mpsc::Receiver<String>,
-    mut failed: Failed,
+    faults: Faults,
+    (stop, mut failed): (&mut tokio::sync::mpsc::Receiver<String>, Failed),
 ) -> anyhow::Result<()> {
     let stdin = async {
-        if stop_with_stdin {
-            let _ =
-                tokio::task::spawn_blocking(|| std::io::copy(&mut std::io::stdin().lock(), &mut std::io::sink())).await;
-        } else {
+        if stop_with_stdin || faults.order().is_some() {
+            let _ = tokio::task::spawn_blocking(move || faults::follow(&faults, std::io::stdin().lock())).await;
+        }
+        if !stop_with_stdin {
             std::future::pending::<()>().await;
         }
     };
@@ -218,7 +239,7 @@ impl Running {
 impl Shell {
     fn start(
         self,
-        settings: &Settings,
+        (settings, faults): (&Settings, &Faults),
         sockets: Sockets,
         (recorder, tower): (Recorder, TowerFile),
         (node, effects): (Node, Vec<crate::node::Effect>),
@@ -233,13 +254,18 @@ impl Shell {
         let (storage, storage_thread) =
             storage::start(Arc::clone(&self.store), tower, lanes.clone(), watch("storage"))?;
         let credentials = Credentials::new(&self.identity)?;
-        let port =
-            |protocol, socket| Port::open(protocol, &credentials, socket, Arc::clone(&traffic), QuicLimits::DEFAULT);
-        let quic = [port(Protocol::Turbine, sockets.tvu_quic)?, port(Protocol::Tpu, sockets.tpu_quic)?];
+        let port = |protocol, socket, flow| {
+            let socket = QuicSocket::new(socket, faults, flow);
+            Port::open(protocol, &credentials, socket, Arc::clone(&traffic), QuicLimits::DEFAULT)
+        };
+        let quic = [
+            port(Protocol::Turbine, sockets.tvu_quic, Flow::Turbine)?,
+            port(Protocol::Tpu, sockets.tpu_quic, Flow::Transactions)?,
+        ];
         let [turbine, tpu] = quic.clone().map(|port| accept(port, &lanes, &view));
         let udp = self.listen(
             &lanes,
-            &traffic,
+            (&traffic, faults),
             [sockets.gossip, sockets.repair, sockets.serve_repair, sockets.tpu_vote, sockets.tvu, sockets.tpu],
         )?;
         let workers = rayon::ThreadPoolBuilder::new()
@@ -255,7 +281,7 @@ impl Shell {
             udp,
             turbine,
             tpu,
-            sync: SyncNet::start(sockets.sync, &credentials, lanes.clone(), Arc::clone(&traffic), sync)?,
+            sync: SyncNet::start(sockets.sync, &credentials, lanes.clone(), Arc::clone(&traffic), (sync, faults.clone()))?,
             view: Arc::clone(&view),
             feed: feed.clone(),
             stop,
@@ -273,11 +299,11 @@ impl Shell {
             ledger.clone(),
             (self.faucet, lanes.clone()),
         ));
-        joining::compare_chains(settings.entrypoints.as_deref().unwrap_or_default(), self.chain, &fail);
+        joining::compare_chains(settings.entrypoints.as_deref().unwrap_or_default(), self.chain, &fail, faults);
         let known_peers = Keeper::start(self.known_peers, self.identity.pubkey(), Arc::clone(&view));
         let echo = tokio::net::TcpListener::from_std(sockets.ip_echo)?;
         guard(&fail, "IP echo", ip_echo::serve(echo, self.chain.shred_version, Arc::clone(&traffic)));
-        let sources = metrics::Sources { view, traffic, lanes: lanes.clone(), ledger };
+        let sources = metrics::Sources { view, traffic, lanes: lanes.clone(), ledger, faults: faults.clone() };
         let readers = Readers { chain, feed: feed.clone(), sources };
         readers.serve(settings, [sockets.rpc, sockets.websocket, sockets.metrics], &fail)?;
         let running =
@@ -286,7 +312,12 @@ impl Shell {
     }
 
     /// Starts the receiving tasks, and keeps what the node sends from.
-    fn listen(&self, lanes: &Lanes, traffic: &Arc<Traffic>, sockets: [UdpSocket; 6]) -> anyhow::Result<Outgoing> {
+    fn listen(
+        &self,
+        lanes: &Lanes,
+        (traffic, faults): (&Arc<Traffic>, &Faults),
+        sockets: [UdpSocket; 6],
+    ) -> anyhow::Result<Outgoing> {
         let [gossip, repair, serve_repair, votes, tvu, tpu] = sockets;
         let arrivals = [
             (&gossip, Arrival::Node(Socket::Gossip)),
@@ -298,7 +329,7 @@ impl Shell {
         ];
         for (socket, arrival) in arrivals {
             let socket = Arc::new(tokio::net::UdpSocket::from_std(socket.try_clone()?)?);
-            tokio::spawn(receive(socket, arrival, lanes.clone(), Arc::clone(traffic)));
+            tokio::spawn(receive(socket, arrival, lanes.clone(), Arc::clone(traffic), faults.clone()));
         }
         Ok(Outgoing {
             gossip: Arc::new(gossip),
@@ -306,6 +337,7 @@ impl Shell {
             serve_repair: Arc::new(serve_repair),
             votes: Arc::new(votes),
             traffic: Arc::clone(traffic),
+            faults: faults.clone(),
         })
     }
 }

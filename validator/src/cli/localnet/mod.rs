@@ -11,6 +11,7 @@ mod catching_up;
 mod cluster;
 mod control;
 mod layout;
+mod plan;
 mod status;
 mod up;
 

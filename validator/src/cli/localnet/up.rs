@@ -3,17 +3,14 @@
 use super::{
     Cluster, ClusterNode, Layout, LocalnetArgs,
     control::{self, Answer, Asked, Request},
+    plan::{Plan, make_genesis},
 };
 use crate::{
-    cli::{
-        genesis::{Founder, GenesisPlan},
-        say,
-    },
-    io::{files, pace, sockets::Bound},
+    cli::say,
+    io::{files, sockets::Bound},
 };
 use anyhow::{Context as _, bail};
 use indicatif::{ProgressBar, ProgressStyle};
-use serde::{Deserialize, Serialize};
 use solana_keypair::Keypair;
 use solana_signer::Signer as _;
 use std::{
@@ -24,8 +21,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Stakes of the first validators in SOL; further ones get the last.
-const STAKES: [u64; 4] = [1_000, 600, 400, 100];
 /// Ports of one node lie in a stretch of this many.
 const PORTS_PER_NODE: u16 = 10;
 /// Bulk sync connections that a node takes from the address that all of them share: as many as it takes in all.
@@ -34,46 +29,6 @@ const SYNC_CONNECTIONS: usize = 64;
 const BIND_WAIT: Duration = Duration::from_secs(60);
 /// How long a node may take to stop cleanly before it is killed.
 const STOP_WAIT: Duration = Duration::from_secs(10);
-
-/// What the genesis was made from, kept so that a later start knows whether it still fits.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct Plan {
-    stakes: Vec<u64>,
-    slot_ms: u64,
-    slots_per_epoch: u64,
-    /// Not of the genesis: every node is told, and a later start may choose another.
-    #[serde(default)]
-    fanout: Option<u16>,
-}
-
-impl Plan {
-    /// The plan that the arguments ask for; what they leave open is as in `kept`.
-    fn of(args: &LocalnetArgs, kept: Option<&Self>) -> anyhow::Result<Self> {
-        let stakes = match (&args.stakes, args.validators) {
-            (Some(stakes), Some(count)) if stakes.len() != usize::from(count) => {
-                bail!(
-                    "--validators {count} and --stakes with {} values contradict each other; give one of them",
-                    stakes.len()
-                );
-            }
-            (Some(stakes), _) if stakes.is_empty() || stakes.contains(&0) => {
-                bail!(
-                    "--stakes: every validator needs at least 1 SOL; `sundog localnet add` adds a node without stake"
-                );
-            }
-            (Some(stakes), _) => stakes.clone(),
-            (None, Some(count)) => (0..usize::from(count)).map(|i| STAKES[i.min(STAKES.len() - 1)]).collect(),
-            (None, None) => kept.map_or_else(|| STAKES[..3].to_vec(), |kept| kept.stakes.clone()),
-        };
-        let slot_ms = if args.fast { Some(100) } else { args.slot_ms };
-        Ok(Self {
-            stakes,
-            slot_ms: slot_ms.unwrap_or_else(|| kept.map_or(400, |kept| kept.slot_ms)),
-            slots_per_epoch: args.slots_per_epoch.unwrap_or_else(|| kept.map_or(8_192, |kept| kept.slots_per_epoch)),
-            fanout: args.fanout.or_else(|| kept.and_then(|kept| kept.fanout)),
-        })
-    }
-}
 
 /// Starts a localnet, and ends when it is told to.
 ///
@@ -141,31 +96,6 @@ fn reset(layout: &Layout) -> anyhow::Result<()> {
             .with_context(|| format!("{} cannot be removed", layout.node(node).display()))?;
         node += 1;
     }
-    Ok(())
-}
-
-fn make_genesis(layout: &Layout, plan: &Plan) -> anyhow::Result<()> {
-    let faucet = Keypair::new();
-    files::write_keypair(&layout.faucet(), &faucet, true)?;
-    let mut founders = Vec::new();
-    for (node, stake_sol) in plan.stakes.iter().enumerate() {
-        files::make_directory(&layout.node(node))?;
-        let founder = Founder { identity: Keypair::new(), vote: Keypair::new(), stake_sol: *stake_sol };
-        files::write_keypair(&layout.of_node(node, "identity.json"), &founder.identity, true)?;
-        files::write_keypair(&layout.of_node(node, "vote-account.json"), &founder.vote, true)?;
-        founders.push(founder);
-    }
-    let slot = Duration::from_millis(plan.slot_ms);
-    let genesis = GenesisPlan {
-        founders,
-        faucet: faucet.pubkey(),
-        slot,
-        slots_per_epoch: plan.slots_per_epoch,
-        hashes_per_tick: Some(pace::hashes_per_tick(slot / 64)),
-    }
-    .build()?;
-    files::write_whole(&layout.genesis(), &genesis.encode())?;
-    files::write_json(&layout.plan(), plan)?;
     Ok(())
 }
 
@@ -478,37 +408,4 @@ fn interrupt() -> Receiver<()> {
         }
     });
     receiver
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use clap::Parser as _;
-
-    #[derive(clap::Parser)]
-    struct Line {
-        #[command(flatten)]
-        args: LocalnetArgs,
-    }
-
-    fn plan(line: &[&str], kept: Option<&Plan>) -> Plan {
-        let line = Line::try_parse_from(["localnet"].iter().chain(line)).unwrap_or_else(|e| panic!("{e}"));
-        Plan::of(&line.args, kept).expect("a plan")
-    }
-
-    #[test]
-    fn a_fanout_is_kept_for_later_starts_until_another_is_given() {
-        assert_eq!(plan(&[], None).fanout, None);
-        let first = plan(&["--fanout", "2"], None);
-        assert_eq!((first.fanout, plan(&[], Some(&first)).fanout), (Some(2), Some(2)));
-        assert_eq!(plan(&["--fanout", "3"], Some(&first)).fanout, Some(3));
-        assert!(Line::try_parse_from(["localnet", "--fanout", "0"]).is_err());
-    }
-
-    #[test]
-    fn a_plan_from_before_there_was_a_fanout_is_still_read() {
-        let old = serde_json::json!({"stakes": [1_000, 600], "slot_ms": 100, "slots_per_epoch": 8_192});
-        let kept: Plan = serde_json::from_value(old).expect("a plan");
-        assert_eq!(plan(&[], Some(&kept)), kept);
-    }
 }

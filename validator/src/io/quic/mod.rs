@@ -21,11 +21,12 @@ pub use limits::QuicLimits;
 pub use transport::Closing;
 
 use super::{
+    faults::QuicSocket,
     tls::{Credentials, TlsError},
     traffic::Traffic,
 };
 use quinn::Endpoint;
-use std::{net::UdpSocket, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 /// The protocol of shred datagrams (reference 4.7).
 pub const ALPN_TURBINE: &[u8] = b"solana-turbine";
@@ -78,11 +79,11 @@ impl Port {
     pub fn open(
         protocol: Protocol,
         credentials: &Credentials,
-        socket: UdpSocket,
+        socket: impl Into<QuicSocket>,
         traffic: Arc<Traffic>,
         limits: QuicLimits,
     ) -> Result<Self, QuicError> {
-        let endpoint = transport::endpoint(protocol, credentials, socket, &limits)?;
+        let endpoint = transport::endpoint(protocol, credentials, socket.into(), &limits)?;
         Ok(Self { protocol, endpoint, limits, traffic })
     }
 

@@ -1,12 +1,15 @@
 //! How connections behave: packet sizes, silence, buffers, resets, and what closes them.
 
 use super::{Protocol, QuicError, QuicLimits};
-use crate::io::tls::{self, Credentials};
+use crate::io::{
+    faults::QuicSocket,
+    tls::{self, Credentials},
+};
 use quinn::{
     ConnectionId, ConnectionIdGenerator, Endpoint, EndpointConfig, IdleTimeout, TransportConfig, VarInt,
     crypto::HmacKey,
 };
-use std::{net::UdpSocket, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 /// The largest transaction (reference 1.1).
 pub(super) const TRANSACTION_BYTES_MAX: usize = 1_232;
@@ -80,13 +83,14 @@ fn transport(protocol: Protocol, side: Side) -> Arc<TransportConfig> {
 pub(super) fn endpoint(
     protocol: Protocol,
     credentials: &Credentials,
-    socket: UdpSocket,
+    socket: QuicSocket,
     limits: &QuicLimits,
 ) -> Result<Endpoint, QuicError> {
     let mut server = quinn::ServerConfig::with_crypto(credentials.server(protocol.alpn())?);
     server.transport_config(transport(protocol, Side::Accepts)).max_incoming(limits.connections_max).migration(false);
     let runtime = Arc::new(quinn::TokioRuntime);
-    let mut endpoint = Endpoint::new(same_after_restart(protocol, credentials), Some(server), socket, runtime)?;
+    let config = same_after_restart(protocol, credentials);
+    let mut endpoint = Endpoint::new_with_abstract_socket(config, Some(server), socket.open()?, runtime)?;
     let mut client = quinn::ClientConfig::new(credentials.client(protocol.alpn())?);
     client.transport_config(transport(protocol, Side::Dials));
     endpoint.set_default_client_config(client);

@@ -23,6 +23,7 @@ mod tally;
 pub use tally::{Fault, Tally};
 
 use super::{
+    faults::{Faults, Flow},
     lanes::Lanes,
     tls::{self, Credentials, TlsError},
     traffic::Traffic,
@@ -110,6 +111,7 @@ pub struct SyncNet {
     lanes: Lanes,
     traffic: Arc<Traffic>,
     limits: SyncLimits,
+    faults: Faults,
     runtime: tokio::runtime::Handle,
 }
 
@@ -123,7 +125,7 @@ impl SyncNet {
         credentials: &Credentials,
         lanes: Lanes,
         traffic: Arc<Traffic>,
-        limits: SyncLimits,
+        (limits, faults): (SyncLimits, Faults),
     ) -> Result<Arc<Self>, SyncNetError> {
         let net = Arc::new(Self {
             acceptor: credentials.tls_server(ALPN_SYNC)?.into(),
@@ -136,6 +138,7 @@ impl SyncNet {
             lanes,
             traffic,
             limits,
+            faults,
             runtime: tokio::runtime::Handle::current(),
         });
         let listener = TcpListener::from_std(listener)?;
@@ -210,6 +213,7 @@ impl SyncNet {
             return self.traffic.sync.count(Fault::Handshake);
         };
         match tls::tcp_identity(stream.get_ref().1, ALPN_SYNC) {
+            Some(peer) if self.faults.refuses_identity(Flow::Sync, &peer) => self.traffic.sync.count(Fault::Cut),
             Some(peer) => self.live(stream.into(), peer, Origin { address, dialed: false }).await,
             None => self.traffic.sync.count(Fault::NotIdentified),
         }
@@ -220,6 +224,9 @@ impl SyncNet {
         expect: Pubkey,
         address: SocketAddr,
     ) -> Result<(TlsStream<TcpStream>, OwnedSemaphorePermit), Fault> {
+        if self.faults.refuses_identity(Flow::Sync, &expect) || self.faults.refuses_address(Flow::Sync, address) {
+            return Err(Fault::Cut);
+        }
         let place = Arc::clone(&self.dials).try_acquire_owned().map_err(|_| Fault::LinksFull)?;
         let name = ServerName::try_from("localhost").expect("a host's name");
         let connecting = async {
@@ -253,7 +260,11 @@ impl SyncNet {
                 frame_bytes_max: self.limits.frame_bytes_max,
                 room: (!dialed).then_some(&self.room),
             };
-            match link.run(stream, orders).await {
+            let ended = tokio::select! {
+                ended = link.run(stream, orders) => ended,
+                () = self.faults.cut(Flow::Sync, &peer) => Ended::Fault(Fault::Cut),
+            };
+            match ended {
                 Ended::Fault(fault) => self.traffic.sync.count(fault),
                 Ended::Over => {}
             }

@@ -30,6 +30,8 @@ sundog_types::reasons! {
         Slow = "slow",
         /// The connection broke off.
         Lost = "lost",
+        /// Fault injection cuts it.
+        Cut = "cut",
     }
 }
 

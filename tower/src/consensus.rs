@@ -341,7 +341,7 @@ impl Consensus {
     /// one end the waiting.
     fn voted_tip(&self) -> Slot {
         let standing = self.last_vote_key().and_then(|key| self.choice.get(&key));
-        let tip = |standing: &Standing| if standing.is_candidate() { standing.best } else { standing.deepest };
+        let tip = |standing: Standing| if standing.is_candidate() { standing.best } else { standing.deepest };
         standing.map_or(self.choice.best_overall(), tip).0
     }
 

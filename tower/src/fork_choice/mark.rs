@@ -1,108 +1,98 @@
 //! Changes to the tree itself: duplicates marked and confirmed, a new root, leaves forgotten.
 
 use super::{BlockKey, ForkChoice};
-use std::collections::BTreeSet;
+use sundog_types::Pubkey;
 
 impl ForkChoice {
-    /// The block and all that descends from it.
-    fn subtree(&self, key: BlockKey) -> BTreeSet<BlockKey> {
-        let mut all = BTreeSet::new();
-        let mut open = vec![key];
-        while let Some(key) = open.pop() {
-            if let Some(standing) = self.blocks.get(&key) {
-                open.extend(&standing.children);
-                all.insert(key);
-            }
-        }
-        all
-    }
-
     /// Marks a block as a duplicate that nobody confirmed: neither it nor its descendants are followed.
     /// Its stake still counts for its ancestors. `false` and no change if the block is unknown, or
     /// confirmed already.
     pub fn mark_invalid(&mut self, key: &BlockKey) -> bool {
-        if self.blocks.get(key).is_none_or(|standing| standing.duplicate_confirmed) {
+        let Some(id) = self.tree.find(key).filter(|&id| !self.tree.at(id).confirmed) else {
             return false;
+        };
+        for below in self.tree.subtree(id) {
+            let node = self.tree.at_mut(below);
+            node.invalid = node.invalid.max(Some(key.0));
+            // What is not followed leads nowhere.
+            node.heaviest = None;
         }
-        let mut stale = self.subtree(*key);
-        for key_below in &stale {
-            let standing = self.blocks.get_mut(key_below).expect("in the subtree");
-            standing.latest_invalid_ancestor = standing.latest_invalid_ancestor.max(Some(key.0));
+        if let Some(parent) = self.tree.at(id).parent {
+            self.tree.elect(parent);
+            self.tree.carry(parent, 0);
+            self.tree.settle();
         }
-        self.mark_stale(&mut stale, *key);
-        self.aggregate_all(stale);
         true
     }
 
     /// Marks a block as confirmed by 52 % of the stake: it and its ancestors are valid whatever proof of
     /// duplicates exists. Returns those newly confirmed, from the block down.
     pub fn mark_valid(&mut self, key: &BlockKey) -> Vec<BlockKey> {
-        if !self.blocks.contains_key(key) {
+        let Some(id) = self.tree.find(key) else {
             return Vec::new();
-        }
-        let mut line = vec![*key];
-        while let Some(parent) = self.blocks[&line[line.len() - 1]].parent {
-            line.push(parent);
-        }
-        let newly: Vec<BlockKey> = line.iter().filter(|k| !self.blocks[k].duplicate_confirmed).copied().collect();
-        let mut stale = self.subtree(*key);
-        for key_below in stale.iter().chain(&line) {
-            let standing = self.blocks.get_mut(key_below).expect("known");
-            if standing.latest_invalid_ancestor <= Some(key.0) {
-                standing.latest_invalid_ancestor = None;
+        };
+        let line: Vec<_> = self.tree.line(id).collect();
+        let mut touched = self.tree.subtree(id);
+        touched.extend(&line[1..]);
+        for &id in &touched {
+            let node = self.tree.at_mut(id);
+            if node.invalid <= Some(key.0) {
+                node.invalid = None;
             }
         }
-        for confirmed in &newly {
-            self.blocks.get_mut(confirmed).expect("known").duplicate_confirmed = true;
+        let mut newly = Vec::new();
+        for &id in &line {
+            let node = self.tree.at_mut(id);
+            if !std::mem::replace(&mut node.confirmed, true) {
+                newly.push(node.key);
+            }
         }
-        self.mark_stale(&mut stale, *key);
-        self.aggregate_all(stale);
+        for id in touched {
+            self.tree.elect(id);
+        }
         newly
     }
 
     /// Makes a known block the root and forgets every block that does not descend from it. `false` and no
     /// change if it is unknown.
     pub fn set_root(&mut self, root: &BlockKey) -> bool {
-        if !self.blocks.contains_key(root) {
+        let Some(id) = self.tree.find(root) else {
             return false;
+        };
+        self.tree.set_root(id);
+        self.root = id;
+        let Self { tree, voters, .. } = self;
+        for voter in voters.values_mut() {
+            voter.forget_unless(|_, block| tree.find(block).is_some());
         }
-        let kept = self.subtree(*root);
-        self.blocks.retain(|key, _| kept.contains(key));
-        self.blocks.get_mut(root).expect("kept").parent = None;
-        self.root = *root;
         true
     }
 
     /// Forgets a block that nothing is built on, with the stake on it; the voters' newest votes stay what
     /// they are. `false` and no change for the root, unknown blocks and blocks with children.
     pub fn remove_leaf(&mut self, key: &BlockKey) -> bool {
-        let Some(standing) = self.blocks.get(key) else {
+        let Some(gone) = self.tree.find(key) else {
             return false;
         };
-        let (Some(parent), true) = (standing.parent, standing.children.is_empty()) else {
+        if !self.tree.remove_leaf(gone) {
             return false;
-        };
-        let mut stale = BTreeSet::new();
-        self.mark_stale(&mut stale, *key);
-        self.blocks.remove(key);
-        self.blocks.get_mut(&parent).expect("parents are known").children.remove(key);
-        for counted in self.latest_votes.values_mut().filter(|counted| counted.block == *key) {
-            counted.stake = 0;
         }
-        self.aggregate_all(stale);
+        for voter in self.voters.values_mut() {
+            voter.forget_unless(|at, _| at != gone);
+        }
         true
     }
 
     /// Forgets the newest votes of voters that `keep` does not want, with the stake they put on blocks.
-    pub fn retain_voters(&mut self, keep: impl Fn(&sundog_types::Pubkey) -> bool) {
-        let mut stale = BTreeSet::new();
-        let gone: Vec<_> = self.latest_votes.keys().filter(|voter| !keep(voter)).copied().collect();
-        for voter in gone {
-            let counted = self.latest_votes.remove(&voter).expect("listed");
-            if let Some(key) = self.shift(counted.block, |s| s - counted.stake) {
-                self.mark_stale(&mut stale, key);
+    pub fn retain_voters(&mut self, keep: impl Fn(&Pubkey) -> bool) {
+        let Self { tree, voters, .. } = self;
+        voters.retain(|key, voter| {
+            let kept = keep(key);
+            if let (Some(at), false) = (voter.at, kept) {
+                tree.shift(at, voter.stake.wrapping_neg());
             }
-        }
-        self.aggregate_all(stale);
+            kept
+        });
+        self.tree.settle();
     }
 }

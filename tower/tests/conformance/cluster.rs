@@ -244,7 +244,7 @@ impl Cluster {
                 Effect::Confirmed { slot, .. } => node.confirmed.push(slot.get()),
                 Effect::Finalized { slot } => node.finalized.push(slot.get()),
                 Effect::OtherVersion { slot, .. } => panic!("there is one version of {slot}"),
-                Effect::Abstained { .. } => {}
+                Effect::Abstained { .. } | Effect::Diverged { .. } | Effect::Abandoned { .. } => {}
             }
         }
     }

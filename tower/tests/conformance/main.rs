@@ -4,5 +4,6 @@ mod cluster;
 mod fork_choice;
 mod lockouts;
 mod machine;
+mod naive;
 mod switching;
 mod vectors;

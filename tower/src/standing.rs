@@ -1,0 +1,160 @@
+//! Whether a voter knows what it has promised.
+//!
+//! The tower file says it, and where the file is there, votes go on at once. Without one, nothing is voted for until the
+//! node has caught up with the cluster and would have seen its earlier votes, in blocks or in gossip. A vote of its own
+//! account that it does not know shows that promises are lost: the file is missing or older than the last vote, or
+//! another instance votes. Then it refuses to vote. Told to vote all the same, it takes over the tower that it sees, and
+//! waits until the shallow lockouts in it have run out; the deep ones had more than two thirds of the stake behind
+//! them and bind as ever.
+
+use crate::lockouts::{Lockout, Lockouts};
+use crate::threshold;
+use crate::tower::Abstain;
+use std::collections::BTreeSet;
+use sundog_types::Slot;
+
+/// Own votes remembered at most; full: the oldest goes, and is known all the same. More than a tower has, and than lie
+/// between a vote and its landing.
+const OURS_MAX: usize = 1_024;
+
+/// What is known of earlier promises at the start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Start {
+    /// There is no tower file, and there may have been an earlier life: vote for nothing until [`crate::Input::CaughtUp`].
+    pub listen: bool,
+    /// The operator says to vote although promises may be lost, after the visible ones have run out.
+    pub told: bool,
+}
+
+/// What is made of that since.
+#[derive(Clone, Debug)]
+pub struct Standing {
+    told: bool,
+    listens: bool,
+    /// The newest vote that was seen and is not known.
+    lost: Option<Slot>,
+    /// The last slot at which a shallow lockout that was seen binds.
+    until: Slot,
+    /// Votes up to here are known: the file had them, or they are taken over.
+    known_to: Option<Slot>,
+    /// Votes of this life above that.
+    ours: BTreeSet<Slot>,
+}
+
+impl Standing {
+    /// At the start; `last` is the newest vote of the tower file.
+    #[must_use]
+    pub fn new(start: Start, last: Option<Slot>) -> Self {
+        let Start { listen, told } = start;
+        Self { told, listens: listen, lost: None, until: Slot::ZERO, known_to: last, ours: BTreeSet::new() }
+    }
+
+    /// This life voted for a slot.
+    pub fn voted(&mut self, slot: Slot) {
+        self.ours.insert(slot);
+        if self.ours.len() > OURS_MAX {
+            self.known_to = self.known_to.max(self.ours.pop_first());
+        }
+    }
+
+    /// The node has caught up, and would have seen its earlier votes.
+    pub const fn caught_up(&mut self) {
+        self.listens = false;
+    }
+
+    /// The own account's tower, as a block or a vote shows it. Whether it is to be taken over.
+    pub fn seen(&mut self, stack: &Lockouts) -> bool {
+        let Some(last) = stack.last_voted() else { return false };
+        if Some(last) <= self.known_to || self.ours.contains(&last) {
+            return false;
+        }
+        let newer = Some(last) > self.lost;
+        self.lost = self.lost.max(Some(last));
+        let shallow = |vote: &&Lockout| vote.confirmations as usize <= threshold::DEPTH;
+        let binds = stack.votes().iter().filter(shallow).map(Lockout::last_locked_out).max();
+        self.until = self.until.max(binds.unwrap_or(last));
+        newer && self.told
+    }
+
+    /// Whether a vote for `slot` is safe, as far as earlier lives are concerned.
+    ///
+    /// # Errors
+    /// [`Abstain::Forgotten`], [`Abstain::Listening`] or [`Abstain::Waiting`].
+    pub fn allows(&self, slot: Slot) -> Result<(), Abstain> {
+        match self.lost {
+            Some(last) if !self.told => Err(Abstain::Forgotten { last }),
+            _ if self.listens => Err(Abstain::Listening),
+            Some(_) if slot <= self.until => Err(Abstain::Waiting { until: self.until }),
+            _ => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn stack(votes: &[(u64, u32)]) -> Lockouts {
+        Lockouts::from_parts(votes, Some(0))
+    }
+
+    fn slot(slot: u64) -> Slot {
+        Slot::new(slot)
+    }
+
+    #[test]
+    fn with_its_file_it_votes_at_once() {
+        let mut standing = Standing::new(Start::default(), Some(slot(9)));
+        assert!(!standing.seen(&stack(&[(8, 2), (9, 1)])), "the file has it");
+        assert_eq!(standing.allows(slot(10)), Ok(()));
+        standing.voted(slot(10));
+        assert!(!standing.seen(&stack(&[(9, 2), (10, 1)])), "this life cast it");
+        assert_eq!(standing.allows(slot(11)), Ok(()));
+    }
+
+    #[test]
+    fn a_vote_that_it_does_not_know_stops_it() {
+        let mut standing = Standing::new(Start::default(), Some(slot(9)));
+        assert!(!standing.seen(&stack(&[(9, 2), (12, 1)])), "nobody said to take it over");
+        assert_eq!(standing.allows(slot(5_000)), Err(Abstain::Forgotten { last: slot(12) }), "for good");
+    }
+
+    #[test]
+    fn another_lifes_vote_older_than_the_last_own_one_is_noticed_too() {
+        let mut standing = Standing::new(Start::default(), Some(slot(9)));
+        standing.voted(slot(20));
+        standing.seen(&stack(&[(9, 2), (12, 1)]));
+        assert_eq!(standing.allows(slot(21)), Err(Abstain::Forgotten { last: slot(12) }));
+    }
+
+    #[test]
+    fn without_a_file_it_listens_first() {
+        let mut standing = Standing::new(Start { listen: true, told: false }, None);
+        assert_eq!(standing.allows(slot(1)), Err(Abstain::Listening));
+        standing.caught_up();
+        assert_eq!(standing.allows(slot(1)), Ok(()), "it never voted");
+        standing.seen(&stack(&[(40, 1)]));
+        assert_eq!(standing.allows(slot(41)), Err(Abstain::Forgotten { last: slot(40) }));
+    }
+
+    #[test]
+    fn told_to_vote_it_waits_for_the_shallow_lockouts_that_it_sees() {
+        let mut standing = Standing::new(Start { listen: true, told: true }, None);
+        assert!(standing.seen(&stack(&[(10, 31), (33, 8), (40, 1)])), "the tower is taken over");
+        assert!(!standing.seen(&stack(&[(10, 31), (33, 8), (40, 1)])), "once");
+        standing.caught_up();
+        assert_eq!(standing.allows(slot(289)), Err(Abstain::Waiting { until: slot(289) }), "33 and 2^8");
+        assert!(standing.seen(&stack(&[(10, 31), (33, 9), (41, 1)])), "a newer one");
+        assert_eq!(standing.allows(slot(290)), Ok(()));
+    }
+
+    #[test]
+    fn own_votes_remembered_are_bounded() {
+        let mut standing = Standing::new(Start::default(), None);
+        (1..=5_000).for_each(|vote| standing.voted(slot(vote)));
+        assert_eq!(standing.ours.len(), OURS_MAX);
+        standing.seen(&stack(&[(3, 1)]));
+        standing.seen(&stack(&[(5_000, 1)]));
+        assert_eq!(standing.allows(slot(5_001)), Ok(()));
+    }
+}

@@ -115,6 +115,12 @@ impl Sockets {
 }
 
 impl Bound {
+    /// Those that packets to other nodes leave from and come to.
+    #[must_use]
+    pub fn between_nodes(&self) -> [SocketAddr; 8] {
+        [self.gossip, self.tvu, self.tvu_quic, self.tpu, self.tpu_quic, self.tpu_vote, self.repair, self.serve_repair]
+    }
+
     /// The same ports at another address.
     #[must_use]
     pub fn at(&self, ip: IpAddr) -> Self {

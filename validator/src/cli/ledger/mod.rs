@@ -174,7 +174,7 @@ mod tests {
 
     fn cluster() -> Cluster {
         let nodes = vec![node(0, Some(1)), node(1, Some(2)), node(2, None)];
-        Cluster { genesis_hash: String::new(), faucet: String::new(), nodes }
+        Cluster { genesis_hash: String::new(), faucet: String::new(), nodes, network: Default::default() }
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! `cluster.json`: what other programs need to know of a localnet.
 
+use super::network::Network;
 use crate::io::sockets::Bound;
 use anyhow::Context as _;
 use serde::{Deserialize, Serialize};
@@ -37,7 +38,7 @@ pub struct ClusterNode {
 }
 
 /// A localnet.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Cluster {
     /// The genesis hash, base58.
     pub genesis_hash: String,
@@ -45,6 +46,9 @@ pub struct Cluster {
     pub faucet: String,
     /// Its nodes.
     pub nodes: Vec<ClusterNode>,
+    /// What is wrong with it on purpose.
+    #[serde(default, skip_serializing_if = "Network::is_whole")]
+    pub network: Network,
 }
 
 impl Cluster {

@@ -1,6 +1,7 @@
 //! How the other verbs reach the process that runs the cluster: one JSON line each way on loopback.
 
 use super::Layout;
+use crate::io::faults::{Flow, Treatment};
 use anyhow::{Context as _, bail};
 use serde::{Deserialize, Serialize};
 use std::{
@@ -17,8 +18,21 @@ const REQUESTS_MAX: usize = 16;
 /// How long either side waits for a line.
 const WAIT: Duration = Duration::from_secs(60);
 
+/// What is to happen on a link.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct LinkOrder {
+    /// The two nodes.
+    pub ends: (usize, usize),
+    /// Only what the first sends to the second.
+    pub one_way: bool,
+    /// In which protocols; in all if none is named.
+    pub protocols: Vec<Flow>,
+    /// What happens.
+    pub treatment: Treatment,
+}
+
 /// What is asked.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase", tag = "verb")]
 pub enum Request {
     /// Kill a node.
@@ -36,6 +50,25 @@ pub enum Request {
         /// Which.
         node: usize,
     },
+    /// Halt a node's process.
+    Pause {
+        /// Which.
+        node: usize,
+    },
+    /// Let a halted node go on.
+    Resume {
+        /// Which.
+        node: usize,
+    },
+    /// Part the network.
+    Partition {
+        /// The groups.
+        groups: Vec<Vec<usize>>,
+    },
+    /// Mend the network.
+    Heal,
+    /// Treat what is sent on a link.
+    Link(LinkOrder),
     /// Add a node without stake.
     Add,
     /// Stop everything.

@@ -3,14 +3,16 @@
 //! ```text
 //!   up (this process) -- starts --> sundog validator (one process per node; ends when its stdin closes)
 //!        ^  control.json: a loopback port and a token
-//!        +---- status | kill | stop | restart | logs | down   (from another terminal)
+//!        +---- status | kill | stop | restart | pause | partition | heal | …   (from another terminal)
 //! ```
 
 mod act;
 mod catching_up;
 mod cluster;
 mod control;
+mod faults;
 mod layout;
+mod network;
 mod plan;
 mod status;
 mod up;
@@ -18,6 +20,7 @@ mod up;
 pub use cluster::{Cluster, ClusterNode};
 pub use layout::Layout;
 
+use crate::io::faults::{Flow, Treatment};
 use clap::{Args, Subcommand};
 use std::path::PathBuf;
 
@@ -27,6 +30,7 @@ use std::path::PathBuf;
   sundog localnet
   sundog localnet --validators 4 --fast --reset
   sundog localnet kill 2        (from another terminal)
+  sundog localnet --faults      (then: sundog localnet partition 0,1 2; sundog localnet heal)
   sundog localnet --rpc-port 0 --dir OTHER        (a second cluster beside the first)")]
 pub struct LocalnetArgs {
     /// Where the cluster lives.
@@ -56,6 +60,9 @@ pub struct LocalnetArgs {
     /// Children of a node in a Turbine tree, for every node of the cluster. Default: as the protocol says, 200.
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..))]
     fanout: Option<u16>,
+    /// Start every node with fault injection, for `partition`, `heal` and `link`.
+    #[arg(long)]
+    faults: bool,
     /// End after this many seconds.
     #[arg(long)]
     seconds: Option<u64>,
@@ -101,10 +108,79 @@ enum Verb {
         /// Which node.
         node: usize,
     },
+    /// Halt a node's process: it says nothing, and its clock goes on.
+    Pause {
+        /// Which node.
+        node: usize,
+    },
+    /// Let a paused node go on.
+    Resume {
+        /// Which node.
+        node: usize,
+    },
+    /// Part the network into groups that hear nothing of each other. Nodes that are not named form one more group.
+    /// Needs a localnet that was started with --faults.
+    Partition {
+        /// Nodes of a group, such as 0,1. Give one or more groups.
+        #[arg(required = true, value_name = "GROUP")]
+        groups: Vec<String>,
+    },
+    /// Mend the network: no partition any more, and no link treated.
+    Heal,
+    /// Block, lose, delay, double or slow down what two nodes send to each other; nothing given, nothing is done any more.
+    Link(LinkArgs),
     /// Add a node without stake that knows only the entrypoint.
     Add,
     /// Stop the whole cluster cleanly.
     Down,
+}
+
+/// Arguments of `sundog localnet link`.
+#[derive(Args)]
+struct LinkArgs {
+    /// One node.
+    from: usize,
+    /// The other.
+    to: usize,
+    /// Only what the first sends to the second.
+    #[arg(long)]
+    one_way: bool,
+    /// Only in these protocols; bulk sync, over TCP, can only be blocked.
+    #[arg(long, value_enum, value_delimiter = ',', value_name = "PROTOCOL")]
+    protocol: Vec<Flow>,
+    /// Let nothing through.
+    #[arg(long)]
+    block: bool,
+    /// Lose so many packets of a hundred.
+    #[arg(long, value_name = "PERCENT", default_value_t = 0.0)]
+    loss: f64,
+    /// Send every packet so much later.
+    #[arg(long, value_name = "MS", default_value_t = 0)]
+    delay: u32,
+    /// Send it by chance up to so much later still, so that some overtake others.
+    #[arg(long, value_name = "MS", default_value_t = 0)]
+    jitter: u32,
+    /// Send so many packets of a hundred twice.
+    #[arg(long, value_name = "PERCENT", default_value_t = 0.0)]
+    duplicate: f64,
+    /// Let no more than so many kilobits a second through, in each protocol.
+    #[arg(long, value_name = "KBIT")]
+    rate: Option<u32>,
+}
+
+impl LinkArgs {
+    fn order(&self) -> control::LinkOrder {
+        let treatment = Treatment {
+            block: self.block,
+            loss_percent: self.loss,
+            delay_ms: self.delay,
+            jitter_ms: self.jitter,
+            duplicate_percent: self.duplicate,
+            rate_kbit: self.rate,
+        };
+        let (ends, one_way) = ((self.from, self.to), self.one_way);
+        control::LinkOrder { ends, one_way, protocols: self.protocol.clone(), treatment }
+    }
 }
 
 /// Runs it.
@@ -120,6 +196,15 @@ pub fn run(args: LocalnetArgs) -> anyhow::Result<()> {
         Some(Verb::Kill { node }) => act::ask(&layout, &control::Request::Kill { node: *node }),
         Some(Verb::Stop { node }) => act::ask(&layout, &control::Request::Stop { node: *node }),
         Some(Verb::Restart { node }) => act::ask(&layout, &control::Request::Restart { node: *node }),
+        Some(Verb::Pause { node }) => act::ask(&layout, &control::Request::Pause { node: *node }),
+        Some(Verb::Resume { node }) => act::ask(&layout, &control::Request::Resume { node: *node }),
+        Some(Verb::Partition { groups }) => {
+            let groups: Result<_, String> = groups.iter().map(|text| network::group(text)).collect();
+            let groups = groups.map_err(anyhow::Error::msg)?;
+            act::ask(&layout, &control::Request::Partition { groups })
+        }
+        Some(Verb::Heal) => act::ask(&layout, &control::Request::Heal),
+        Some(Verb::Link(link)) => act::ask(&layout, &control::Request::Link(link.order())),
         Some(Verb::Add) => act::ask(&layout, &control::Request::Add),
         Some(Verb::Down) => act::ask(&layout, &control::Request::Down),
     }

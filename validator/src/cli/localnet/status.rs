@@ -16,6 +16,8 @@ use std::{
 /// Pages of memory and clock ticks as Linux counts them on every machine this runs on.
 const PAGE_BYTES: u64 = 4_096;
 const CLOCK_TICKS: f64 = 100.0;
+/// How long a node may take to answer.
+const PATIENCE: Duration = Duration::from_secs(10);
 /// How often the nodes are asked while the cluster starts and runs.
 const ASK_EVERY: Duration = Duration::from_millis(200);
 
@@ -41,6 +43,10 @@ impl Watch {
     /// Asks the nodes and prints what is new.
     pub fn look(&mut self, cluster: &Cluster, spinner: &ProgressBar) {
         if self.asked.is_some_and(|asked| asked.elapsed() < ASK_EVERY) {
+            return;
+        }
+        // Nodes that are halted say nothing for long.
+        if !(self.ready && self.rooted) && !cluster.network.paused.is_empty() {
             return;
         }
         self.asked = Some(Instant::now());
@@ -74,7 +80,9 @@ impl Watch {
     }
 
     fn print_slots(&mut self, cluster: &Cluster, spinner: &ProgressBar) {
-        let Some((client, slot)) = self.clients.iter().find_map(|(_, c)| Some((c.clone(), c.slot("processed").ok()?)))
+        let awake = self.clients.iter().enumerate().filter(|(node, _)| !cluster.network.paused.contains(node));
+        let Some((client, slot)) =
+            awake.map(|(_, (_, c))| c).find_map(|c| Some((c.clone(), c.slot("processed").ok()?)))
         else {
             return;
         };
@@ -118,6 +126,10 @@ struct NodeStatus {
     pid: Option<u32>,
     rpc: String,
     health: String,
+    /// Whether its process is halted.
+    paused: bool,
+    /// Its group, counted from 0, while the network is parted.
+    group: Option<usize>,
     /// While it fetches blocks in bulk.
     catching_up: Option<CatchingUp>,
     processed: Option<u64>,
@@ -160,9 +172,12 @@ pub fn run(layout: &Layout, json: bool, measure: u64) -> anyhow::Result<()> {
     let after = read();
     let seconds = start.elapsed().as_secs_f64();
     let mut nodes = Vec::new();
-    for ((node, before), after) in cluster.nodes.iter().zip(&before).zip(&after) {
-        let client = Client::new(&node.rpc);
+    for (number, ((node, before), after)) in cluster.nodes.iter().zip(&before).zip(&after).enumerate() {
+        let paused = cluster.network.paused.contains(&number);
+        // A halted process takes connections and never answers.
+        let client = Client::patient(&node.rpc, if paused { Duration::from_millis(1) } else { PATIENCE });
         let health = match client.call("getHealth", &json!([])) {
+            _ if paused => "paused".to_owned(),
             Ok(_) => "ok".to_owned(),
             Err(crate::io::client::CallError::Refused { message, .. }) => message,
             Err(_) => "down".to_owned(),
@@ -182,6 +197,8 @@ pub fn run(layout: &Layout, json: bool, measure: u64) -> anyhow::Result<()> {
                 .ok()
                 .and_then(|v| v.as_array().map(|a| a.len().saturating_sub(1))),
             health,
+            paused,
+            group: cluster.network.group_of(number),
             catching_up: CatchingUp::ask(&client, &node.metrics),
             memory_mib: node.pid.and_then(memory_bytes).map(mib),
             cpu_percent: before.cpu_seconds.zip(after.cpu_seconds).map(|(b, a)| (a - b) / seconds * 100.0),
@@ -193,6 +210,10 @@ pub fn run(layout: &Layout, json: bool, measure: u64) -> anyhow::Result<()> {
         say_json(&nodes);
     } else {
         print(&nodes);
+        if let Some(groups) = cluster.network.parted(cluster.nodes.len()) {
+            say(format_args!("parted: {groups}"));
+        }
+        cluster.network.links.iter().for_each(|link| say(format_args!("link {link}")));
     }
     Ok(())
 }

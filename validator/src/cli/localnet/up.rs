@@ -3,6 +3,7 @@
 use super::{
     Cluster, ClusterNode, Layout, LocalnetArgs,
     control::{self, Answer, Asked, Request},
+    network::Network,
     plan::{Plan, make_genesis},
 };
 use crate::{
@@ -69,7 +70,7 @@ pub fn run(args: &LocalnetArgs, layout: &Layout) -> anyhow::Result<()> {
     }
     let _ = std::fs::remove_file(layout.cluster());
     let requests = control::listen(layout)?;
-    let mut localnet = Localnet::new(layout, args.rpc_port, &plan)?;
+    let mut localnet = Localnet::new(layout, (args.rpc_port, args.faults), &plan)?;
     spinner.set_message("starting the validators");
     let ran = localnet.live(&requests, (args.seconds.map(Duration::from_secs), started), &spinner);
     spinner.finish_and_clear();
@@ -99,31 +100,44 @@ fn reset(layout: &Layout) -> anyhow::Result<()> {
     Ok(())
 }
 
-struct Running {
-    child: Option<Child>,
+/// A node of the localnet, whether it runs or not.
+pub struct Running {
+    /// Its process, while it runs.
+    pub child: Option<Child>,
+    /// Where it listens, or listened when it last ran.
+    pub bound: Option<Bound>,
     /// It ended because it was told to.
     told: bool,
     /// Where in its log this life of it begins.
     log_from: u64,
 }
 
-struct Localnet<'a> {
+/// The localnet that this process runs.
+pub struct Localnet<'a> {
     layout: &'a Layout,
     /// The program's file, asked for while it is there: once another build has replaced it, the system names a file
     /// that does not exist.
     program: PathBuf,
     rpc_port: u16,
     fanout: Option<u16>,
-    cluster: Cluster,
-    running: Vec<Running>,
+    /// Whether the nodes have fault injection.
+    pub faults: bool,
+    /// Number of the fault rules that nodes were told last.
+    pub order: u64,
+    /// What others are told of it.
+    pub cluster: Cluster,
+    /// Its nodes.
+    pub running: Vec<Running>,
 }
 
 impl<'a> Localnet<'a> {
-    fn new(layout: &'a Layout, rpc_port: u16, plan: &Plan) -> anyhow::Result<Self> {
+    fn new(layout: &'a Layout, (rpc_port, faults): (u16, bool), plan: &Plan) -> anyhow::Result<Self> {
         let genesis_hash = files::read_genesis(&layout.genesis())?.hash().to_string();
-        let cluster = Cluster { genesis_hash, faucet: "faucet.json".into(), nodes: Vec::new() };
+        let cluster =
+            Cluster { genesis_hash, faucet: "faucet.json".into(), nodes: Vec::new(), network: Network::default() };
         let program = std::env::current_exe().context("the program's own file")?;
-        let mut localnet = Self { layout, program, rpc_port, fanout: plan.fanout, cluster, running: Vec::new() };
+        let (fanout, running) = (plan.fanout, Vec::new());
+        let mut localnet = Self { layout, program, rpc_port, fanout, faults, order: 0, cluster, running };
         for stake in &plan.stakes {
             localnet.adopt(*stake)?;
         }
@@ -153,7 +167,7 @@ impl<'a> Localnet<'a> {
             ledger: format!("{name}/ledger"),
             name,
         });
-        self.running.push(Running { child: None, told: false, log_from: 0 });
+        self.running.push(Running { child: None, bound: None, told: false, log_from: 0 });
         Ok(())
     }
 
@@ -186,19 +200,25 @@ impl<'a> Localnet<'a> {
         if let Some(fanout) = self.fanout {
             command.arg("--turbine-fanout").arg(fanout.to_string());
         }
+        if self.faults {
+            // What is wrong with the network holds for it from its first packet on.
+            command.args(["--faults", "true", "--fault-rules"]).arg(self.rules(node));
+        }
         for (flag, port) in self.ports(node)? {
             command.arg(flag).arg(port.to_string());
         }
         let child = command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(log).spawn();
         let child = child.with_context(|| format!("{} cannot be started", self.program.display()))?;
         self.cluster.nodes[node].pid = Some(child.id());
-        self.running[node] = Running { child: Some(child), told: false, log_from };
+        let had = self.running[node].bound.take();
+        self.running[node] = Running { child: Some(child), bound: had, told: false, log_from };
         let deadline = Instant::now() + BIND_WAIT;
         loop {
             if let Some(addresses) =
                 std::fs::read(&bound).ok().and_then(|text| serde_json::from_slice::<Bound>(&text).ok())
             {
                 self.cluster.nodes[node].bound(&addresses);
+                self.running[node].bound = Some(addresses);
                 return Ok(());
             }
             self.check(node)?;
@@ -256,7 +276,10 @@ impl<'a> Localnet<'a> {
     }
 
     /// An error if a node ended without being told to: it says which, and what its log says.
-    fn check(&mut self, node: usize) -> anyhow::Result<()> {
+    ///
+    /// # Errors
+    /// As it says.
+    pub fn check(&mut self, node: usize) -> anyhow::Result<()> {
         let running = &mut self.running[node];
         let Some(status) = running.child.as_mut().map(Child::try_wait).transpose()?.flatten() else { return Ok(()) };
         running.child = None;
@@ -333,14 +356,21 @@ impl<'a> Localnet<'a> {
                     bail!("there is no node {node}; nodes are 0 to {}", self.running.len() - 1);
                 }
                 self.start(*node)?;
+                self.tell_ports()?;
                 format!("node {node} is started; it catches up by itself")
             }
+            Request::Pause { node } => self.halt(*node, true)?,
+            Request::Resume { node } => self.halt(*node, false)?,
+            Request::Partition { groups } => self.part(groups)?,
+            Request::Heal => self.heal()?,
+            Request::Link(order) => self.link(order)?,
             Request::Add => {
                 let node = self.running.len();
                 files::make_directory(&self.layout.node(node))?;
                 files::write_keypair(&self.layout.of_node(node, "identity.json"), &Keypair::new(), true)?;
                 self.adopt(0)?;
                 self.start(node)?;
+                self.tell_ports()?;
                 format!("node {node} is added without stake; its RPC is {}", self.cluster.nodes[node].rpc)
             }
             Request::Down => unreachable!("handled where the loop can end"),
@@ -350,10 +380,9 @@ impl<'a> Localnet<'a> {
     }
 
     fn end(&mut self, node: usize, at_once: bool) -> anyhow::Result<()> {
-        let count = self.running.len();
-        let Some(running) = self.running.get_mut(node) else {
-            bail!("there is no node {node}; nodes are 0 to {}", count - 1);
-        };
+        self.exists(node)?;
+        self.wake(node)?;
+        let running = &mut self.running[node];
         let Some(child) = &mut running.child else { bail!("node {node} does not run") };
         running.told = true;
         if at_once {
@@ -368,6 +397,9 @@ impl<'a> Localnet<'a> {
     }
 
     fn stop_all(&mut self) {
+        for node in 0..self.running.len() {
+            let _ = self.wake(node);
+        }
         for running in &mut self.running {
             running.told = true;
             if let Some(child) = &mut running.child {

@@ -218,7 +218,12 @@ mod tests {
 
     fn rules(order: u64, to: SocketAddr, treatment: Treatment) -> Rules {
         let outbound = Flow::ALL.into_iter().map(|flow| (flow, treatment)).collect();
-        let peer = PeerRules { identity: Pubkey::default().to_string(), addresses: vec![to], outbound, ..PeerRules::default() };
+        let peer = PeerRules {
+            identity: Pubkey::default().to_string(),
+            addresses: vec![to],
+            outbound,
+            ..PeerRules::default()
+        };
         Rules { order, peers: vec![peer] }
     }
 
@@ -268,7 +273,10 @@ mod tests {
         let (peer, to) = (Pubkey::default(), SocketAddr::from(([127, 0, 0, 1], 1)));
         let faults = Faults::on(&Rules::default()).expect("good rules");
         assert!(!faults.refuses_identity(Flow::Sync, &peer));
-        let waiting = { let faults = faults.clone(); tokio::spawn(async move { faults.cut(Flow::Sync, &peer).await }) };
+        let waiting = {
+            let faults = faults.clone();
+            tokio::spawn(async move { faults.cut(Flow::Sync, &peer).await })
+        };
         tokio::task::yield_now().await;
         assert!(!waiting.is_finished());
         faults.set(&rules(1, to, Treatment { block: true, ..Treatment::default() })).expect("good rules");

@@ -68,6 +68,8 @@ pub enum Input {
         slot: Slot,
         /// The bank hash it voted for.
         hash: Hash,
+        /// The block id it voted for; zero if it is not told: a leader does not know that of its own block.
+        block_id: Hash,
     },
     /// A node says that it has the block of a slot (reference 6.13): it counts towards propagation.
     Announced {
@@ -79,6 +81,11 @@ pub enum Input {
     /// The answer to [`Effect::OtherVersion`]: this node's version of the slot is thrown away with all that was built
     /// on it, and the other one is on its way.
     Forgotten(Slot),
+    /// A vote of the own account, seen outside of blocks or known from the start: by this life, an earlier one or another
+    /// instance.
+    OwnVote(VoterState),
+    /// This node has come to where the cluster is, and would have seen votes of an earlier life in blocks or gossip.
+    CaughtUp,
     /// The tower of [`Effect::Save`] is durable.
     Saved {
         /// The id of the effect.

@@ -8,6 +8,9 @@ use sundog_types::{Hash, Pubkey, Slot, stakes::EpochStakes};
 /// floods pushes out only its own older votes.
 pub const MAX_VOTES_PER_VOTER: usize = 64;
 
+/// Share of stake that shows that a block has spread, exclusive (reference 8.6).
+const PROPAGATED: f64 = 1.0 / 3.0;
+
 /// Share of stake that settles which version of a block is the real one, exclusive (reference 8.8).
 const DUPLICATE: f64 = 0.52;
 
@@ -17,8 +20,10 @@ const OPTIMISTIC: f64 = 2.0 / 3.0;
 /// How much of the stake voted for a block. Ordered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Level {
-    /// 52 % or less.
+    /// A third or less.
     Low,
+    /// More than a third: some honest node has it, and no other version of it can be confirmed.
+    Propagated,
     /// More than 52 %: no other version of it can get there.
     Duplicate,
     /// More than two thirds: confirmed.
@@ -40,7 +45,8 @@ pub enum Counted {
 
 #[derive(Clone, Debug, Default)]
 struct Tally {
-    voters: BTreeSet<Pubkey>,
+    /// With the block id that each told.
+    voters: BTreeMap<Pubkey, Hash>,
     stake: u64,
 }
 
@@ -70,8 +76,8 @@ impl Commitment {
         self.total = electorate.total();
         self.by_voter.retain(|voter, _| electorate.of_vote_account(voter) > 0);
         for tally in self.tallies.values_mut() {
-            tally.voters.retain(|voter| electorate.of_vote_account(voter) > 0);
-            tally.stake = tally.voters.iter().map(|v| electorate.of_vote_account(v)).sum();
+            tally.voters.retain(|voter, _| electorate.of_vote_account(voter) > 0);
+            tally.stake = tally.voters.keys().map(|v| electorate.of_vote_account(v)).sum();
         }
         self.tallies.retain(|_, tally| !tally.voters.is_empty());
         true
@@ -83,18 +89,26 @@ impl Commitment {
         &self.electorate
     }
 
-    /// Counts a vote.
+    /// Counts a vote that tells no block id.
     pub fn count(&mut self, voter: Pubkey, slot: Slot, hash: Hash) -> Counted {
+        self.count_version(voter, (slot, hash), Hash::default())
+    }
+
+    /// Counts a vote with the block id that it tells, or zero.
+    pub fn count_version(&mut self, voter: Pubkey, key: (Slot, Hash), block_id: Hash) -> Counted {
         let stake = self.electorate.of_vote_account(&voter);
         if stake == 0 {
             return Counted::Unstaked;
         }
-        if slot < self.root {
+        if key.0 < self.root {
             return Counted::Stale;
         }
-        let key = (slot, hash);
         let votes = self.by_voter.entry(voter).or_default();
         if votes.contains(&key) {
+            let told = self.tallies.get_mut(&key).and_then(|tally| tally.voters.get_mut(&voter));
+            if let Some(told) = told.filter(|told| **told == Hash::default()) {
+                *told = block_id;
+            }
             return Counted::Known;
         }
         if votes.len() >= MAX_VOTES_PER_VOTER {
@@ -107,7 +121,7 @@ impl Commitment {
         }
         votes.insert(key);
         let tally = self.tallies.entry(key).or_default();
-        tally.voters.insert(voter);
+        tally.voters.insert(voter, block_id);
         tally.stake = tally.stake.saturating_add(stake);
         Counted::New
     }
@@ -116,7 +130,7 @@ impl Commitment {
         let Some(tally) = tallies.get_mut(&key) else {
             return;
         };
-        if tally.voters.remove(voter) {
+        if tally.voters.remove(voter).is_some() {
             tally.stake = tally.stake.saturating_sub(stake);
         }
         if tally.voters.is_empty() {
@@ -129,19 +143,38 @@ impl Commitment {
     pub fn level(&self, slot: Slot, hash: Hash) -> Level {
         let stake = self.tallies.get(&(slot, hash)).map_or(0, |tally| tally.stake);
         let above = |share: f64| stake > (self.total as f64 * share) as u64;
-        match (above(OPTIMISTIC), above(DUPLICATE)) {
-            (true, _) => Level::Optimistic,
-            (false, true) => Level::Duplicate,
-            (false, false) => Level::Low,
+        match () {
+            () if above(OPTIMISTIC) => Level::Optimistic,
+            () if above(DUPLICATE) => Level::Duplicate,
+            () if above(PROPAGATED) => Level::Propagated,
+            () => Level::Low,
         }
+    }
+
+    /// Who voted for exactly this block, each with the block id of its vote; zero for one that told none.
+    pub fn voters(&self, slot: Slot, hash: Hash) -> impl Iterator<Item = (&Pubkey, Hash)> + '_ {
+        self.tallies
+            .get(&(slot, hash))
+            .into_iter()
+            .flat_map(|tally| tally.voters.iter().map(|(voter, id)| (voter, *id)))
+    }
+
+    /// The versions of a slot's block that were voted for.
+    pub fn versions(&self, slot: Slot) -> impl Iterator<Item = Hash> + '_ {
+        let versions = (slot, Hash::default())..=(slot, Hash::new_from_array([u8::MAX; 32]));
+        self.tallies.range(versions).map(|((_, hash), _)| *hash)
+    }
+
+    /// All stake that counts, in lamports.
+    #[must_use]
+    pub fn total(&self) -> u64 {
+        self.total
     }
 
     /// The version of a slot's block that more than 52 % voted for.
     #[must_use]
     pub fn settled(&self, slot: Slot) -> Option<Hash> {
-        let versions = (slot, Hash::default())..=(slot, Hash::new_from_array([u8::MAX; 32]));
-        let mut hashes = self.tallies.range(versions).map(|((_, hash), _)| *hash);
-        hashes.find(|&hash| self.level(slot, hash) >= Level::Duplicate)
+        self.versions(slot).find(|&hash| self.level(slot, hash) >= Level::Duplicate)
     }
 
     /// Forgets votes below `root`.
@@ -214,6 +247,8 @@ mod tests {
             commitment.count(key(voter), Slot::new(4), HASH);
         }
         assert_eq!(commitment.level(Slot::new(4), HASH), Level::Duplicate);
+        let voters: Vec<Pubkey> = commitment.voters(Slot::new(4), HASH).map(|(voter, _)| *voter).collect();
+        assert_eq!(voters, [key(1), key(2)]);
         assert_eq!(commitment.settled(Slot::new(4)), Some(HASH));
         commitment.count(key(3), Slot::new(4), HASH);
         assert_eq!(commitment.level(Slot::new(4), HASH), Level::Optimistic);
@@ -228,6 +263,17 @@ mod tests {
         commitment.set_root(Slot::new(9));
         assert_eq!(commitment.count(key(1), Slot::new(4), HASH), Counted::Stale);
         assert!(commitment.is_empty());
+    }
+
+    #[test]
+    fn more_than_a_third_is_a_level_of_its_own_and_the_version_voted_for_is_kept() {
+        let mut commitment = commitment(&[34, 33, 33]);
+        let block = (Slot::new(4), HASH);
+        commitment.count(key(1), block.0, block.1);
+        assert_eq!(commitment.level(block.0, block.1), Level::Propagated);
+        assert_eq!(commitment.count_version(key(1), block, Hash::new_from_array([8; 32])), Counted::Known);
+        let told: Vec<Hash> = commitment.voters(block.0, block.1).map(|(_, id)| id).collect();
+        assert_eq!(told, [Hash::new_from_array([8; 32])], "what the chain could not tell, gossip did");
     }
 
     #[test]
@@ -247,7 +293,7 @@ mod tests {
 
     #[test]
     fn a_new_electorate_weighs_old_votes_again() {
-        let mut commitment = commitment(&[10, 10]);
+        let mut commitment = commitment(&[10, 30]);
         commitment.count(key(1), Slot::new(4), HASH);
         assert_eq!(commitment.level(Slot::new(4), HASH), Level::Low);
         assert!(commitment.set_electorate(&electorate(&[30, 10])));

@@ -38,6 +38,12 @@ impl<T> Forks<T> {
         self.root
     }
 
+    /// The slot of the newest block.
+    #[must_use]
+    pub fn highest(&self) -> Slot {
+        self.nodes.last_key_value().map_or(self.root, |(slot, _)| *slot)
+    }
+
     /// How many blocks there are, the root included.
     #[must_use]
     pub fn len(&self) -> usize {

@@ -29,19 +29,24 @@
 pub mod block;
 pub mod commitment;
 pub mod consensus;
+pub mod decision;
 pub mod fork_choice;
 pub mod forks;
 pub mod lockouts;
 pub mod metrics;
+pub mod propagation;
 pub mod saved;
+pub mod standing;
 pub mod switch;
 pub mod threshold;
 pub mod tower;
 
 pub use block::{Block, Effect, Input, RootBlock, VoterState};
 pub use consensus::{Checks, Consensus, ConsensusConfig};
+pub use decision::{Decision, Reset, Verdict};
 pub use fork_choice::ForkChoice;
 pub use lockouts::{Lockout, Lockouts};
 pub use metrics::{DropReason, Metrics};
 pub use saved::{SavedError, SavedTower};
+pub use standing::Start;
 pub use tower::{Abstain, Tower};

@@ -1,5 +1,6 @@
 //! What the machine counts.
 
+use crate::decision::Reset;
 use crate::tower::Abstain;
 
 /// Why an input changed nothing.
@@ -61,6 +62,12 @@ pub struct Metrics {
     pub switches: u64,
     /// Times the block to build on changed.
     pub resets: u64,
+    /// The same, by [`Reset::index`].
+    pub resets_by: [u64; Reset::KINDS],
+    /// Votes at the tip of the own fork because the last one could not land any more.
+    pub super_refreshed: u64,
+    /// Confirmed blocks that a root left behind.
+    pub abandoned: u64,
     /// Times the root moved.
     pub roots: u64,
     /// Times the account's tower was newer than the own one and was taken over.

@@ -50,6 +50,9 @@ pub struct Question<'a> {
     pub root: Slot,
     /// The slot of the last vote.
     pub last_vote: Slot,
+    /// Whether its block is among the known ones, in the version that was voted for. Otherwise (restored after a
+    /// restart) nothing is known of its fork, and every other one counts as another.
+    pub known: bool,
     /// The block to switch to.
     pub candidate: Slot,
     /// The newest unconfirmed duplicate among the last vote's block and its ancestors.
@@ -75,22 +78,22 @@ impl Question<'_> {
 #[must_use]
 pub fn check(question: &Question<'_>) -> Switch {
     let last = question.last_vote;
-    let under_last = question.ancestors(last);
+    let under_last = if question.known { question.ancestors(last) } else { BTreeSet::new() };
     let under_candidate = question.ancestors(question.candidate);
     if let Some(duplicate) = question.duplicate
         && under_last.contains(&question.candidate)
     {
         return Switch::Rollback { duplicate };
     }
-    if question.candidate == last || under_candidate.contains(&last) {
+    let descends = |slot: Slot, under: &BTreeSet<Slot>| question.known && (slot == last || under.contains(&last));
+    if descends(question.candidate, &under_candidate) {
         return Switch::SameFork;
     }
     let counts_at = |block: Slot| {
         let under_block = question.ancestors(block);
-        if block == last || under_block.contains(&last) {
+        if descends(block, &under_block) {
             return false;
         }
-        // The last vote's fork is not known (restored after a restart): every other fork is another one.
         if under_last.is_empty() {
             return true;
         }

@@ -49,9 +49,9 @@ pub enum Abstain {
         /// All stake, in lamports.
         total: u64,
     },
-    /// After a start without an intact tower: promises of an earlier life may still bind.
+    /// Told to vote although its promises were lost: those that are visible may still bind.
     Waiting {
-        /// The last slot at which one of those known binds.
+        /// The last slot at which one of the shallow ones binds.
         until: Slot,
     },
     /// More than a third of the stake has another bank hash for this block: see [`crate::Effect::Diverged`].
@@ -59,11 +59,19 @@ pub enum Abstain {
         /// That block.
         slot: Slot,
     },
+    /// There is no tower file, and what this voter promised in an earlier life may still come to light.
+    Listening,
+    /// A vote of the own account that the tower does not know was seen: its file was lost or is an older one, or
+    /// another instance votes.
+    Forgotten {
+        /// The newest such vote.
+        last: Slot,
+    },
 }
 
 impl Abstain {
     /// How many kinds of reasons there are.
-    pub const KINDS: usize = 8;
+    pub const KINDS: usize = 10;
 
     /// The place of the kind in an array of counters.
     #[must_use]
@@ -77,14 +85,26 @@ impl Abstain {
             Self::Propagation { .. } => 5,
             Self::Waiting { .. } => 6,
             Self::Diverged { .. } => 7,
+            Self::Listening => 8,
+            Self::Forgotten { .. } => 9,
         }
     }
 
     /// The kind's name in metrics and logs.
     #[must_use]
     pub fn name(&self) -> &'static str {
-        ["not_newer", "locked_out", "threshold", "switch", "rollback", "propagation", "waiting", "diverged"]
-            [self.index()]
+        [
+            "not_newer",
+            "locked_out",
+            "threshold",
+            "switch",
+            "rollback",
+            "propagation",
+            "waiting",
+            "diverged",
+            "listening",
+            "forgotten",
+        ][self.index()]
     }
 }
 
@@ -205,8 +225,11 @@ impl Tower {
     /// The last vote once more, one second later.
     pub fn refresh(&mut self) -> Option<VoteOnWire> {
         let vote = self.last_vote.as_mut()?;
-        vote.timestamp = vote.timestamp.map(|seconds| seconds.saturating_add(1));
-        self.last_timestamp = self.last_timestamp.max(vote.timestamp.unwrap_or(0));
+        let seconds = vote.timestamp.unwrap_or(self.last_timestamp).saturating_add(1);
+        vote.timestamp = Some(seconds);
+        // The proof was for leaving the fork before; the vote stays where it is.
+        vote.switch = false;
+        self.last_timestamp = seconds;
         Some(vote.clone())
     }
 }

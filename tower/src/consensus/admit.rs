@@ -7,6 +7,7 @@ use crate::consensus::kept::Kept;
 use crate::fork_choice::BlockKey;
 use crate::lockouts::Lockouts;
 use crate::metrics::DropReason;
+use crate::threshold;
 use crate::tower::Tower;
 use std::collections::{BTreeMap, BTreeSet};
 use sundog_types::{Effects, Hash, Now, Pubkey, Slot, vote::VoteOnWire};
@@ -19,10 +20,12 @@ impl Consensus {
         let key = (block.slot, block.hash);
         let parent = self.forks.get_mut(block.parent).expect("admitted");
         let parent_key = (block.parent, parent.hash);
+        let parent_own = parent.newest_own;
         let kept = Kept::new(&block, parent, self.vote_account);
         parent.intervals = Vec::new();
         self.forks.insert(block.slot, block.parent, kept);
         self.choice.add(key, parent_key);
+        let below = parent_own.filter(|own| *own > self.forks.root());
         self.metrics.blocks += 1;
         if block.slot >= self.electorate_of {
             self.electorate_of = block.slot;
@@ -36,13 +39,52 @@ impl Consensus {
         if self.duplicates.contains(&block.slot) {
             self.choice.mark_invalid(&key);
         }
+        self.spread(&block, below);
         self.count_landed(&block, out);
         self.weigh(key, out);
-        self.adopt(&block);
+        if let Some(own) = block.votes.iter().find(|v| Some(v.vote_account) == self.vote_account) {
+            self.own_vote(own);
+        }
         self.note_roots(&block);
         self.settle(out);
         self.decide(now, out);
-        self.watch_last_vote(now);
+        self.refresh(now, out);
+    }
+
+    /// Watches an own block, and counts whoever voted for the block before it was executed here.
+    fn spread(&mut self, block: &Block, below: Option<Slot>) {
+        if block.mine {
+            self.propagation.watch(block.slot, below);
+            if let Some(account) = self.vote_account {
+                self.propagation.support(block.slot, &account, self.commitment.electorate());
+            }
+        }
+        let Some(own) = self.newest_own(block.slot).filter(|own| self.propagation.is_waiting(*own)) else {
+            return;
+        };
+        for (voter, _) in self.commitment.voters(block.slot, block.hash) {
+            self.propagation.support(own, voter, self.commitment.electorate());
+        }
+    }
+
+    /// Whoever has the block of `slot` has the own blocks below it. Whether that makes one propagated.
+    fn has_block(&mut self, slot: Slot, voter: &Pubkey) -> bool {
+        let Some(own) = self.newest_own(slot).filter(|own| self.propagation.is_waiting(*own)) else {
+            return false;
+        };
+        self.propagation.support(own, voter, self.commitment.electorate());
+        !self.propagation.is_waiting(own)
+    }
+
+    pub(super) fn announced(&mut self, now: Now, node: Pubkey, slot: Slot, out: &mut Effects<Effect>) {
+        if self.is_propagated(slot) {
+            return;
+        }
+        let accounts = self.commitment.electorate().by_vote_account.iter().filter(|(_, vote)| vote.node == node);
+        let accounts: Vec<Pubkey> = accounts.map(|(account, _)| *account).collect();
+        if accounts.iter().fold(false, |enough, account| self.has_block(slot, account) || enough) {
+            self.decide(now, out);
+        }
     }
 
     /// Whether a block has a place in the tree; makes one if the tree is full.
@@ -85,25 +127,22 @@ impl Consensus {
         let stakes: BTreeMap<Pubkey, u64> = voters().map(|v| (v.vote_account, v.stake)).collect();
         self.choice.vote(votes.iter().copied(), |voter, _| stakes.get(voter).copied().unwrap_or(0));
         for (voter, key) in votes {
+            self.has_block(key.0, &voter);
             if self.commitment.count(voter, key.0, key.1) == Counted::New {
                 self.weigh(key, out);
             }
         }
     }
 
-    /// Takes over the account's tower if it is newer than the own one: after the file was lost, or another
-    /// instance voted.
-    fn adopt(&mut self, block: &Block) {
-        let Some(own) = block.votes.iter().find(|v| Some(v.vote_account) == self.vote_account) else {
-            return;
-        };
+    /// Takes over the account's tower if it holds votes that are not known and the operator said so.
+    pub(super) fn own_vote(&mut self, own: &VoterState) {
         let mut stack = Lockouts::from_parts(&own.lockouts, own.root);
         let newer = stack.last_voted() > self.tower.lockouts().last_voted();
-        if own.stake == 0 || self.pending.is_some() || !newer {
+        if !self.standing.seen(&stack) || self.pending.is_some() || !newer {
             return;
         }
         let floor = self.tower.lockouts().root().max(Some(self.forks.root()));
-        stack.raise_root(floor.expect("the tree has a root"), |_| true);
+        stack.raise_root(floor.expect("the tree has a root"), |vote| vote.confirmations as usize > threshold::DEPTH);
         self.durable_root = stack.root();
         let last_slot = stack.last_voted().unwrap_or_default();
         let hash = self.key_of(last_slot).map_or_else(Hash::default, |(_, hash)| hash);
@@ -148,8 +187,14 @@ impl Consensus {
         }
     }
 
-    pub(super) fn vote_seen(&mut self, now: Now, voter: Pubkey, key: BlockKey, out: &mut Effects<Effect>) {
-        match self.commitment.count(voter, key.0, key.1) {
+    pub(super) fn vote_seen(
+        &mut self,
+        now: Now,
+        voter: Pubkey,
+        (key, block_id): (BlockKey, Hash),
+        out: &mut Effects<Effect>,
+    ) {
+        match self.commitment.count_version(voter, key, block_id) {
             Counted::New => self.metrics.votes_heard += 1,
             Counted::Known => return self.metrics.drop(DropReason::Known),
             Counted::Unstaked => return self.metrics.drop(DropReason::Unstaked),
@@ -157,7 +202,8 @@ impl Consensus {
         }
         let newest = self.heard.entry(voter).or_insert(key);
         *newest = key.max(*newest);
-        if self.weigh(key, out) {
+        let spread = self.has_block(key.0, &voter);
+        if self.weigh(key, out) || spread || !self.suspects.is_empty() {
             self.decide(now, out);
         }
     }
@@ -167,10 +213,18 @@ impl Consensus {
     pub(super) fn weigh(&mut self, key: BlockKey, out: &mut Effects<Effect>) -> bool {
         let (slot, hash) = key;
         let level = self.commitment.level(slot, hash);
-        if level < Level::Duplicate || slot <= self.forks.root() {
+        if level < Level::Propagated || slot <= self.forks.root() {
             return false;
         }
-        match self.key_of(slot) {
+        let own = self.key_of(slot);
+        let diverges = own.is_some_and(|own| own != key) && self.suspect(slot);
+        if level == Level::Optimistic {
+            self.note_optimistic(key);
+        }
+        if diverges || level < Level::Duplicate {
+            return false;
+        }
+        match own {
             Some(own) if own == key => {}
             Some(_) => {
                 self.tell_other_version(key, out);

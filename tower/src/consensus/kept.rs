@@ -13,6 +13,10 @@ pub(super) struct Kept {
     pub(super) hash: Hash,
     pub(super) block_id: Hash,
     pub(super) mine: bool,
+    /// The newest own block among this one and its ancestors above the root of the time.
+    pub(super) newest_own: Option<Slot>,
+    /// Blocks between it and the block of the start.
+    pub(super) height: u64,
     /// Stake by the newest vote that would still bind after a vote for this block.
     weights: BTreeMap<Slot, u64>,
     /// Lockouts that the bank knows; only while nothing is built on the block.
@@ -31,6 +35,8 @@ impl Kept {
             hash,
             block_id: Hash::default(),
             mine: false,
+            newest_own: None,
+            height: 0,
             weights: BTreeMap::new(),
             intervals: Vec::new(),
             stakes: Arc::default(),
@@ -62,6 +68,8 @@ impl Kept {
             hash: block.hash,
             block_id: block.block_id,
             mine: block.mine,
+            newest_own: if block.mine { Some(block.slot) } else { parent.newest_own },
+            height: parent.height + 1,
             weights,
             intervals,
             stakes: if same { Arc::clone(&parent.stakes) } else { Arc::new(stakes) },

@@ -31,7 +31,7 @@ impl Consensus {
     pub(super) fn settle(&mut self, out: &mut Effects<Effect>) {
         for root in [self.durable_root, Some(self.settled)].into_iter().flatten() {
             if root > self.forks.root() && self.forks.contains(root) {
-                self.set_root(root);
+                self.set_root(root, out);
                 out.push(Effect::Root { slot: root });
             }
         }
@@ -42,7 +42,8 @@ impl Consensus {
         }
     }
 
-    fn set_root(&mut self, root: Slot) {
+    fn set_root(&mut self, root: Slot, out: &mut Effects<Effect>) {
+        self.abandon(root, out);
         let key = self.key_of(root).expect("asked for");
         let forks = &self.forks;
         let settled = |slot| slot == root || forks.is_ancestor(slot, root);
@@ -53,6 +54,10 @@ impl Consensus {
         for slots in [&mut self.dead, &mut self.duplicates, &mut self.told_versions] {
             *slots = slots.split_off(&root.next());
         }
+        let forks = &self.forks;
+        self.propagation.retain(|own| own > root && forks.contains(own));
+        self.suspects.retain(|suspect| *suspect > root && forks.contains(*suspect));
+        self.purged = self.purged.take().filter(|purged| purged.slot > root);
         self.heard.retain(|_, (slot, _)| *slot >= root);
         self.confirmed = self.confirmed.max(root);
         self.metrics.roots += 1;

@@ -15,7 +15,8 @@
 
 use super::BlockKey;
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap};
+use std::collections::BTreeMap;
+use std::mem::take;
 use sundog_types::Slot;
 
 /// A place in the slab.
@@ -74,13 +75,24 @@ pub(super) struct Tree {
     nodes: Vec<Node>,
     free: Vec<Id>,
     places: BTreeMap<BlockKey, Id>,
-    /// Blocks whose pending stake has to be carried upwards, the deepest first. Empty between calls.
-    queue: BinaryHeap<(u32, Id)>,
+    /// Blocks at which stake came or went, with their depths. Empty between calls, like the next two.
+    queue: Vec<(u32, Id)>,
+    /// Blocks of one depth whose pending stake is carried upwards.
+    wave: Vec<Id>,
+    /// Their parents.
+    next_wave: Vec<Id>,
 }
 
 impl Tree {
     pub(super) fn new(root: BlockKey) -> (Self, Id) {
-        let mut this = Self { nodes: Vec::new(), free: Vec::new(), places: BTreeMap::new(), queue: BinaryHeap::new() };
+        let mut this = Self {
+            nodes: Vec::new(),
+            free: Vec::new(),
+            places: BTreeMap::new(),
+            queue: Vec::new(),
+            wave: Vec::new(),
+            next_wave: Vec::new(),
+        };
         let id = this.place(root, None);
         (this, id)
     }
@@ -281,31 +293,54 @@ impl Tree {
         }
     }
 
-    /// Carries pending stake upwards, the deepest blocks first, until nothing is left to carry.
+    /// Carries pending stake upwards, level by level from the deepest, until nothing is left to carry.
     pub(super) fn settle(&mut self) {
-        while let Some((_, id)) = self.queue.pop() {
-            let node = self.at_mut(id);
-            node.queued = false;
-            let unsure = std::mem::take(&mut node.unsure);
-            let change = std::mem::take(&mut node.pending);
-            let before = node.stake_subtree;
-            node.stake_subtree = before.wrapping_add(change);
-            let (parent, grown) = (node.parent, node.stake_subtree > before);
-            if unsure {
-                self.elect(id);
-            }
-            let Some(parent) = parent else {
-                continue;
-            };
-            if self.at(parent).invalid.is_some() {
-                // News of any kind end what a newcomer began there: see `insert`.
-                self.at_mut(parent).unsure = true;
-                self.carry(parent, change);
-            } else if change != 0 {
-                self.compare(parent, id, grown);
-                self.carry(parent, change);
+        let (mut queue, mut wave, mut next) = (take(&mut self.queue), take(&mut self.wave), take(&mut self.next_wave));
+        queue.sort_unstable();
+        while let Some(&(level, _)) = queue.last() {
+            let mut level = level;
+            loop {
+                while let Some((_, id)) = queue.pop_if(|(depth, _)| *depth == level) {
+                    wave.push(id);
+                }
+                if wave.is_empty() {
+                    break;
+                }
+                for id in wave.drain(..) {
+                    next.extend(self.pass_on(id));
+                }
+                std::mem::swap(&mut wave, &mut next);
+                level = level.wrapping_sub(1);
             }
         }
+        (self.queue, self.wave, self.next_wave) = (queue, wave, next);
+    }
+
+    /// Counts the pending stake of a block whose children have none, and hands it to the parent. Tells the parent
+    /// if it has to be looked at, and is not in the queue for that already.
+    fn pass_on(&mut self, id: Id) -> Option<Id> {
+        let node = self.at_mut(id);
+        node.queued = false;
+        let unsure = take(&mut node.unsure);
+        let change = take(&mut node.pending);
+        let before = node.stake_subtree;
+        node.stake_subtree = before.wrapping_add(change);
+        let (parent, grown) = (node.parent, node.stake_subtree > before);
+        if unsure {
+            self.elect(id);
+        }
+        let parent = parent?;
+        if self.at(parent).invalid.is_some() {
+            // News of any kind end what a newcomer began there: see `insert`.
+            self.at_mut(parent).unsure = true;
+        } else if change != 0 {
+            self.compare(parent, id, grown);
+        } else {
+            return None;
+        }
+        let above = self.at_mut(parent);
+        above.pending = above.pending.wrapping_add(change);
+        (!std::mem::replace(&mut above.queued, true)).then_some(parent)
     }
 
     /// Draws the consequences of a child's new stake for its parent's choice.

@@ -4,7 +4,9 @@ use solana_keypair::Keypair;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
-use sundog_tower::{Block, Consensus, ConsensusConfig, Effect, Input, Lockouts, RootBlock, SavedTower, VoterState};
+use sundog_tower::{
+    Block, Consensus, ConsensusConfig, Effect, Input, Lockouts, RootBlock, SavedTower, Start, VoterState,
+};
 use sundog_types::sign::{Identity, Sign};
 use sundog_types::stakes::{EpochStakes, VoteStake};
 use sundog_types::{Hash, Machine, Now, Pubkey, Slot, vote::VoteOnWire};
@@ -234,9 +236,9 @@ impl Cluster {
                 Effect::Vote { vote, last_slot, .. } => {
                     node.votes.push(vote.clone());
                     for to in self.reachable(from) {
-                        let (vote_account, hash) = (vote.vote_account, vote.hash);
+                        let (vote_account, hash, block_id) = (vote.vote_account, vote.hash, vote.block_id);
                         self.nodes[to].pool.insert(vote_account, vote.clone());
-                        self.input(to, Input::VoteSeen { vote_account, slot: last_slot, hash });
+                        self.input(to, Input::VoteSeen { vote_account, slot: last_slot, hash, block_id });
                     }
                 }
                 Effect::Root { slot } => node.roots.push(slot.get()),
@@ -257,7 +259,10 @@ impl Cluster {
         let saved = self.nodes[node].saved.clone().filter(|_| with_file);
         let saved = saved.map(|b| SavedTower::decode(&b, &signer.identity()).expect("intact"));
         let root = RootBlock { slot, hash };
-        self.nodes[node].machine = Consensus::new(ConsensusConfig::default(), Some(account(node)), root, saved, signer);
+        // Without it, it is told to vote once the lockouts that it sees have run out.
+        let start = Start { listen: !with_file, told: !with_file };
+        let config = ConsensusConfig { start, ..ConsensusConfig::default() };
+        self.nodes[node].machine = Consensus::new(config, Some(account(node)), root, saved, signer);
         // What is only remembered in memory is told again.
         self.nodes[node].confirmed.clear();
         self.nodes[node].finalized.clear();
@@ -267,6 +272,7 @@ impl Cluster {
         for slot in replayed {
             self.deliver(node, slot);
         }
+        self.input(node, Input::CaughtUp);
     }
 
     pub fn is_ancestor(&self, old: Slot, new: Slot) -> bool {

@@ -107,8 +107,12 @@ fn a_restarted_node_keeps_its_promises_and_goes_on() {
     for with_file in [true, false] {
         let mut cluster = Cluster::new(&[1_000, 600, 400]);
         cluster.run(60);
+        let last = cluster.nodes[0].votes.last().and_then(|vote| vote.last_slot());
         cluster.restart(0, with_file);
-        cluster.run(60);
+        let votes = cluster.nodes[0].votes.len();
+        cluster.run(if with_file { 60 } else { 500 });
+        let first = cluster.nodes[0].votes.get(votes).and_then(|vote| vote.last_slot());
+        assert!(with_file || first > last.map(|last| last + 128), "it waits: {first:?} after {last:?}");
         assert!(cluster.root(0) > 60, "with file: {with_file}, root {}", cluster.root(0));
         cluster.check_promises(0);
         if !with_file {
@@ -152,12 +156,12 @@ fn whatever_is_cut_and_killed_no_two_roots_conflict() {
 }
 
 /// A machine of stakes 1,000, 600 and 400 that votes as the first.
-fn alone(config: ConsensusConfig) -> Consensus {
+pub fn alone(config: ConsensusConfig) -> Consensus {
     Consensus::new(config, Some(account(0)), ROOT, None, signer(0))
 }
 
 /// A block whose bank knows these towers.
-fn block(slot: u64, parent: u64, towers: &[&[(u64, u32)]]) -> Block {
+pub fn block(slot: u64, parent: u64, towers: &[&[(u64, u32)]]) -> Block {
     let stakes = electorate(&[1_000, 600, 400]);
     let voters = stakes.by_vote_account.iter().enumerate().map(|(index, (&vote_account, voter))| {
         let lockouts = towers.get(index).map_or(Vec::new(), |tower| tower.to_vec());
@@ -176,13 +180,19 @@ fn block(slot: u64, parent: u64, towers: &[&[(u64, u32)]]) -> Block {
     }
 }
 
-fn frozen(machine: &mut Consensus, block: Block) -> Vec<Effect> {
+/// A vote of `voter` for the block of `slot`, heard in gossip.
+pub fn seen(voter: usize, slot: u64) -> Input {
+    let (hash, block_id) = (hash_of(slot), hash_of(slot + 1_000));
+    Input::VoteSeen { vote_account: account(voter), slot: Slot::new(slot), hash, block_id }
+}
+
+pub fn frozen(machine: &mut Consensus, block: Block) -> Vec<Effect> {
     let mut out = Vec::new();
     machine.handle(at(block.slot.get()), Input::Frozen(block), &mut out);
     out
 }
 
-fn saved(machine: &mut Consensus, id: u64) -> Vec<Effect> {
+pub fn saved(machine: &mut Consensus, id: u64) -> Vec<Effect> {
     let mut out = Vec::new();
     machine.handle(at(1), Input::Saved { id }, &mut out);
     out
@@ -208,27 +218,6 @@ fn a_vote_for_an_own_block_has_no_block_id() {
     frozen(&mut machine, Block { mine: true, ..block(1, 0, &[]) });
     let out = saved(&mut machine, 1);
     assert!(matches!(&out[0], Effect::Vote { vote, .. } if vote.block_id == Hash::default()));
-}
-
-#[test]
-fn a_vote_that_does_not_land_is_sent_again() {
-    let mut machine = alone(ConsensusConfig::default());
-    frozen(&mut machine, block(1, 0, &[]));
-    saved(&mut machine, 1);
-    let due = machine.poll_timeout().expect("a vote is out");
-    assert_eq!(due.since(at(1)), REFRESH);
-    let mut out = Vec::new();
-    machine.handle_timeout(due, &mut out);
-    let [Effect::Vote { vote, blockhash_of, .. }] = out.as_slice() else { panic!("{out:?}") };
-    assert_eq!(vote.timestamp, Some(1_760_000_001), "a second later than the first");
-    assert_eq!(*blockhash_of, Slot::new(1));
-    // Landed: nothing to send any more.
-    frozen(&mut machine, block(2, 1, &[&[(1, 1)]]));
-    saved(&mut machine, 2);
-    frozen(&mut machine, block(3, 2, &[&[(1, 2), (2, 1)]]));
-    saved(&mut machine, 3);
-    frozen(&mut machine, block(4, 3, &[&[(1, 3), (2, 2), (3, 1)], &[], &[]]));
-    assert_eq!(machine.metrics().refreshed, 1);
 }
 
 #[test]
@@ -261,11 +250,30 @@ fn a_vote_is_sent_again_on_its_own_fork_while_a_heavier_one_may_not_be_voted_for
     frozen(&mut machine, block(3, 0, &[]));
     let out = frozen(&mut machine, block(9, 3, &[&[], &[], &[(3, 2)]]));
     assert!(matches!(out.as_slice(), [Effect::Abstained { slot, .. }] if slot.get() == 9), "bound to the lighter fork");
-    let due = machine.poll_timeout().expect("its vote for 2 is nowhere yet");
+    let mut out = frozen(&mut machine, block(20, 2, &[]));
+    for slot in 21..=36 {
+        out.extend(frozen(&mut machine, block(slot, slot - 1, &[])));
+    }
+    let votes: Vec<_> = out.iter().filter(|effect| matches!(effect, Effect::Vote { .. })).collect();
+    let [Effect::Vote { vote, blockhash_of, last_slot }] = votes.as_slice() else { panic!("{out:?}") };
+    assert_eq!((blockhash_of.get(), last_slot.get()), (36, 2), "it can only land where it was cast, 16 blocks later");
+    assert_eq!(vote.timestamp, Some(1_760_000_001), "a second later than the first, so that nobody takes it for known");
+    // Seventeen more blocks at once: not before five seconds have gone by.
+    let mut out = Vec::new();
+    for slot in 37..=53 {
+        machine.handle(at(36), Input::Frozen(block(slot, slot - 1, &[])), &mut out);
+    }
+    assert!(!out.iter().any(|effect| matches!(effect, Effect::Vote { .. })), "{out:?}");
+    let due = machine.poll_timeout().expect("it is still missing");
+    assert_eq!(due.since(at(36)), REFRESH);
     let mut out = Vec::new();
     machine.handle_timeout(due, &mut out);
-    let [Effect::Vote { blockhash_of, last_slot, .. }] = out.as_slice() else { panic!("{out:?}") };
-    assert_eq!((blockhash_of.get(), last_slot.get()), (2, 2), "it can only land where it was cast");
+    assert!(matches!(out.as_slice(), [Effect::Vote { blockhash_of, .. }] if blockhash_of.get() == 53), "{out:?}");
+    // Landed: nothing to send any more.
+    for slot in 54..90 {
+        frozen(&mut machine, block(slot, slot - 1, &[&[(1, 2), (2, 1)]]));
+    }
+    assert_eq!((machine.metrics().refreshed, machine.poll_timeout()), (2, None));
 }
 
 #[test]
@@ -277,12 +285,11 @@ fn a_duplicate_is_not_voted_for_until_it_is_confirmed() {
     saved(&mut machine, 1);
     assert_eq!(frozen(&mut machine, block(2, 1, &[])), []);
     for voter in [1, 2] {
-        let input = Input::VoteSeen { vote_account: account(voter), slot: Slot::new(2), hash: hash_of(2) };
+        let input = seen(voter, 2);
         machine.handle(at(3), input, &mut out);
     }
     assert_eq!(out, [], "half the stake settles nothing");
-    let vote_account = account(0);
-    let input = Input::VoteSeen { vote_account, slot: Slot::new(2), hash: hash_of(2) };
+    let input = seen(0, 2);
     machine.handle(at(3), input, &mut out);
     let [Effect::Confirmed { .. }, Effect::Reset { slot }, Effect::Save { .. }] = out.as_slice() else {
         panic!("{out:?}")
@@ -297,8 +304,7 @@ fn the_clusters_version_of_a_dead_block_is_told_once() {
     let mut out = Vec::new();
     machine.handle(at(2), Input::Dead(Slot::new(2)), &mut out);
     for voter in 0..3 {
-        let vote_account = account(voter);
-        let input = Input::VoteSeen { vote_account, slot: Slot::new(2), hash: hash_of(2) };
+        let input = seen(voter, 2);
         machine.handle(at(3), input, &mut out);
     }
     assert_eq!(out, [Effect::OtherVersion { slot: Slot::new(2), hash: hash_of(2) }]);
@@ -340,11 +346,9 @@ fn marked_slots_and_votes_heard_are_bounded() {
     for slot in 10..20_000 {
         machine.handle(at(2), Input::Dead(Slot::new(slot)), &mut out);
         machine.handle(at(2), Input::Duplicate(Slot::new(slot)), &mut out);
-        let vote_account = account(2);
-        let input = Input::VoteSeen { vote_account, slot: Slot::new(slot), hash: hash_of(slot) };
+        let input = seen(2, slot);
         machine.handle(at(2), input, &mut out);
-        let vote_account = account(7);
-        let input = Input::VoteSeen { vote_account, slot: Slot::new(slot), hash: hash_of(slot) };
+        let input = seen(7, slot);
         machine.handle(at(2), input, &mut out);
     }
     assert_eq!(machine.metrics().dropped[DropReason::Unstaked as usize], 19_990);

@@ -43,6 +43,7 @@ fn answer(scenario: &Value) -> Switch {
         parents: &parent,
         root: slot(&scenario["root"]),
         last_vote,
+        known: true,
         candidate: slot(&scenario["switch_slot"]),
         duplicate,
         tips,

@@ -83,7 +83,7 @@ impl Node {
     /// A node says that it has these slots.
     pub(super) fn hear_slots(&mut self, now: Now, from: Pubkey, slots: Vec<Slot>, out: &mut Effects<Effect>) {
         for slot in &slots {
-            self.has_block(*slot, from);
+            self.consensus(now, sundog_tower::Input::Announced { node: from, slot: *slot }, out);
         }
         self.turbine(now, sundog_turbine::Input::Announced { from, slots }, out);
     }

@@ -72,11 +72,10 @@ impl Node {
             block: Arc::new(frozen_block(&bank, told)),
         }));
         if mine {
-            self.propagation_began(now, slot);
+            self.propagation.watch(now, slot);
         }
         self.gossip(now, sundog_gossip::Input::Completed(vec![slot]), out);
         let votes = Self::voters(&bank);
-        self.note_voters(&bank);
         let epoch_stakes = bank.current_epoch_stakes();
         self.consensus(
             now,
@@ -85,7 +84,7 @@ impl Node {
                 parent: bank.parent_slot(),
                 parent_hash: bank.parent_hash(),
                 hash: bank.hash(),
-                block_id: block_id.filter(|_| !mine).unwrap_or_default(),
+                block_id: block_id.unwrap_or_default(),
                 mine,
                 votes,
                 total_stake: epoch_stakes.total(),

@@ -61,9 +61,11 @@ impl Node {
     /// Counts a vote towards optimistic confirmation, and notes slots that others have and this node has not.
     pub(super) fn vote_seen(&mut self, now: Now, parsed: &ParsedVote, out: &mut Effects<Effect>) {
         let slot = Slot::new(parsed.last_slot);
-        let Some(node) = self.node_behind(parsed) else { return };
-        self.has_voted_for(slot, node);
-        let input = sundog_tower::Input::VoteSeen { vote_account: parsed.vote_account, slot, hash: parsed.voted.hash };
+        if self.node_behind(parsed).is_none() {
+            return;
+        }
+        let (hash, block_id) = (parsed.voted.hash, parsed.voted.block_id);
+        let input = sundog_tower::Input::VoteSeen { vote_account: parsed.vote_account, slot, hash, block_id };
         self.consensus(now, input, out);
         self.highest_seen = self.highest_seen.max(slot);
         let newest = self.newest_votes.entry(parsed.vote_account).or_default();

@@ -1,0 +1,37 @@
+//! Blocks that lost: this node's version of a slot is thrown away with all that was built on it, because the cluster
+//! chose another one.
+
+use super::{Consensus, Purged};
+use crate::block::Effect;
+use crate::metrics::DropReason;
+use std::collections::BTreeSet;
+use sundog_types::{Effects, Now, Slot};
+
+impl Consensus {
+    /// This node's version of `slot` is gone. What is known of the last vote's ancestors is kept if the vote goes with
+    /// it; the promise itself stays in the tower.
+    pub(super) fn forgotten(&mut self, now: Now, slot: Slot, out: &mut Effects<Effect>) {
+        if slot <= self.forks.root() {
+            return self.metrics.drop(DropReason::BelowRoot);
+        }
+        self.dead.remove(&slot);
+        let gone: Vec<Slot> = self.forks.iter().map(|(other, _)| other).collect();
+        let gone = gone.into_iter().filter(|&other| other == slot || self.forks.is_ancestor(slot, other));
+        let gone: BTreeSet<Slot> = gone.collect();
+        if gone.is_empty() {
+            return self.metrics.drop(DropReason::Known);
+        }
+        if let Some(last) = self.last_vote_key().map(|key| key.0).filter(|last| gone.contains(last)) {
+            let under = self.forks.ancestors(last).collect();
+            self.purged = Some(Purged { slot: last, under, duplicate: slot });
+        }
+        for &gone in gone.iter().rev() {
+            if let Some(kept) = self.forks.remove_leaf(gone) {
+                self.choice.remove_leaf(&(gone, kept.hash));
+            }
+        }
+        self.propagation.retain(|own| !gone.contains(&own));
+        self.suspects.retain(|suspect| !gone.contains(suspect));
+        self.decide(now, out);
+    }
+}

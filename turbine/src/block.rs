@@ -4,6 +4,7 @@ use crate::{
     conflict::{Claims, Conflict, judge_chain, judge_layout},
     effect::{DeadReason, Origin},
     metrics::DropReason,
+    pin::{Belongs, Pin},
     set::{Offer, SET, Set},
 };
 use bytes::{Bytes, BytesMut};
@@ -79,6 +80,10 @@ pub(crate) struct Block {
     pub(crate) turn: u32,
     sets: BTreeMap<FecSetIndex, Set>,
     claims: Claims,
+    /// The version that is gathered, if the cluster has chosen one.
+    pin: Option<Pin>,
+    /// Sets dropped because they belonged to another version.
+    pub(crate) strays: u64,
     /// Whether marks of it were forgotten.
     forgot: bool,
     /// Data shreds before this one are known to exist.
@@ -88,7 +93,7 @@ pub(crate) struct Block {
 }
 
 impl Block {
-    pub(crate) fn new(now: Now, retry_at: Now) -> Self {
+    pub(crate) fn new(now: Now, retry_at: Now, pin: Option<Pin>) -> Self {
         Self {
             parent: None,
             started: now,
@@ -100,6 +105,8 @@ impl Block {
             turn: 0,
             sets: BTreeMap::new(),
             claims: Claims::default(),
+            pin,
+            strays: 0,
             forgot: false,
             known_end: 0,
             batch_start: 0,
@@ -118,12 +125,26 @@ impl Block {
             return self.judge_odd(shred, found);
         }
         let index = shred.fec_set_index();
+        let belongs = self.pin.as_mut().map_or(Belongs::Surely, |pin| pin.judge(shred));
+        if belongs == Belongs::No {
+            return Verdict::Refused(DropReason::NotChosen);
+        }
+        if self
+            .sets
+            .get(&index)
+            .is_some_and(|set| belongs == Belongs::Surely && self.pin.is_some() && set.root() != shred.merkle_root())
+        {
+            // It came before the chosen version was known to have a set here.
+            self.sets.remove(&index);
+            self.strays += 1;
+        }
         let known = self.sets.contains_key(&index);
         if let Some(verdict) = self.judge_version(shred, found) {
             return verdict;
         }
         let gathering = self.status == Status::Gathering;
-        if let Some(objection) = self.claims.judge(shred) {
+        // Of what belongs to another version, nothing follows.
+        if let Some(objection) = self.claims.judge(shred).filter(|_| belongs == Belongs::Surely) {
             // A set that names another parent than its slot, and was begun, can never be finished.
             let mixed = (known && objection.why == DropReason::ParentConflict).then_some(DeadReason::Parent);
             let kills = objection.kills.or(mixed).filter(|_| gathering);
@@ -158,7 +179,7 @@ impl Block {
             Offer::Third => DropReason::TooManyVersions,
             Offer::Second(conflict) => {
                 found.push(conflict);
-                let kills = self.status == Status::Gathering && shred.kind() == Kind::Data;
+                let kills = self.status == Status::Gathering && shred.kind() == Kind::Data && self.pin.is_none();
                 let kills = kills.then_some(DeadReason::ForkedSet);
                 return Some(Verdict::Contradicts { why: DropReason::OtherVersion, kills });
             }
@@ -191,9 +212,12 @@ impl Block {
         let had_all = set.has_all_data();
         set.take(shred, gathering);
         self.known_end = self.known_end.max(shred.fec_set_index().get() + SET);
+        let chosen = self.pin.as_ref().is_none_or(|pin| pin.has(shred.fec_set_index(), shred.merkle_root()));
         if shred.kind() == Kind::Data && gathering {
-            self.claims.note(shred);
-            self.parent = self.claims.parent();
+            if chosen {
+                self.claims.note(shred);
+                self.parent = self.claims.parent();
+            }
             match origin {
                 Origin::Recovered => self.recovered += 1,
                 Origin::Repair(_) => self.repaired += 1,
@@ -201,7 +225,42 @@ impl Block {
             }
         }
         let keep = shred.kind() == Kind::Data || !had_all && origin != Origin::Recovered;
-        keep && gathering
+        keep && gathering && chosen
+    }
+
+    /// Follows the chosen version from its end towards its first set, as far as its sets are here. Shreds that are now
+    /// known to belong to it go to `ripe`; sets of another version are dropped, and returned.
+    pub(crate) fn follow(&mut self, ripe: &mut Vec<Shred<Signed>>) -> Vec<FecSetIndex> {
+        let Some(pin) = self.pin.as_mut().filter(|_| self.status == Status::Gathering) else {
+            return Vec::new();
+        };
+        let mut strays = Vec::new();
+        while let Some((reached, root)) = pin.reached() {
+            let before = reached.get().checked_sub(SET).map(FecSetIndex::new);
+            let set = self.sets.get(&reached).filter(|set| set.root() == root);
+            let (Some(before), Some(set)) = (before, set) else { break };
+            let expected = set.chained();
+            pin.expect(before, expected);
+            match self.sets.get(&before) {
+                Some(set) if set.root() == expected => ripe.extend(set.held().cloned()),
+                Some(_) => strays.push(before),
+                None => {}
+            }
+        }
+        if let Some(last) = pin.last() {
+            strays.extend(self.sets.range(FecSetIndex::new(last.get() + 1)..).map(|(index, _)| *index));
+            self.known_end = last.get() + SET;
+        }
+        for stray in &strays {
+            self.sets.remove(stray);
+            self.strays += 1;
+        }
+        strays
+    }
+
+    /// The root of the set before its first one, as that says: its parent's block id.
+    pub(crate) fn chained(&self) -> Option<Hash> {
+        self.sets.get(&FecSetIndex::ZERO).map(Set::chained)
     }
 
     /// Whether the set with this signature was seen to have a shred like this one, or all of the set was here. Costs no
@@ -219,6 +278,9 @@ impl Block {
     /// Goes on through the data shreds as far as there is no gap; returns the batches that this finished.
     pub(crate) fn advance(&mut self) -> Vec<Batch> {
         let mut batches = Vec::new();
+        if self.pin.as_ref().is_some_and(|pin| !pin.is_whole()) {
+            return batches;
+        }
         while self.status == Status::Gathering {
             let Some(shred) = self.data(self.next) else {
                 break;

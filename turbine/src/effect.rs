@@ -125,8 +125,20 @@ pub enum Input {
     },
     /// Slots that matter, most important first: parents that replay lacks, slots that were voted for.
     Wanted(Vec<Slot>),
-    /// Forget what is gathered of a slot and fetch it afresh: another version of it was confirmed.
+    /// Forget what is gathered of a slot and fetch it afresh, in whatever version comes that was not said to have lost.
     Forget(Slot),
+    /// Another version of a slot was confirmed than the one that is here. Forget that and gather no other than the
+    /// confirmed one, for as long as the slot is above the root.
+    Choose {
+        /// The slot.
+        slot: Slot,
+        /// The Merkle root of the last FEC set of the confirmed version. `None`: it is not known; any that did not lose.
+        block_id: Option<Hash>,
+        /// The same of the version that lost, if one was whole.
+        lost: Option<Hash>,
+        /// Whether to search for it. Otherwise it is gathered if it comes.
+        fetch: bool,
+    },
 }
 
 /// A leader's signature to check.

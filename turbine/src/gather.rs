@@ -6,6 +6,7 @@ use crate::{
     effect::{DeadReason, DuplicateReason, Effect, Origin},
     held::Held,
     metrics::DropReason,
+    pin::{PIN_BYTES, PINS_MAX, Pin},
     set::{Set, TABLE_BYTES},
 };
 use std::{
@@ -68,6 +69,12 @@ pub(crate) struct Gather {
     held: Held,
     /// Sets that do not.
     marks: BTreeSet<(Slot, FecSetIndex)>,
+    /// The version to gather, of slots of which one was chosen.
+    pins: BTreeMap<Slot, Pin>,
+    /// Shreds that turned out to belong to the chosen version after they were taken.
+    ripe: Vec<Shred<Signed>>,
+    /// Sets dropped because they belonged to another version than the chosen one.
+    pub(crate) strays: u64,
     /// Outlives the blocks, so that each kind is reported once. As many as slots may be held.
     reported: BTreeMap<Slot, Reported>,
     pub(crate) duplicate_slots: u64,
@@ -87,6 +94,9 @@ impl Gather {
             orphans: BTreeMap::new(),
             held: Held::default(),
             marks: BTreeSet::new(),
+            pins: BTreeMap::new(),
+            ripe: Vec::new(),
+            strays: 0,
             reported: BTreeMap::new(),
             duplicate_slots: 0,
             marks_forgotten: 0,
@@ -165,7 +175,8 @@ impl Gather {
             self.slots_evicted += 1;
         }
         self.open.insert(slot);
-        self.blocks.insert(slot, Block::new(now, now.after(self.patience)));
+        let pin = self.pins.get(&slot).cloned();
+        self.blocks.insert(slot, Block::new(now, now.after(self.patience), pin));
     }
 
     fn forget_if_empty(&mut self, slot: Slot) {
@@ -183,6 +194,8 @@ impl Gather {
         };
         let started = block.parent.is_none();
         let keep = block.take(shred, origin);
+        let strays = block.follow(&mut self.ripe);
+        self.strays += std::mem::take(&mut block.strays);
         block.idle = 0;
         block.retry_at =
             block.retry_at.min(now.after(Duration::from_millis(50)).max(block.started.after(self.patience)));
@@ -190,6 +203,10 @@ impl Gather {
             self.held.insert((slot, set));
         } else {
             self.mark((slot, set));
+        }
+        for stray in strays {
+            self.held.remove((slot, stray));
+            self.marks.remove(&(slot, stray));
         }
         if let Some(parent) = block_parent(&self.blocks, slot).filter(|_| started) {
             self.start(now, slot, parent, out);
@@ -299,6 +316,24 @@ impl Gather {
         }
     }
 
+    /// Drops all that is held of a slot. From now on only the version with this block id is gathered, or if it is not
+    /// known, any but the one that lost.
+    pub(crate) fn choose(&mut self, slot: Slot, block_id: Option<Hash>, lost: Option<Hash>) {
+        self.forget(slot);
+        self.orphans.remove(&slot);
+        if slot > self.root {
+            self.pins.entry(slot).or_default().choose(block_id, lost);
+        }
+        if self.pins.len() > PINS_MAX {
+            self.pins.pop_last();
+        }
+    }
+
+    /// Shreds that turned out to belong to the chosen version of their slot since this was asked last.
+    pub(crate) fn take_ripe(&mut self) -> Vec<Shred<Signed>> {
+        std::mem::take(&mut self.ripe)
+    }
+
     /// Notes that a slot is to be searched for. Full: the farthest from the root is not.
     fn search(&mut self, now: Now, slot: Slot) {
         self.orphans.entry(slot).or_insert(now);
@@ -331,6 +366,7 @@ impl Gather {
         self.held.keep_from(above);
         self.marks = self.marks.split_off(&(above, FecSetIndex::ZERO));
         self.reported = self.reported.split_off(&above);
+        self.pins = self.pins.split_off(&above);
     }
 
     pub(crate) fn root(&self) -> Slot {
@@ -398,7 +434,10 @@ impl Gather {
             bytes.sum::<usize>() + block.claims_held() * SHRED_BYTES
         };
         let blocks: usize = self.blocks.values().map(|block| BLOCK_BYTES + sets(block)).sum();
-        blocks + INDEX_BYTES * (2 * self.held.len() + self.marks.len() + self.orphans.len() + 4 * self.reported.len())
+        let pins = PIN_BYTES * self.pins.len();
+        blocks
+            + pins
+            + INDEX_BYTES * (2 * self.held.len() + self.marks.len() + self.orphans.len() + 4 * self.reported.len())
     }
 }
 
@@ -411,7 +450,8 @@ const INDEX_BYTES: usize = 48;
 /// Bytes that may be held with the capacities above.
 pub(crate) const GATHER_BYTES_MAX: usize = SLOTS_MAX * (BLOCK_BYTES + 3 * SHRED_BYTES + 6 * INDEX_BYTES)
     + SETS_MAX * (MARK_BYTES + TABLE_BYTES + 64 * CODE_SHRED_SIZE + 2 * INDEX_BYTES)
-    + MARKS_MAX * (MARK_BYTES + INDEX_BYTES);
+    + MARKS_MAX * (MARK_BYTES + INDEX_BYTES)
+    + PINS_MAX * PIN_BYTES;
 
 fn block_parent(blocks: &BTreeMap<Slot, Block>, slot: Slot) -> Option<Slot> {
     blocks.get(&slot).and_then(|block| block.parent)

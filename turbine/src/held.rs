@@ -51,6 +51,13 @@ impl Held {
         Some((slot, set))
     }
 
+    /// Takes out a set.
+    pub(crate) fn remove(&mut self, set: (Slot, FecSetIndex)) {
+        if self.sets.remove(&set) {
+            self.places.remove(&place(set));
+        }
+    }
+
     /// Takes out the first of a slot's sets below `end`.
     pub(crate) fn pop_below(&mut self, slot: Slot, end: FecSetIndex) -> Option<(Slot, FecSetIndex)> {
         let set = self.sets.range((slot, FecSetIndex::ZERO)..(slot, end)).next().copied()?;

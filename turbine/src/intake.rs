@@ -150,7 +150,12 @@ impl Turbine {
         };
         let (slot, set) = (shred.slot(), shred.fec_set_index());
         let keep = match self.gather.insert(now, &shred, origin, out) {
-            Err(why) if why != DropReason::Seen => return self.metrics.refuse(why),
+            Err(why) if why != DropReason::Seen => {
+                if let (DropReason::NotChosen, Origin::Repair(server)) = (why, origin) {
+                    self.repair.has_other_version(now, server, &shred);
+                }
+                return self.metrics.refuse(why);
+            }
             Err(why) | Ok(Outcome::Contradicts(why)) => {
                 self.metrics.refuse(why);
                 self.pass_on(now, &shred, origin, out);
@@ -169,6 +174,7 @@ impl Turbine {
         if keep && origin != Origin::Stored {
             self.keep.push(shred);
         }
+        self.keep.append(&mut self.gather.take_ripe());
         if origin != Origin::Recovered {
             self.decode(slot, set, out);
         }

@@ -68,6 +68,7 @@ pub mod metrics;
 pub mod pace;
 mod passed;
 pub mod peers;
+pub mod pin;
 pub mod ping;
 pub mod proof;
 pub mod quota;

@@ -115,6 +115,18 @@ impl Turbine {
         }
     }
 
+    /// What a slot builds on, as its shreds say, while it is above the root.
+    #[must_use]
+    pub fn parent(&self, slot: Slot) -> Option<Slot> {
+        self.gather.block(slot)?.parent
+    }
+
+    /// The block id of its parent, as the first FEC set of a slot says, while the slot is above the root.
+    #[must_use]
+    pub fn parent_id(&self, slot: Slot) -> Option<Hash> {
+        self.gather.block(slot)?.chained()
+    }
+
     /// How far a slot is; `None` if nothing of it is here, or it is not above the root.
     #[must_use]
     pub fn slot_status(&self, slot: Slot) -> Option<Status> {
@@ -214,6 +226,7 @@ impl Turbine {
         self.metrics.duplicate_slots = self.gather.duplicate_slots;
         self.metrics.sets_evicted = self.gather.sets_evicted;
         self.metrics.slots_evicted = self.gather.slots_evicted;
+        self.metrics.stray_sets = self.gather.strays;
         let tally = self.repair.tally;
         self.metrics.repair_over_budget = tally.over_budget;
         self.metrics.repair_searches_over_budget = tally.searches_over_budget;
@@ -261,6 +274,15 @@ impl Machine for Turbine {
                 self.checks.forget(slot);
                 self.arrivals.forget(slot);
                 self.gather.renew(now, slot);
+            }
+            Input::Choose { slot, block_id, lost, fetch } => {
+                self.metrics.chosen += 1;
+                self.checks.forget(slot);
+                self.arrivals.forget(slot);
+                self.gather.choose(slot, block_id, lost);
+                if fetch {
+                    self.gather.renew(now, slot);
+                }
             }
         }
         self.settle(now, from, out);

@@ -22,6 +22,8 @@ sundog_types::reasons! {
         OtherVersion = "other_version",
         /// A third version of an FEC set: two are enough to prove that the leader equivocates.
         TooManyVersions = "too_many_versions",
+        /// Of a version of its slot that lost: another one was chosen.
+        NotChosen = "not_chosen",
         /// Not in an aligned FEC set of 32 and 32, in an epoch where that is not yet a rule.
         OddSet = "odd_set",
         /// It names another parent than the first shred of its slot.
@@ -174,6 +176,10 @@ pub struct Metrics {
     pub sets_evicted: u64,
     /// Slots thrown out of memory for others nearer to the root.
     pub slots_evicted: u64,
+    /// Times that a version of a slot was chosen because another one lost.
+    pub chosen: u64,
+    /// FEC sets dropped because they belonged to another version than the chosen one.
+    pub stray_sets: u64,
     /// FEC sets whose bytes are held, now.
     pub sets_held: u64,
     /// FEC sets of which only marks are held, now.
@@ -225,6 +231,8 @@ impl Default for Metrics {
             duplicate_slots: 0,
             conflicts: 0,
             proofs: 0,
+            chosen: 0,
+            stray_sets: 0,
             sets_held: 0,
             marks_held: 0,
             marks_forgotten: 0,

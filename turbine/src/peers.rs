@@ -4,7 +4,7 @@ use crate::announced::Announced;
 use indexmap::IndexMap;
 use rand::Rng as _;
 use rand_chacha::ChaCha8Rng;
-use std::{net::SocketAddr, time::Duration};
+use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
 use sundog_types::{Now, Pubkey, Slot, peer::Peer};
 
 /// Peers that may be asked: more than any cluster has validators. More: those with the least stake are left out.
@@ -26,6 +26,11 @@ const TIMEOUT_UNKNOWN: Duration = Duration::from_millis(250);
 const SMOOTHING: u32 = 8;
 /// How often the draw is repeated when it hits the peer that was asked last, or one that no longer has the slot.
 const REDRAWS: usize = 4;
+/// Peers that hold another version of a slot than the chosen one, remembered of all slots. Full: the one of the slot
+/// farthest from the root is asked again.
+pub const STRAYS_MAX: usize = 2_048;
+/// How long such a peer is not asked for the slot: it may be about to change over, too.
+const STRAY_LIFE: Duration = Duration::from_secs(2);
 /// Of so many requests for a slot that peers announced, one goes to any peer: what is announced may be a lie, and who
 /// announces nothing may have the slot too.
 const ANY_PEER: u32 = 8;
@@ -144,6 +149,8 @@ fn add(classes: &mut [Members; 4], server: &Server, place: usize) {
 pub(crate) struct RepairPeers {
     servers: IndexMap<Pubkey, Server>,
     announced: Announced,
+    /// Until when peers are not asked for a slot of which they hold another version.
+    strays: BTreeMap<(Slot, Pubkey), Now>,
     /// The least of the servers' lowest slots: nobody has what is below.
     lowest_slot: Slot,
     classes: [Members; 4],
@@ -188,8 +195,21 @@ impl RepairPeers {
         self.announced.note(peer, stake, slots);
     }
 
+    /// A peer holds another version of a slot than the chosen one.
+    pub(crate) fn has_other_version(&mut self, now: Now, peer: Pubkey, slot: Slot) {
+        self.strays.insert((slot, peer), now.after(STRAY_LIFE));
+        if self.strays.len() > STRAYS_MAX {
+            self.strays.pop_last();
+        }
+    }
+
+    fn is_stray(&self, now: Now, slot: Slot, peer: &Pubkey) -> bool {
+        self.strays.get(&(slot, *peer)).is_some_and(|until| !now.reached(*until))
+    }
+
     /// What was announced of slots up to the root is of no interest any more.
     pub(crate) fn set_root(&mut self, root: Slot) {
+        self.strays.retain(|(slot, _), _| *slot > root);
         self.announced.set_root(root);
     }
 
@@ -209,17 +229,18 @@ impl RepairPeers {
             self.sort_into_classes();
         }
         let anybody = rng.gen_range(0..ANY_PEER) == 0;
-        let announcer = if anybody { None } else { self.draw_announcer(rng, slot, last) };
-        let place = announcer.or_else(|| self.draw_any(rng, slot, last))?;
+        let announcer = if anybody { None } else { self.draw_announcer(now, rng, (slot, last)) };
+        let place = announcer.or_else(|| self.draw_any(now, rng, (slot, last)))?;
         let server = &mut self.servers[place];
         server.peer.asked += 1;
         server.asked_at = Some(now);
         Some(server.peer)
     }
 
-    fn draw_announcer(&self, rng: &mut ChaCha8Rng, slot: Slot, last: Option<Pubkey>) -> Option<usize> {
+    fn draw_announcer(&self, now: Now, rng: &mut ChaCha8Rng, (slot, last): (Slot, Option<Pubkey>)) -> Option<usize> {
         let mut classes: [Members; 4] = Default::default();
-        for peer in self.announced.of(slot).filter(|peer| Some(**peer) != last) {
+        let may_ask = |peer: &&Pubkey| Some(**peer) != last && !self.is_stray(now, slot, peer);
+        for peer in self.announced.of(slot).filter(may_ask) {
             let Some((place, _, server)) = self.servers.get_full(peer) else {
                 continue;
             };
@@ -230,8 +251,8 @@ impl RepairPeers {
         draw(&classes, rng)
     }
 
-    fn draw_any(&self, rng: &mut ChaCha8Rng, slot: Slot, last: Option<Pubkey>) -> Option<usize> {
-        let has = |server: &Server| server.peer.lowest_slot <= slot;
+    fn draw_any(&self, now: Now, rng: &mut ChaCha8Rng, (slot, last): (Slot, Option<Pubkey>)) -> Option<usize> {
+        let has = |server: &Server| server.peer.lowest_slot <= slot && !self.is_stray(now, slot, &server.peer.identity);
         let repeated = |server: &Server| Some(server.peer.identity) == last;
         for _ in 0..=REDRAWS {
             let place = draw(&self.classes, rng)?;

@@ -24,7 +24,12 @@ use std::{
     sync::Arc,
     time::Duration,
 };
-use sundog_types::{Now, Pubkey, Slot, peer::Peer, sign::Sign};
+use sundog_types::{
+    Now, Pubkey, Slot,
+    peer::Peer,
+    shred::{Shred, Signed},
+    sign::Sign,
+};
 
 /// How often repair looks for work while there is some.
 pub const TICK: Duration = Duration::from_millis(10);
@@ -318,6 +323,21 @@ impl Repair {
             self.open.remove(&nonce);
         }
         Ok(server)
+    }
+
+    /// A server answered with a shred of another version of the slot than the chosen one: it is not asked for this slot
+    /// for a while, and what it was asked others may be asked at once.
+    pub(crate) fn has_other_version(&mut self, now: Now, server: Pubkey, shred: &Shred<Signed>) {
+        let slot = shred.slot();
+        self.peers.has_other_version(now, server, slot);
+        let window = Ask::Window { slot, index: shred.index().get().into() };
+        let highest = Ask::Highest { slot, index: 0 }..=Ask::Highest { slot, index: u64::MAX };
+        let others: Vec<Ask> = self.recent.range(highest).map(|(ask, _)| *ask).collect();
+        for ask in others.into_iter().chain([window, Ask::Orphan { slot }]) {
+            if let Some(recent) = self.recent.get_mut(&ask).filter(|recent| recent.server == server) {
+                recent.until = now;
+            }
+        }
     }
 
     /// Answers a server's ping, and makes what it was asked askable again at once.

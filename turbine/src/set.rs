@@ -164,6 +164,11 @@ impl Set {
         self.shreds.get(place as usize)?.as_ref().filter(|shred| shred.kind() == Kind::Data)
     }
 
+    /// The shreds whose bytes are held.
+    pub(crate) fn held(&self) -> impl Iterator<Item = &Shred<Signed>> {
+        self.shreds.iter().flatten()
+    }
+
     /// How many more shreds of any kind make it whole.
     pub(crate) fn lacks(&self) -> u32 {
         let data_missing = (!self.seen & DATA_MASK).count_ones();

@@ -42,6 +42,10 @@ impl Consensus {
         self.spread(&block, below);
         self.count_landed(&block, out);
         self.weigh(key, out);
+        if let Some(chosen) = self.commitment.settled(block.slot).filter(|hash| *hash != block.hash) {
+            // Its votes were here before the block.
+            self.weigh((block.slot, chosen), out);
+        }
         if let Some(own) = block.votes.iter().find(|v| Some(v.vote_account) == self.vote_account) {
             self.own_vote(own);
         }
@@ -82,7 +86,8 @@ impl Consensus {
         }
         let accounts = self.commitment.electorate().by_vote_account.iter().filter(|(_, vote)| vote.node == node);
         let accounts: Vec<Pubkey> = accounts.map(|(account, _)| *account).collect();
-        if accounts.iter().fold(false, |enough, account| self.has_block(slot, account) || enough) {
+        // Once it is enough, nobody else's say is of interest.
+        if accounts.iter().any(|account| self.has_block(slot, account)) {
             self.decide(now, out);
         }
     }

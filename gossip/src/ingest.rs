@@ -121,6 +121,10 @@ impl Gossip {
         if value.origin() == self.me {
             self.hear_own_name(&value, out);
             self.hear_earlier_life(now, &value);
+            if let CrdsData::Vote(_, vote) = value.data() {
+                let transaction = VersionedTransaction::from(vote.transaction.clone());
+                out.push(Effect::Vote { from: vote.from, transaction });
+            }
             return Err(self.refuse(now, &value, came, DropReason::OwnName));
         }
         if self.config.roster.as_ref().is_some_and(|roster| !roster.tracks(&value.origin())) {

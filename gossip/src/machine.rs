@@ -91,7 +91,8 @@ pub enum Effect {
     },
     /// The peers, ourselves included, by identity; at most one list in a round.
     Peers(Arc<Vec<Peer>>),
-    /// A vote was heard. The transaction's own signatures are not verified.
+    /// A vote was heard; also one in our own name, of an earlier life or another instance, or our own come back. The
+    /// transaction's own signatures are not verified.
     Vote {
         /// The node that published it.
         from: Pubkey,

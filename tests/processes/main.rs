@@ -2,6 +2,7 @@
 
 mod catching_up;
 mod gossip;
+mod kills;
 mod leaders;
 mod program;
 mod spy;

@@ -10,6 +10,7 @@ mod hearsay;
 mod hostile;
 mod leaders;
 mod liars;
+mod lost_towers;
 mod oracle;
 mod promises;
 mod timelines;

@@ -139,6 +139,13 @@ pub struct Settings {
     /// Bulk sync messages that a connection may bring in a second; a peer that sends more is refused.
     #[arg(long, env = "SUNDOG_SYNC_MESSAGES_PER_SECOND", value_name = "COUNT")]
     pub sync_messages_per_second: Option<u32>,
+    /// Whether a voting node refuses to start without its tower file. Say so once it has voted.
+    #[arg(long, env = "SUNDOG_REQUIRE_TOWER", value_name = "BOOL")]
+    pub require_tower: Option<bool>,
+    /// Whether a node whose tower file is lost, or older than its votes on the chain, votes all the same once the lockouts
+    /// that can be seen have run out. Votes that nobody saw may be contradicted; no other instance may run.
+    #[arg(long, env = "SUNDOG_VOTE_WITHOUT_TOWER", value_name = "BOOL")]
+    pub vote_without_tower: Option<bool>,
     /// How far behind the cluster's confirmed slot the node may be and still answer `ok` to health checks.
     #[arg(long, env = "SUNDOG_HEALTH_DISTANCE_SLOTS", value_name = "SLOTS")]
     pub health_distance_slots: Option<u64>,
@@ -241,6 +248,8 @@ impl Settings {
             sync_connections_per_address: Some(3),
             sync_frame_bytes_max: Some(10_000_000),
             sync_messages_per_second: Some(100),
+            require_tower: Some(false),
+            vote_without_tower: Some(false),
             health_distance_slots: Some(32),
             known_peers: Some(true),
             faults: Some(false),
@@ -301,6 +310,8 @@ impl Settings {
             sync_connections_per_address: self.sync_connections_per_address.or(below.sync_connections_per_address),
             sync_frame_bytes_max: self.sync_frame_bytes_max.or(below.sync_frame_bytes_max),
             sync_messages_per_second: self.sync_messages_per_second.or(below.sync_messages_per_second),
+            require_tower: self.require_tower.or(below.require_tower),
+            vote_without_tower: self.vote_without_tower.or(below.vote_without_tower),
             health_distance_slots: self.health_distance_slots.or(below.health_distance_slots),
             public_address: self.public_address.or(below.public_address),
             expected_genesis_hash: self.expected_genesis_hash.or(below.expected_genesis_hash),

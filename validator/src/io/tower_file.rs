@@ -41,8 +41,14 @@ impl TowerFile {
     /// Replaces it durably: written beside it, synced, renamed over it, and the directory synced.
     ///
     /// # Errors
-    /// If any of these fails; then the old content is still there.
+    /// If any of these fails; then the file holds the old content or the new one, whole.
     pub fn save(&self, bytes: &[u8]) -> io::Result<()> {
+        let named =
+            |error: io::Error| io::Error::new(error.kind(), format!("the tower file {}: {error}", self.path.display()));
+        self.replace(bytes).map_err(named)
+    }
+
+    fn replace(&self, bytes: &[u8]) -> io::Result<()> {
         let new = self.path.with_extension("bin.new");
         let mut file = File::create(&new)?;
         file.write_all(bytes)?;
@@ -65,6 +71,30 @@ mod tests {
         file.save(b"first, and longer").expect("saved");
         file.save(b"second").expect("saved");
         assert_eq!(file.load().expect("loaded"), Some(b"second".to_vec()));
+    }
+
+    #[test]
+    fn what_a_crash_left_beside_it_is_never_read_and_gives_way() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let file = TowerFile::new(directory.path(), &Pubkey::new_from_array([1; 32]));
+        let beside = file.path.with_extension("bin.new");
+        fs::write(&beside, b"half a tow").expect("written");
+        assert_eq!(file.load().expect("no file is no error"), None);
+        file.save(b"whole").expect("saved");
+        assert_eq!(file.load().expect("loaded"), Some(b"whole".to_vec()));
+        assert!(!beside.exists());
+    }
+
+    #[test]
+    fn a_write_that_fails_names_the_file_and_leaves_the_old_one() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let file = TowerFile::new(directory.path(), &Pubkey::new_from_array([1; 32]));
+        file.save(b"old").expect("saved");
+        // A directory in the way of the new file, as a full disk would be.
+        fs::create_dir(file.path.with_extension("bin.new")).expect("made");
+        let error = file.save(b"new").unwrap_err().to_string();
+        assert!(error.contains("tower-1_9-"), "{error}");
+        assert_eq!(file.load().expect("loaded"), Some(b"old".to_vec()));
     }
 
     #[test]

@@ -26,7 +26,7 @@ use super::{
 };
 use crate::{
     config::{Settings, limits::packet_limits},
-    node::{Boot, GossipSettings, Input, Node, Socket, SyncBounds, Voter, stored},
+    node::{Boot, GossipSettings, Input, Node, Socket, SyncBounds, TowerPolicy, Voter, stored},
 };
 use anyhow::{Context as _, bail};
 use arc_swap::ArcSwapOption;
@@ -39,7 +39,7 @@ use std::{
 };
 use sundog_ledger::Ledger;
 use sundog_poh::Recorder;
-use sundog_types::{Slot, peer::Addresses, shred::shred_version, store::Store};
+use sundog_types::{peer::Addresses, shred::shred_version, store::Store};
 
 /// Connections of one server unless told otherwise: those of all servers, the sockets and the ledger's files fit the
 /// 1,024 handles that a process has by default.
@@ -108,6 +108,10 @@ async fn live(settings: &Settings, supervision: &Supervision) -> anyhow::Result<
         voter: vote.map(|key| Voter { account: key.pubkey(), key }),
         store: Arc::<FjallStore>::clone(&store),
         tower: tower_file.load()?,
+        tower_policy: TowerPolicy {
+            require: settings.require_tower.unwrap_or(false),
+            vote_without: settings.vote_without_tower.unwrap_or(false),
+        },
         addresses: advertised(&bound.at(public)),
         entrypoints: settings.entrypoints.clone().unwrap_or_default(),
         allow_private: settings.allow_private_addresses.unwrap_or(false),
@@ -123,16 +127,9 @@ async fn live(settings: &Settings, supervision: &Supervision) -> anyhow::Result<
         health_distance_slots: settings.health_distance_slots.unwrap_or(32),
         seed: seed(),
     };
-    let without_tower = boot.voter.is_some() && boot.tower.is_none();
     let recorder = Recorder::new(boot.recorder());
     let (node, effects) = boot.start(clock.now())?;
     tracing::info!(identity = %identity.pubkey(), genesis = %genesis.hash(), root = %node.forks().root(), ?bound, "validator started");
-    if without_tower && node.forks().root() > Slot::ZERO {
-        tracing::warn!(
-            root = %node.forks().root(),
-            "there is a ledger but no tower file: votes of an earlier life are forgotten and may be contradicted; if the tower file was lost, wait until those votes have expired before you start this node"
-        );
-    }
     let shell = Shell { clock, store, identity, faucet, genesis, chain, known_peers };
     let (mut running, failed) = shell.start((settings, &faults), sockets, (recorder, tower_file), (node, effects))?;
     if let Some(directory) = ledger_path.parent() {
@@ -281,7 +278,13 @@ impl Shell {
             udp,
             turbine,
             tpu,
-            sync: SyncNet::start(sockets.sync, &credentials, lanes.clone(), Arc::clone(&traffic), (sync, faults.clone()))?,
+            sync: SyncNet::start(
+                sockets.sync,
+                &credentials,
+                lanes.clone(),
+                Arc::clone(&traffic),
+                (sync, faults.clone()),
+            )?,
             view: Arc::clone(&view),
             feed: feed.clone(),
             stop,

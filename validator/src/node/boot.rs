@@ -43,6 +43,8 @@ pub struct Boot {
     pub store: Arc<dyn Store>,
     /// The tower file's content.
     pub tower: Option<Vec<u8>>,
+    /// What to do without it.
+    pub tower_policy: TowerPolicy,
     /// Where the node listens.
     pub addresses: Addresses,
     /// Whom it asks first.
@@ -61,6 +63,15 @@ pub struct Boot {
     pub health_distance_slots: u64,
     /// Feeds every random choice of the node.
     pub seed: [u8; 32],
+}
+
+/// What a voting node does whose tower file is missing or older than what its votes on the chain show.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TowerPolicy {
+    /// It does not even start without a file.
+    pub require: bool,
+    /// It votes all the same, once the lockouts that can be seen have run out.
+    pub vote_without: bool,
 }
 
 /// How a node takes part in gossip, beyond where it listens and whom it asks first.
@@ -108,8 +119,13 @@ pub enum BootError {
     )]
     Bank(String),
     /// The tower cannot be used: voting without it could break promises.
-    #[error("the tower file cannot be used")]
+    #[error("the tower file cannot be used: {0}")]
     Tower(#[from] SavedError),
+    /// There is no tower file, and one is required.
+    #[error(
+        "there is no tower file of {0} in the ledger directory, and --require-tower forbids to start without; put the newest one there, or, if this node has never voted, start it once without --require-tower"
+    )]
+    NoTower(sundog_types::Pubkey),
     /// The bounds of bulk sync cannot work.
     #[error(transparent)]
     Sync(#[from] SyncConfigError),
@@ -140,6 +156,11 @@ impl Boot {
         let root = self.root(&ledger)?;
         let signer: Arc<dyn Sign> = Arc::new(Identity::new(self.identity.insecure_clone()));
         let tower = self.tower.as_deref().map(|bytes| SavedTower::decode(bytes, &signer.identity())).transpose()?;
+        let listens = tower.is_none() && self.voter.is_some();
+        if listens && self.tower_policy.require {
+            return Err(BootError::NoTower(signer.identity()));
+        }
+        let start = sundog_tower::Start { listen: listens, told: self.tower_policy.vote_without };
         let version = shred_version(&genesis_hash, &[]);
         let source = Arc::new(Served(ledger.clone()));
         let turbine_config = TurbineConfig {
@@ -166,7 +187,15 @@ impl Boot {
                 signer.identity(),
                 self.seed_for(b"sync"),
             ),
-            consensus: Consensus::new(ConsensusConfig::default(), vote_account, block, tower, Arc::clone(&signer)),
+            consensus: Consensus::new(
+                ConsensusConfig { start, ..ConsensusConfig::default() },
+                vote_account,
+                block,
+                tower,
+                Arc::clone(&signer),
+            ),
+            listens,
+            genesis_ms: u64::try_from(self.genesis.creation_time).unwrap_or_default().saturating_mul(1_000),
             gulfstream: Gulfstream::new(GulfstreamConfig::default(), signer.identity(), self.seed_for(b"gulfstream")),
             identity: Arc::clone(&self.identity),
             voter: self.voter.clone(),

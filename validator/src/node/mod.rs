@@ -21,13 +21,14 @@ mod ports;
 mod propagation;
 mod record;
 mod replay;
+mod returning;
 mod roots;
 mod sync;
 mod view;
 mod voting;
 mod wiring;
 
-pub use boot::{Boot, BootError, FEATURE_SET, GossipSettings, SyncBounds, VERSION, stored};
+pub use boot::{Boot, BootError, FEATURE_SET, GossipSettings, SyncBounds, TowerPolicy, VERSION, stored};
 pub use forks::{FROZEN_MAX, Forks, Frozen};
 pub use heard::ProofCheck;
 pub use job::{Done, Job, ShredJob};
@@ -91,6 +92,10 @@ pub struct NodeParts {
     pub sync: sundog_turbine::sync::Sync,
     /// The fork decisions.
     pub consensus: Consensus,
+    /// Whether votes of an earlier life are looked for, as there is no tower file.
+    pub listens: bool,
+    /// When the genesis was made, in milliseconds since the Unix epoch.
+    pub genesis_ms: u64,
     /// The transactions' way.
     pub gulfstream: Gulfstream,
     /// What is remembered.
@@ -145,6 +150,7 @@ pub struct Node {
     peers: Arc<Vec<Peer>>,
     dead: BTreeSet<Slot>,
     proven: heard::Proven,
+    returning: returning::Returning,
     propagation: propagation::Propagation,
     /// The highest slot of which a shred came or for which a vote was cast.
     highest_seen: Slot,
@@ -193,6 +199,7 @@ impl Node {
             peers: Arc::default(),
             dead: BTreeSet::new(),
             proven: heard::Proven::default(),
+            returning: returning::Returning::new(parts.listens, parts.genesis_ms),
             propagation: propagation::Propagation::default(),
             highest_seen: Slot::ZERO,
             newest_votes: BTreeMap::new(),
@@ -209,6 +216,10 @@ impl Node {
             counters: Counters::default(),
         };
         node.enter_epochs(now, &parts.root, out);
+        let own = node.voter.as_ref().and_then(|voter| returning::tower_in(&parts.root, voter.account));
+        if let Some(own) = own {
+            node.consensus(now, sundog_tower::Input::OwnVote(own), out);
+        }
         node.tell_gossip_root(now, out);
         node.turbine(now, sundog_turbine::Input::Root(parts.root.slot()), out);
         node.lead_reset(now, parts.root.slot(), out);

@@ -67,6 +67,7 @@ impl Node {
         let (hash, block_id) = (parsed.voted.hash, parsed.voted.block_id);
         let input = sundog_tower::Input::VoteSeen { vote_account: parsed.vote_account, slot, hash, block_id };
         self.consensus(now, input, out);
+        self.own_vote_seen(now, parsed, out);
         self.highest_seen = self.highest_seen.max(slot);
         let newest = self.newest_votes.entry(parsed.vote_account).or_default();
         *newest = slot.max(*newest);

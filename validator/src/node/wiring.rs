@@ -69,6 +69,9 @@ impl Node {
                     out.push(Effect::SendUdp { socket: Socket::Gossip, to, bytes });
                 }
                 sundog_gossip::Effect::Peers(peers) => self.meet_peers(now, peers, out),
+                sundog_gossip::Effect::Vote { from, transaction } if from == self.identity => {
+                    self.hear_own_vote(transaction, out);
+                }
                 sundog_gossip::Effect::Vote { transaction, .. } => self.hear_vote(transaction, out),
                 sundog_gossip::Effect::Slots { from, slots } => self.hear_slots(now, from, slots, out),
                 sundog_gossip::Effect::Duplicate { slot, proof, .. } => self.hear_duplicate(slot, proof, out),
@@ -179,12 +182,14 @@ impl Node {
     }
 
     pub(super) fn consensus(&mut self, now: Now, input: sundog_tower::Input, out: &mut Effects<Effect>) {
+        self.tell_caught_up(now, out);
         let mut effects = Vec::new();
         self.consensus.handle(now, input, &mut effects);
         self.consensus_effects(now, effects, out);
     }
 
     pub(super) fn consensus_timeout(&mut self, now: Now, out: &mut Effects<Effect>) {
+        self.tell_caught_up(now, out);
         let mut effects = Vec::new();
         self.consensus.handle_timeout(now, &mut effects);
         self.consensus_effects(now, effects, out);
@@ -220,7 +225,7 @@ impl Node {
                 E::Abandoned { slot, hash, root } => {
                     out.push(Effect::Event(Event::Abandoned { slot, hash, root }));
                 }
-                E::Abstained { slot, why } => self.counters.abstained(slot, why),
+                E::Abstained { slot, why } => self.abstained(slot, why),
             }
         }
     }

@@ -5,7 +5,7 @@ use super::{
     fork::{Draft, Second, spoil},
     world::UNIX_START_MS,
 };
-use crate::node::{Boot, Effect, Event, GossipSettings, Input, Job, Node, SyncBounds, View, Voter, stored};
+use crate::node::{Boot, Effect, Event, GossipSettings, Input, Job, Node, SyncBounds, TowerPolicy, View, Voter, stored};
 use bytes::Bytes;
 use rand::Rng as _;
 use rand_chacha::ChaCha8Rng;
@@ -62,6 +62,8 @@ pub struct Host {
     pub store: Arc<MemoryStore>,
     /// Its tower file.
     pub tower: Option<Vec<u8>>,
+    /// What it does without that.
+    pub tower_policy: TowerPolicy,
     /// Its identity.
     pub identity: Arc<Keypair>,
     /// Its vote key, which is also its vote account's address.
@@ -143,6 +145,7 @@ pub(super) fn hosts(config: &WorldConfig, rng: &mut ChaCha8Rng) -> Vec<Host> {
         recorder: None,
         store: Arc::new(MemoryStore::new()),
         tower: None,
+        tower_policy: TowerPolicy::default(),
         identity: Arc::new(Keypair::new_from_array(rng.r#gen())),
         vote: Arc::new(Keypair::new_from_array(rng.r#gen())),
         view: None,
@@ -176,6 +179,7 @@ impl Host {
             voter: (start.stake > 0).then_some(voter),
             store: Arc::<MemoryStore>::clone(&self.store),
             tower: self.tower.clone(),
+            tower_policy: self.tower_policy,
             addresses: Port::advertised(start.number),
             entrypoints: start.entrypoint.into_iter().collect(),
             allow_private: true,

@@ -25,6 +25,8 @@
 //! # What this crate does not know
 //! Sockets, clocks, files, banks, gossip, and the key that signs votes: it says what to vote, and the shell
 //! makes the transaction.
+#![doc = ""]
+#![doc = include_str!("../ESSAY.md")]
 
 pub mod block;
 pub mod commitment;

@@ -1,6 +1,6 @@
 //! Gossip: decoding, verifying and merging values, building pull filters, and what the table takes in memory.
 
-use super::{keep, say, say_json};
+use super::{keep, resident_bytes, say, say_json};
 use rand_chacha::{ChaCha8Rng, rand_core::SeedableRng as _};
 use serde::Serialize;
 use solana_keypair::Keypair;
@@ -299,13 +299,6 @@ fn weigh() -> Memory {
         held_bytes_per_1000: table.held_bytes() / (WEIGHED / 1_000),
         resident_bytes_per_1000: grown.map(|bytes| bytes / (WEIGHED / 1_000)),
     }
-}
-
-/// Memory of this process that is really there; Linux only.
-fn resident_bytes() -> Option<usize> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
-    line.trim().strip_suffix("kB")?.trim().parse::<usize>().ok().map(|kilobytes| kilobytes * 1_024)
 }
 
 /// Measures and tells. `stretch`: how long each figure is measured.

@@ -1,5 +1,6 @@
 //! `sundog bench`: figures of the parts and of a cluster.
 
+mod forkchoice;
 mod gossip;
 mod parts;
 mod tps;
@@ -18,6 +19,7 @@ use std::{
   sundog bench poh
   sundog bench shred --json
   sundog bench gossip --json
+  sundog bench forkchoice --json
   sundog bench tps --rate 500 --seconds 20
   sundog bench tps --url http://127.0.0.1:8899 --faucet localnet/faucet.json")]
 pub struct BenchArgs {
@@ -43,6 +45,9 @@ enum What {
     Recover,
     /// Checking transaction signatures.
     Sigverify,
+    /// Moving the votes of 2,000 validators between 64 forks, one at a time and in batches, and the tree's memory.
+    #[command(name = "forkchoice")]
+    ForkChoice,
     /// Decoding, verifying and merging gossip values, building pull filters, and the table's memory; on one core.
     Gossip,
     /// Transactions per second of a cluster, over the stock TPU path.
@@ -92,6 +97,13 @@ pub(super) fn keep<T>(value: T) {
     black_box(value);
 }
 
+/// Memory of this process that is really there; Linux only.
+pub(super) fn resident_bytes() -> Option<usize> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    line.trim().strip_suffix("kB")?.trim().parse::<usize>().ok().map(|kilobytes| kilobytes * 1_024)
+}
+
 /// Runs it.
 ///
 /// # Errors
@@ -104,6 +116,10 @@ pub fn run(args: BenchArgs) -> anyhow::Result<()> {
         What::Shred => parts::shred(stretch),
         What::Recover => parts::recover(stretch),
         What::Sigverify => parts::sigverify(stretch),
+        What::ForkChoice => {
+            forkchoice::run(stretch, args.json);
+            return Ok(());
+        }
         What::Gossip => {
             gossip::run(stretch, args.json);
             return Ok(());

@@ -99,14 +99,14 @@ fn a_leader_whose_blocks_nobody_gets_stops_making_them_and_goes_on_when_it_is_he
     let counters = |world: &World| Arc::clone(&world.hosts[2].view.as_ref().expect("a view").counters);
     let before = begun(&world);
     // A fifth of the stake: less than the third that must have its blocks.
-    world.cut_off([2]);
+    world.part(&[&[2]]);
     run_for(&mut world, Duration::from_secs(90));
     let alone = begun(&world) - before;
     assert!(alone <= 8, "it made {alone} blocks on its own, in windows of four that it had begun");
     assert!(counters(&world).unpropagated > 0, "later slots are left out");
     assert!(counters(&world).spread_again > 0, "and the last block is offered again");
     let healed = world.rooted_everywhere().max(root(&world, 0));
-    world.cut_off([]);
+    world.heal();
     run_to_root(&mut world, healed.get() + 60);
     let after = begun(&world);
     assert!(after > before + alone, "it leads again");

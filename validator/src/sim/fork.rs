@@ -1,4 +1,4 @@
-//! Leaders that sign FEC sets which they should not: of a second version of their block, or that do not decode.
+//! Leaders that sign FEC sets which they should not: of other versions of their block, or that do not decode.
 
 use super::World;
 use crate::node::Job;
@@ -13,7 +13,8 @@ use sundog_types::{
     sign::Sign,
 };
 
-/// A batch of the first version, to make one of the second from.
+/// A batch of the first version, to make one of another from.
+#[derive(Clone)]
 pub(super) struct Draft {
     slot: Slot,
     parent: Slot,
@@ -41,18 +42,19 @@ impl Draft {
     }
 }
 
-/// The second version, as far as it is made.
-pub(super) struct Second {
+/// Another version, as far as it is made.
+pub(super) struct Other {
     shredder: Shredder,
     /// Where its chain of hashes stands.
     hash: Hash,
 }
 
-impl Second {
+impl Other {
     /// Begins a version on a parent whose last hash is `start`.
-    fn begin(draft: &mut Draft, start: Hash, seed: u64, shred_version: u16) -> Self {
+    fn begin(draft: &mut Draft, start: Hash, (seed, number): (u64, usize), shred_version: u16) -> Self {
         let payer = World::faucet(seed);
-        let transfer = crate::payments::transfer(&payer, &payee(), 1_000_000_000, start);
+        let lamports = 1_000_000_000 * number as u64;
+        let transfer = crate::payments::transfer(&payer, &payee(), lamports, start);
         if let Some(first) = draft.entries.first_mut() {
             first.num_hashes -= 1;
         }
@@ -61,26 +63,25 @@ impl Second {
         Self { shredder: shredder.expect("the first version has the same parent"), hash: start }
     }
 
-    /// The next sets of the second version: a good block with one more transfer than the first.
+    /// The next sets of the version with this number: a good block with one more transfer than the first.
     pub(super) fn go_on(
-        second: &mut Option<Self>,
+        other: &mut Option<Self>,
         mut draft: Draft,
         first: &[FecSet],
-        from: (Hash, u64),
+        (start, seed, number): (Hash, u64, usize),
     ) -> Vec<FecSet> {
         let Some(shred) = first.first().and_then(|set| set.data.first()) else { return Vec::new() };
-        let (start, seed) = from;
-        let mut second_now = match second.take() {
-            Some(second) => second,
-            None => Self::begin(&mut draft, start, seed, shred.view().version()),
+        let mut other_now = match other.take() {
+            Some(other) => other,
+            None => Self::begin(&mut draft, start, (seed, number), shred.view().version()),
         };
         for entry in &mut draft.entries {
-            entry.hash = sundog_poh::next_hash(second_now.hash, entry);
-            second_now.hash = entry.hash;
+            entry.hash = sundog_poh::next_hash(other_now.hash, entry);
+            other_now.hash = entry.hash;
         }
         let bytes = entry::encode_batch(&draft.entries);
-        let made = second_now.shredder.shred(&bytes, draft.reference_tick, draft.last_in_slot, &*draft.signer);
-        *second = Some(second_now);
+        let made = other_now.shredder.shred(&bytes, draft.reference_tick, draft.last_in_slot, &*draft.signer);
+        *other = Some(other_now);
         made.expect("a simulated block is small")
     }
 }

@@ -2,7 +2,8 @@
 
 use super::{
     Port, SyncFault, World, WorldConfig,
-    fork::{Draft, Second, spoil},
+    clock::Clock,
+    fork::{Draft, Other, spoil},
     world::UNIX_START_MS,
 };
 use crate::node::{Boot, Effect, Event, GossipSettings, Input, Job, Node, SyncBounds, TowerPolicy, View, Voter, stored};
@@ -43,7 +44,8 @@ pub enum Fault {
     WrongTickCount,
     /// A transaction that cannot pay is in an entry whose hash is right.
     InvalidTransaction,
-    /// Two good blocks: nodes with odd numbers get one with a transfer more, the others the one that it has itself.
+    /// Several good blocks: [`Host::versions`] says which node gets which. The first is the one that it has itself, each
+    /// other has a transfer more. By default there are two, and nodes with odd numbers get the second.
     TwoVersions,
     /// The code shreds of the last FEC set are noise under a valid signature.
     NotDecodable,
@@ -96,10 +98,14 @@ pub struct Host {
     pub sync_fault: Option<SyncFault>,
     /// The slot it lied in, and where its own chain of hashes stands.
     pub(super) lie: Option<(Slot, Hash)>,
-    /// The second version of the block that it lied in.
-    pub(super) second: Option<Second>,
-    /// The moment of the wake-up that counts; earlier ones in the queue are stale.
+    /// Which version of its block each node gets, by its number, when it makes several.
+    pub versions: Vec<usize>,
+    /// The other versions of the block that it lied in, from the second on.
+    pub(super) others: Vec<Option<Other>>,
+    /// The moment of the wake-up that counts, in the world's time; earlier ones in the queue are stale.
     pub(super) wake: Option<Now>,
+    /// Its clocks.
+    pub(super) clock: Clock,
     /// Counts restarts: what was under way for an earlier life is not delivered.
     pub(super) life: u32,
 }
@@ -162,8 +168,10 @@ pub(super) fn hosts(config: &WorldConfig, rng: &mut ChaCha8Rng) -> Vec<Host> {
         fault: None,
         sync_fault: None,
         lie: None,
-        second: None,
+        versions: (0..config.stakes.len()).map(|node| node % 2).collect(),
+        others: Vec::new(),
         wake: None,
+        clock: Clock::default(),
         life: 0,
     };
     config.stakes.iter().map(host).collect()
@@ -206,8 +214,11 @@ impl Host {
     /// Tells the recorder something; what it answers goes to `deliver`.
     pub(super) fn record(&mut self, now: Now, input: RecorderInput, deliver: &mut dyn FnMut(Input)) {
         let mut effects = Vec::new();
+        if let RecorderInput::Start { since, .. } = &input {
+            self.clock.start_poh(*since);
+        }
         if let Some(recorder) = &mut self.recorder {
-            recorder.handle(now, input, &mut effects);
+            recorder.handle(self.clock.poh_time(now), input, &mut effects);
         }
         effects.into_iter().for_each(|effect| deliver(Input::Poh(effect)));
     }
@@ -215,9 +226,10 @@ impl Host {
     /// Does what is due.
     pub(super) fn wake_up(&mut self, now: Now, out: &mut Effects<Effect>) {
         let mut ticks = Vec::new();
-        if let Some(recorder) = self.recorder.as_mut().filter(|r| r.poll_timeout().is_some_and(|due| now.reached(due)))
-        {
-            recorder.handle_timeout(now, &mut ticks);
+        let paced = self.clock.poh_time(now);
+        let due = |recorder: &&mut Recorder| recorder.poll_timeout().is_some_and(|due| paced.reached(due));
+        if let Some(recorder) = self.recorder.as_mut().filter(due) {
+            recorder.handle_timeout(paced, &mut ticks);
         }
         let Some(node) = &mut self.node else { return };
         for tick in ticks {
@@ -228,10 +240,11 @@ impl Host {
         }
     }
 
-    /// When there is something to do.
+    /// When there is something to do, by its own clock.
     pub(super) fn poll_timeout(&self) -> Option<Now> {
         let node = self.node.as_ref()?.poll_timeout();
-        earliest(node, self.recorder.as_ref().and_then(Recorder::poll_timeout))
+        let tick = self.recorder.as_ref().and_then(Recorder::poll_timeout);
+        earliest(node, tick.map(|due| self.clock.poh_due(due)))
     }
 
     /// The blocks from just after genesis to `root`, ascending; empty if a link is missing.
@@ -304,20 +317,32 @@ impl Host {
         Draft::of(job, slot)
     }
 
-    /// Spoils the sets of a batch, or makes the sets of the other version that belong to them.
-    pub(super) fn deceive(&mut self, draft: Draft, sets: &mut [FecSet], seed: u64) -> Vec<FecSet> {
+    /// Spoils the sets of a batch, or makes the sets of the other versions that belong to them, with their numbers.
+    pub(super) fn deceive(&mut self, draft: Draft, sets: &mut [FecSet], seed: u64) -> Vec<(usize, Vec<FecSet>)> {
         if self.has(Fault::NotDecodable) {
             spoil(&draft, sets);
             return Vec::new();
         }
         let Some((_, start)) = self.lie else { return Vec::new() };
-        Second::go_on(&mut self.second, draft, sets, (start, seed))
+        self.others.resize_with(self.versions.iter().copied().max().unwrap_or_default(), || None);
+        let others = (1..).zip(&mut self.others);
+        others
+            .map(|(number, other)| (number, Other::go_on(other, draft.clone(), sets, (start, seed, number))))
+            .collect()
     }
 
-    /// Whether it keeps a shred from the node with this number, which is to get the other version.
+    /// Whether it keeps a shred from the node with this number, which is to get another version.
     pub(super) fn keeps_from(&self, to: usize, bytes: &[u8]) -> bool {
         let of = |slot| shred::View::read(bytes).is_ok_and(|shred| shred.slot() == slot);
-        self.has(Fault::TwoVersions) && gets_second_version(to) && self.lie.is_some_and(|(slot, _)| of(slot))
+        let gets_first = self.versions.get(to).is_none_or(|version| *version == 0);
+        self.has(Fault::TwoVersions) && !gets_first && self.lie.is_some_and(|(slot, _)| of(slot))
+    }
+
+    /// Has it lie once more, from the given slot on, in the way it did.
+    pub fn lie_again(&mut self, from: Slot) {
+        self.fault = self.fault.map(|(fault, _)| (fault, from));
+        self.lie = None;
+        self.others.clear();
     }
 
     /// Whether it has this fault.
@@ -330,11 +355,6 @@ impl Host {
     pub fn lied_in(&self) -> Option<Slot> {
         self.lie.map(|(slot, _)| slot)
     }
-}
-
-/// Whether the node with this number gets the second version of a block.
-pub(super) const fn gets_second_version(node: usize) -> bool {
-    node % 2 == 1
 }
 
 /// Changes the entries of a batch; returns the hash that the next batch continues from.

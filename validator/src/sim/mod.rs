@@ -5,7 +5,11 @@
 //!                 every delivered event --> running hash: the witness that a seed gives one history
 //! ```
 
+mod bulk;
 mod cast;
+mod clock;
+mod cuts;
+mod faults;
 mod fork;
 pub mod gossip;
 mod host;

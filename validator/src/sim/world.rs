@@ -1,10 +1,6 @@
 //! The event queue, and the hand that moves it.
 
-use super::{
-    Fault, Host, Network, Outcome, Port, Wire,
-    host::{Start, gets_second_version},
-    links::{End, Links},
-};
+use super::{Fault, Host, Network, Outcome, Port, Wire, cuts::Cuts, host::Start, links::Links};
 use crate::node::{Done, Effect, Input, Job, Socket};
 use bytes::Bytes;
 use rand::{Rng as _, SeedableRng as _};
@@ -20,10 +16,7 @@ use std::{
 };
 use sundog_gulfstream::Source;
 use sundog_runtime::genesis::GenesisConfig;
-use sundog_turbine::{
-    FecSet,
-    sync::{self, LinkId},
-};
+use sundog_turbine::FecSet;
 use sundog_types::{Effects, Hash, Machine as _, Now, Pubkey, Slot, store::Store as _};
 
 /// Virtual time begins at this Unix time, so that every run has the same calendar.
@@ -66,7 +59,7 @@ impl Default for WorldConfig {
 }
 
 /// What waits in the queue.
-enum Happening {
+pub(super) enum Happening {
     /// An input for a node's life.
     Deliver { host: usize, life: u32, input: Input },
     /// A timer of a node or its recorder.
@@ -84,11 +77,10 @@ pub struct World {
     pub genesis: Arc<GenesisConfig>,
     queue: BTreeMap<(u64, u64), Happening>,
     order: u64,
-    now: Now,
+    pub(super) now: Now,
     rng: ChaCha8Rng,
-    links: Links,
-    /// Machines that reach each other, but none of the others.
-    cut: BTreeSet<usize>,
+    pub(super) links: Links,
+    pub(super) cuts: Cuts,
     witness: Sha256,
     delivered: u64,
     /// What left the nodes for the tree.
@@ -111,7 +103,7 @@ impl World {
             now: Now { mono_us: 0, unix_ms: UNIX_START_MS },
             rng,
             links: Links::default(),
-            cut: BTreeSet::new(),
+            cuts: Cuts::default(),
             witness: Sha256::new(),
             delivered: 0,
             wire: Wire::default(),
@@ -165,7 +157,8 @@ impl World {
         let entrypoint = (host != 0).then(|| Port::Gossip.address(0));
         let (stake, fanout) = (self.config.stakes[host], self.config.fanout);
         let start = Start { genesis: &self.genesis, number: host, stake, entrypoint, fanout };
-        self.hosts[host].boot(start, seed, self.now, &mut out);
+        let here = self.here(host);
+        self.hosts[host].boot(start, seed, here, &mut out);
         for shreds in self.hosts[host].stored() {
             let life = self.hosts[host].life;
             self.push(Duration::ZERO, Happening::Deliver { host, life, input: Input::Stored { shreds } });
@@ -173,17 +166,9 @@ impl World {
         self.settle(host, out);
     }
 
-    /// Cuts machines off from all others, but not from each other. None: everybody reaches everybody again.
-    pub fn cut_off(&mut self, hosts: impl IntoIterator<Item = usize>) {
-        self.cut = hosts.into_iter().collect();
-        let apart = |ends: &[usize; 2]| self.cut.contains(&ends[0]) != self.cut.contains(&ends[1]);
-        for link in self.links.between(apart) {
-            self.close_link(link);
-        }
-    }
-
-    fn are_apart(&self, one: usize, other: usize) -> bool {
-        self.cut.contains(&one) != self.cut.contains(&other)
+    /// What a machine's clocks show.
+    fn here(&self, host: usize) -> Now {
+        self.hosts[host].clock.read(self.now)
     }
 
     /// Hands a datagram to a node's gossip socket, as if another node had sent it.
@@ -218,7 +203,7 @@ impl World {
         self.push(Duration::ZERO, Happening::Deliver { host, life, input });
     }
 
-    fn push(&mut self, after: Duration, happening: Happening) {
+    pub(super) fn push(&mut self, after: Duration, happening: Happening) {
         self.order += 1;
         self.queue.insert((self.now.after(after).mono_us, self.order), happening);
     }
@@ -231,19 +216,19 @@ impl World {
                     return;
                 }
                 self.witness(host, &input);
-                let now = self.now;
+                let now = self.here(host);
                 let Some(node) = &mut self.hosts[host].node else { return };
                 node.handle(now, input, &mut out);
                 host
             }
             Happening::Wake { host, life } => {
-                let now = self.now;
+                let (now, here) = (self.now, self.here(host));
                 let woken = &mut self.hosts[host];
                 if woken.life != life || woken.wake.is_none_or(|wake| wake > now) {
                     return;
                 }
                 woken.wake = None;
-                woken.wake_up(now, &mut out);
+                woken.wake_up(here, &mut out);
                 host
             }
             Happening::TowerSaved { host, life, id, bytes } => {
@@ -251,7 +236,7 @@ impl World {
                     return;
                 }
                 self.hosts[host].tower = Some(bytes);
-                let now = self.now;
+                let now = self.here(host);
                 let Some(node) = &mut self.hosts[host].node else { return };
                 node.handle(now, Input::Durable { id }, &mut out);
                 host
@@ -261,18 +246,19 @@ impl World {
     }
 
     /// Carries out the effects of a node, and sets its next wake-up.
-    fn settle(&mut self, host: usize, effects: Effects<Effect>) {
+    pub(super) fn settle(&mut self, host: usize, effects: Effects<Effect>) {
         for effect in effects {
             self.carry_out(host, effect);
         }
         let now = self.now;
         let slept = &mut self.hosts[host];
-        let Some(next) = slept.poll_timeout() else { return };
-        let next = next.max(now);
+        let Some(due) = slept.poll_timeout() else { return };
+        let wait = slept.clock.until(now, due);
+        let next = now.after(wait);
         if slept.wake.is_none_or(|wake| next < wake) {
             slept.wake = Some(next);
             let life = slept.life;
-            self.push(next.since(now), Happening::Wake { host, life });
+            self.push(wait, Happening::Wake { host, life });
         }
     }
 
@@ -291,16 +277,17 @@ impl World {
                 self.send_shred(host, to, shred);
             }
             Effect::SendTransactions { to, transactions, .. } => {
-                let Some(to) = self.host_of(&to).filter(|to| !self.are_apart(host, *to)) else { return };
-                let delay = self.config.network.draw_delay(&mut self.rng);
+                let Some(to) = self.host_of(&to).filter(|to| self.cuts.connects(host, *to)) else { return };
+                let delay = self.draw_delay();
                 let source = Source::Forwarded(self.hosts[host].identity.pubkey());
                 self.deliver(to, delay, Input::Transactions { source, packets: transactions });
             }
             Effect::Sync(effect) => self.sync(host, effect),
             Effect::Run(job) => self.work(host, job),
             Effect::Poh(input) => {
+                let here = self.here(host);
                 let mut answers = Vec::new();
-                self.hosts[host].record(self.now, input, &mut |answer| answers.push(answer));
+                self.hosts[host].record(here, input, &mut |answer| answers.push(answer));
                 for input in answers {
                     self.push(Duration::ZERO, Happening::Deliver { host, life, input });
                 }
@@ -331,19 +318,22 @@ impl World {
         let life = self.hosts[host].life;
         let mut done = job.run();
         if let (Some(draft), Done::Shredded { sets, .. }) = (draft, &mut done) {
-            let second = self.hosts[host].deceive(draft, sets, self.config.seed);
-            self.hand_out(host, &second);
+            for (version, sets) in self.hosts[host].deceive(draft, sets, self.config.seed) {
+                self.hand_out(host, version, &sets);
+            }
         }
         let input = Input::Done(done);
         let delay = Duration::from_micros(self.rng.gen_range(WORK_US));
         self.push(delay, Happening::Deliver { host, life, input });
     }
 
-    /// A leader that forks its block hands the second version to those who are to have it, past the trees.
-    fn hand_out(&mut self, host: usize, sets: &[FecSet]) {
+    /// A leader that forks its block hands another version to those who are to have it, past the trees.
+    fn hand_out(&mut self, host: usize, version: usize, sets: &[FecSet]) {
+        let numbered = (0..).zip(&self.hosts[host].versions);
+        let getting: Vec<usize> = numbered.filter(|(_, gets)| **gets == version).map(|(to, _)| to).collect();
         for shred in sets.iter().flat_map(|set| set.data.iter().chain(&set.code)) {
-            for to in (0..self.hosts.len()).filter(|to| gets_second_version(*to)) {
-                self.send_shred(host, to, shred.payload().clone());
+            for to in &getting {
+                self.send_shred(host, *to, shred.payload().clone());
             }
         }
     }
@@ -361,7 +351,7 @@ impl World {
     }
 
     fn send_shred(&mut self, host: usize, to: usize, bytes: Bytes) {
-        if self.are_apart(host, to) {
+        if !self.cuts.reaches(host, to) {
             return;
         }
         let Some(delay) = self.config.network.draw(&mut self.rng) else { return };
@@ -376,7 +366,7 @@ impl World {
             Socket::Repair | Socket::ServeRepair => {}
         }
         let Some((to, port)) = Port::resolve(to).filter(|(to, _)| *to < self.hosts.len()) else { return };
-        if self.are_apart(host, to) {
+        if !self.cuts.reaches(host, to) {
             return;
         }
         let Some(delay) = self.config.network.draw(&mut self.rng) else { return };
@@ -397,52 +387,14 @@ impl World {
         self.deliver(to, delay, input);
     }
 
-    fn deliver(&mut self, host: usize, delay: Duration, input: Input) {
+    pub(super) fn deliver(&mut self, host: usize, delay: Duration, input: Input) {
         let life = self.hosts[host].life;
         self.push(delay, Happening::Deliver { host, life, input });
     }
 
-    /// Carries out what bulk sync asks of its links.
-    fn sync(&mut self, host: usize, effect: sync::Effect) {
-        let delay = self.config.network.draw_delay(&mut self.rng);
-        let due = self.now.after(delay);
-        match effect {
-            sync::Effect::Dial { peer, address } => {
-                let there = Port::resolve(address).map(|(host, _)| host).filter(|to| *to < self.hosts.len());
-                let alive = there.filter(|to| self.hosts[*to].node.is_some() && !self.are_apart(host, *to));
-                let Some(to) = alive.filter(|to| self.hosts[*to].identity.pubkey() == peer) else {
-                    return self.deliver(host, delay, Input::Sync(sync::Input::DialFailed { peer, address }));
-                };
-                let ends = [host, to].map(|host| (host, self.hosts[host].life));
-                let (here, far) = self.links.open(due, ends);
-                let opened = |link, peer, address, dialed| sync::Input::Opened { link, peer, address, dialed };
-                self.deliver(host, delay, Input::Sync(opened(here, peer, address, true)));
-                let from = Port::ServeRepair.address(host);
-                let me = self.hosts[host].identity.pubkey();
-                self.deliver(to, delay, Input::Sync(opened(far, me, from, false)));
-            }
-            sync::Effect::Send { link, frame } => {
-                let fault = self.hosts[host].sync_fault;
-                let Some(frame) = fault.map_or(Some(frame.clone()), |fault| fault.tamper(frame)) else { return };
-                if let Some((link, end, at)) = self.links.send(link, due) {
-                    self.deliver_link(end, at, sync::Input::Frame { link, bytes: frame });
-                }
-            }
-            sync::Effect::Close { link } => self.close_link(link),
-            _ => {}
-        }
-    }
-
-    fn close_link(&mut self, link: LinkId) {
-        let due = self.now.after(self.config.network.draw_delay(&mut self.rng));
-        for (link, end, at) in self.links.close(link, due) {
-            self.deliver_link(end, at, sync::Input::Closed { link });
-        }
-    }
-
-    fn deliver_link(&mut self, end: End, at: Now, input: sync::Input) {
-        let delay = at.since(self.now);
-        self.push(delay, Happening::Deliver { host: end.host, life: end.life, input: Input::Sync(input) });
+    /// How long what a transport repeats until it arrives is under way.
+    pub(super) fn draw_delay(&mut self) -> Duration {
+        self.config.network.draw_delay(&mut self.rng)
     }
 
     fn host_of(&self, identity: &Pubkey) -> Option<usize> {
@@ -464,7 +416,7 @@ impl World {
             Input::Poh(_) => b"poh",
             Input::Done(_) => b"done",
             Input::Stored { .. } => b"stored",
-            Input::Sync(sync::Input::Frame { bytes, .. }) => bytes,
+            Input::Sync(sundog_turbine::sync::Input::Frame { bytes, .. }) => bytes,
             Input::Sync(_) => b"sync",
         };
         self.witness.update(bytes);

@@ -4,6 +4,7 @@ mod catching_up;
 mod gossip;
 mod kills;
 mod leaders;
+mod partitions;
 mod program;
 mod spy;
 mod stranger;

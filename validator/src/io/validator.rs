@@ -268,7 +268,7 @@ impl Shell {
         let workers = rayon::ThreadPoolBuilder::new()
             .num_threads(settings.workers.unwrap_or(0))
             .thread_name(|i| format!("work-{i}"));
-        let sync = SyncLimits::from(sync_bounds(settings));
+        let sync = (SyncLimits::from(sync_bounds(settings)), faults.clone());
         let world = World {
             lanes: lanes.clone(),
             clock: self.clock,
@@ -278,13 +278,7 @@ impl Shell {
             udp,
             turbine,
             tpu,
-            sync: SyncNet::start(
-                sockets.sync,
-                &credentials,
-                lanes.clone(),
-                Arc::clone(&traffic),
-                (sync, faults.clone()),
-            )?,
+            sync: SyncNet::start(sockets.sync, &credentials, lanes.clone(), Arc::clone(&traffic), sync)?,
             view: Arc::clone(&view),
             feed: feed.clone(),
             stop,

@@ -17,7 +17,7 @@ use sundog_gulfstream::Source;
 use sundog_turbine::{Route, Sender};
 use sundog_validator::{
     io::{
-        faults::Faults,
+        faults::{Done, Faults, Flow, PeerRules, QuicSocket, Rules},
         lanes::{Ends, Lanes},
         quic::{Acceptor, Dialer, Port, Protocol, QuicLimits},
         standing::Standing,
@@ -52,7 +52,18 @@ struct Peer {
 impl Peer {
     /// A peer on a socket; what it receives comes out of the lanes.
     fn on(protocol: Protocol, credentials: &Credentials, socket: UdpSocket, limits: QuicLimits) -> (Self, Ends) {
+        Self::at_risk(protocol, credentials, (socket, &Faults::off()), limits)
+    }
+
+    /// The same with faults below QUIC.
+    fn at_risk(
+        protocol: Protocol,
+        credentials: &Credentials,
+        (socket, faults): (UdpSocket, &Faults),
+        limits: QuicLimits,
+    ) -> (Self, Ends) {
         let address = socket.local_addr().expect("it is bound");
+        let socket = QuicSocket::new(socket, faults, Flow::Turbine);
         let traffic = Arc::new(Traffic::default());
         let port = Port::open(protocol, credentials, socket, Arc::clone(&traffic), limits).expect("a port");
         let (lanes, ends) = Lanes::new();
@@ -393,4 +404,32 @@ async fn links_to_addresses_where_nobody_answers_are_bounded() {
         assert!(sender.dialer.links_kept() <= 4);
     }
     assert_eq!(sender.traffic.unsent(Unsent::LinksFull), 96);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn below_quic_a_peer_that_is_not_heard_is_lost_and_heard_again_on_the_same_connection() {
+    let (a, b) = (key(1), key(2));
+    let faults = Faults::on(&Rules::default()).expect("good rules");
+    let (receiver, ends) = Peer::at_risk(Protocol::Turbine, &credentials(&b), (socket(), &faults), FAST);
+    let (sender, _ends) = Peer::turbine(&a, FAST);
+    let send = |number| sender.dialer.send(receiver.address, Some(b.pubkey()), shred(number));
+    send(1);
+    receiver.eventually("the first shred", |traffic| traffic.counted(Way::TurbineQuicIn).0 == 1).await;
+
+    let unheard = [Flow::Turbine].into();
+    let (identity, addresses) = (a.pubkey().to_string(), vec![sender.address]);
+    let peer = PeerRules { identity, addresses, unheard, ..PeerRules::default() };
+    faults.set(&Rules { order: 1, peers: vec![peer] }).expect("good rules");
+    send(2);
+    receiver.eventually("the second shred is not heard", |_| faults.done(Done::Unheard) > 0).await;
+    assert_eq!(receiver.traffic.counted(Way::TurbineQuicIn).0, 1);
+
+    faults.set(&Rules { order: 2, peers: Vec::new() }).expect("good rules");
+    send(3);
+    let taken = receive(ends, |taken| taken.len() >= 2).await;
+    let numbers = taken.iter().map(|input| match input {
+        Input::Shred { bytes, .. } => bytes[0],
+        _ => 0,
+    });
+    assert_eq!(numbers.collect::<Vec<_>>(), [1, 3], "what was not heard is lost");
 }

@@ -108,7 +108,7 @@ impl Node {
     /// Counts a refusal to vote, and says what to do when an earlier life is the reason.
     pub(super) fn abstained(&mut self, slot: Slot, why: Abstain) {
         self.counters.abstained(slot, why);
-        if std::mem::replace(&mut self.returning.told, Some(why.index())) == Some(why.index()) {
+        if self.returning.told.replace(why.index()) == Some(why.index()) {
             return;
         }
         match why {

@@ -46,7 +46,8 @@ impl Watch {
             return;
         }
         // Nodes that are halted say nothing for long.
-        if !(self.ready && self.rooted) && !cluster.network.paused.is_empty() {
+        let started = self.ready && self.rooted;
+        if !started && !cluster.network.paused.is_empty() {
             return;
         }
         self.asked = Some(Instant::now());

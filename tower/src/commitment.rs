@@ -201,6 +201,11 @@ impl Commitment {
     }
 }
 
+/// Whether more than 52 % of `total` stake is behind a version of a block.
+pub(crate) fn is_duplicate_confirmed(stake: u64, total: u64) -> bool {
+    stake > (total as f64 * DUPLICATE) as u64
+}
+
 /// The newest slot that more than two thirds of `total` stake have at or below their root.
 #[must_use]
 pub fn supermajority_root(roots: impl IntoIterator<Item = (u64, Slot)>, total: u64) -> Option<Slot> {

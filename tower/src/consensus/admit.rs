@@ -2,7 +2,7 @@
 
 use super::{Consensus, MAX_MARKED_SLOTS};
 use crate::block::{Block, Effect, VoterState};
-use crate::commitment::{Counted, Level};
+use crate::commitment::{Counted, Level, is_duplicate_confirmed};
 use crate::consensus::kept::Kept;
 use crate::fork_choice::BlockKey;
 use crate::lockouts::Lockouts;
@@ -41,6 +41,7 @@ impl Consensus {
         }
         self.spread(&block, below);
         self.count_landed(&block, out);
+        self.confirm_under(block.slot);
         self.weigh(key, out);
         if let Some(chosen) = self.commitment.settled(block.slot).filter(|hash| *hash != block.hash) {
             // Its votes were here before the block.
@@ -247,6 +248,18 @@ impl Consensus {
             out.push(Effect::Confirmed { slot, hash });
         }
         !self.choice.mark_valid(&key).is_empty()
+    }
+
+    /// Confirms the newest block under a tip that the tip's bank knows more than 52 % of the stake to stand behind,
+    /// whichever of its descendants each of them voted for (reference 8.8). Voters who follow each other up a fork may
+    /// never meet in one slot, and without this a duplicate deep under all of them would stay out of the fork choice.
+    fn confirm_under(&mut self, tip: Slot) {
+        let Some(kept) = self.forks.get(tip) else { return };
+        let settled = |slot: &Slot| is_duplicate_confirmed(kept.voted(*slot), kept.total);
+        let Some(key) = self.forks.ancestors(tip).find(settled).and_then(|slot| self.key_of(slot)) else { return };
+        if self.choice.get(&key).is_some_and(|standing| !standing.duplicate_confirmed) {
+            self.choice.mark_valid(&key);
+        }
     }
 
     fn tell_other_version(&mut self, (slot, hash): BlockKey, out: &mut Effects<Effect>) {

@@ -1,8 +1,9 @@
 //! Forgetting by age.
 
-use crate::{Ledger, LedgerError, TransactionRecord, error::decode, keys};
+use crate::{Ledger, LedgerError, TRANSACTIONS_PER_BLOCK_MAX, TransactionRecord, error::decode, keys};
 use sundog_types::{
     Slot,
+    shred::MAX_SHREDS_PER_SLOT,
     store::{Batch, Space},
 };
 
@@ -46,6 +47,33 @@ impl Ledger {
         if room > 0 {
             batch.put(Space::Singles, keys::PURGED, keys::slot(below).to_vec());
         }
+        Ok(batch)
+    }
+}
+
+impl Ledger {
+    /// The changes that remove a block that lost: shreds, transactions, metadata and timeline. The proof that its leader
+    /// made two versions stays. Writes of its `shreds` first shreds that wait in a queue are undone as well.
+    ///
+    /// # Errors
+    /// If the store fails.
+    pub fn forget(&self, slot: Slot, shreds: u32) -> Result<Batch, LedgerError> {
+        let mut batch = Batch::default();
+        let (first, last) = (keys::slot(slot), keys::slot(slot.next()));
+        for index in 0..shreds.min(MAX_SHREDS_PER_SLOT) {
+            batch.delete(Space::DataShreds, keys::place(slot, index).to_vec());
+        }
+        for space in [Space::DataShreds, Space::CodeShreds] {
+            for (key, _) in self.store.range(space, &first, &last, MAX_SHREDS_PER_SLOT as usize)? {
+                batch.delete(space, key);
+            }
+        }
+        for (key, value) in self.store.range(Space::Transactions, &first, &last, TRANSACTIONS_PER_BLOCK_MAX)? {
+            forget_transaction(&mut batch, &key, &value);
+            batch.delete(Space::Transactions, key);
+        }
+        batch.delete(Space::Slots, keys::timeline(slot).to_vec());
+        batch.delete(Space::Slots, keys::meta(slot).to_vec());
         Ok(batch)
     }
 }

@@ -1,6 +1,9 @@
 //! What is asked of the node: a few facts, three banks, a history, and two things to do.
 
-use crate::commitment::Commitment;
+use crate::{
+    commitment::Commitment,
+    votes::{ForksFacts, TowerFacts},
+};
 use solana_account::AccountSharedData;
 use solana_message::VersionedMessage;
 use solana_transaction::versioned::VersionedTransaction;
@@ -132,6 +135,10 @@ pub trait Chain: Send + Sync {
     fn prioritization_fees(&self, accounts: &[Pubkey]) -> Vec<(Slot, u64)>;
     /// The highest slots the node has heard of.
     fn heights(&self) -> Heights;
+    /// The node's votes that still bind.
+    fn tower(&self) -> Arc<TowerFacts>;
+    /// The blocks above the root, with the stake behind each.
+    fn forks(&self) -> Arc<ForksFacts>;
     /// Takes a transaction to bring it to the next leaders.
     ///
     /// # Errors

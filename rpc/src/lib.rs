@@ -38,6 +38,7 @@ pub mod request;
 pub mod rest;
 mod rpc;
 pub mod subscriptions;
+pub mod votes;
 
 pub use chain::{BankView, Chain, History};
 pub use commitment::Commitment;

@@ -4,12 +4,14 @@
 
 mod agreement;
 mod catching_up;
+mod chaos;
 mod crashes;
 mod gossip;
 mod hearsay;
 mod hostile;
 mod leaders;
 mod liars;
+mod lost;
 mod lost_towers;
 mod oracle;
 mod promises;

@@ -121,6 +121,12 @@ impl Turbine {
         self.gather.block(slot)?.parent
     }
 
+    /// How many data shreds a slot has, once its end is here, while it is above the root.
+    #[must_use]
+    pub fn length(&self, slot: Slot) -> Option<u32> {
+        self.gather.block(slot)?.length()
+    }
+
     /// The block id of its parent, as the first FEC set of a slot says, while the slot is above the root.
     #[must_use]
     pub fn parent_id(&self, slot: Slot) -> Option<Hash> {

@@ -9,6 +9,7 @@ mod epoch;
 mod send;
 mod tokens;
 mod transactions;
+mod votes;
 
 use crate::{chain::Chain, error::RpcError, params::Params};
 use serde_json::{Value, json};
@@ -69,6 +70,8 @@ pub(crate) const METHODS: &[(&str, Run)] = &[
     ("requestAirdrop", send::request_airdrop),
     ("sendTransaction", send::send_transaction),
     ("simulateTransaction", send::simulate_transaction),
+    ("sundog_getForks", votes::get_forks),
+    ("sundog_getTower", votes::get_tower),
 ];
 
 /// Where a method stands in [`METHODS`].

@@ -23,6 +23,7 @@ use sundog_rpc::{
         AddressWindow, AirdropRefusal, Health, Heights, Inflation, LatestBlockhash, NodeFacts, PerformanceSample,
         SignatureStatus, Simulation, Submission, SubmitRefusal, VoteAccountFacts,
     },
+    votes::{ForkBlock, ForksFacts, TowerFacts, TowerVote},
 };
 use sundog_types::{
     Epoch, Hash, Now, Pubkey, Signature, Slot,
@@ -349,6 +350,14 @@ impl Chain for Fake {
     }
     fn prioritization_fees(&self, accounts: &[Pubkey]) -> Vec<(Slot, u64)> {
         vec![(Slot::new(160), accounts.len() as u64)]
+    }
+    fn tower(&self) -> Arc<TowerFacts> {
+        let vote = TowerVote { slot: 164, confirmation_count: 1, expires: 166 };
+        Arc::new(TowerFacts { votes: vec![vote], root: Some(133), ..TowerFacts::default() })
+    }
+    fn forks(&self) -> Arc<ForksFacts> {
+        let block = ForkBlock { slot: 164, parent: Some(163), valid: true, ..ForkBlock::default() };
+        Arc::new(ForksFacts { root: 133, blocks: vec![block], ..ForksFacts::default() })
     }
     fn heights(&self) -> Heights {
         Heights { retransmitted: Slot::new(164), stored: Slot::new(165) }

@@ -4,8 +4,8 @@
 use super::{Consensus, Purged};
 use crate::block::Effect;
 use crate::metrics::DropReason;
-use std::collections::BTreeSet;
-use sundog_types::{Effects, Now, Slot};
+use std::collections::{BTreeMap, BTreeSet};
+use sundog_types::{Effects, Hash, Now, Slot};
 
 impl Consensus {
     /// This node's version of `slot` is gone. What is known of the last vote's ancestors is kept if the vote goes with
@@ -15,6 +15,8 @@ impl Consensus {
             return self.metrics.drop(DropReason::BelowRoot);
         }
         self.dead.remove(&slot);
+        // What comes instead may be wrong as well.
+        self.told_versions.remove(&slot);
         let gone: Vec<Slot> = self.forks.iter().map(|(other, _)| other).collect();
         let gone = gone.into_iter().filter(|&other| other == slot || self.forks.is_ancestor(slot, other));
         let gone: BTreeSet<Slot> = gone.collect();
@@ -33,5 +35,20 @@ impl Consensus {
         self.propagation.retain(|own| !gone.contains(&own));
         self.suspects.retain(|suspect| !gone.contains(suspect));
         self.decide(now, out);
+    }
+
+    /// The version of a slot's block that more than 52 % of the stake voted for: its bank hash, and the block id that
+    /// more than a third of the stake told with it, so that at least one honest node did.
+    #[must_use]
+    pub fn chosen_version(&self, slot: Slot) -> Option<(Hash, Option<Hash>)> {
+        let hash = self.commitment.settled(slot)?;
+        let mut told = BTreeMap::<Hash, u64>::new();
+        for (voter, block_id) in self.commitment.voters(slot, hash).filter(|(_, id)| *id != Hash::default()) {
+            let stake = told.entry(block_id).or_default();
+            *stake = stake.saturating_add(self.commitment.electorate().of_vote_account(voter));
+        }
+        let most = told.into_iter().max_by_key(|(_, stake)| *stake);
+        let enough = |stake: u64| u128::from(stake) * 3 > u128::from(self.commitment.total());
+        Some((hash, most.filter(|(_, stake)| enough(*stake)).map(|(id, _)| id)))
     }
 }

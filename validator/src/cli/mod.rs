@@ -8,6 +8,7 @@ mod ledger;
 pub mod localnet;
 mod sim;
 mod validator;
+mod votes;
 
 use clap::{Parser, Subcommand};
 use std::{
@@ -38,6 +39,10 @@ enum Command {
     Ledger(ledger::LedgerArgs),
     /// Join gossip as a spy and list who is there, or draw who pushes to whom.
     Gossip(gossip::GossipArgs),
+    /// Show a node's tower: its votes, how deep they lie, and until when each binds.
+    Tower(votes::TowerArgs),
+    /// Show the forks that a node knows: blocks, stake, votes, root.
+    Forks(votes::ForksArgs),
     /// Run a cluster in virtual time: the same seed gives the same history.
     Sim(sim::SimArgs),
     /// Measure the parts, or a cluster.
@@ -65,6 +70,8 @@ pub fn main() -> ExitCode {
         Command::Keygen(args) => keygen::run(&args),
         Command::Ledger(args) => ledger::run(&args),
         Command::Gossip(args) => gossip::run(&args),
+        Command::Tower(args) => votes::tower(&args),
+        Command::Forks(args) => votes::forks(&args),
         Command::Sim(args) => sim::run(&args),
         Command::Bench(args) => bench::run(args),
     };

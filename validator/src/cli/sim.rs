@@ -1,5 +1,6 @@
 //! `sundog sim`.
 
+mod chaos;
 mod gossip;
 mod report;
 mod turbine;
@@ -15,7 +16,7 @@ use sundog_types::Slot;
 #[derive(Args)]
 #[command(
     args_conflicts_with_subcommands = true,
-    after_help = "Examples:\n  sundog sim --seed 7 --nodes 3 --slots 40 --loss 10\n  sundog sim turbine --nodes 2000 --fanout 200 --loss 5\n  sundog sim gossip --nodes 1000 --loss 30"
+    after_help = "Examples:\n  sundog sim --seed 7 --nodes 3 --slots 40 --loss 10\n  sundog sim --scenario chaos --nodes 5 --seeds 0..2000\n  sundog sim turbine --nodes 2000 --fanout 200 --loss 5\n  sundog sim gossip --nodes 1000 --loss 30"
 )]
 pub struct SimArgs {
     #[command(subcommand)]
@@ -23,12 +24,15 @@ pub struct SimArgs {
     /// Decides everything that is random.
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// How many validators. The first three have stakes 1000, 600 and 400, further ones 100.
-    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..=64))]
-    nodes: u16,
+    /// How many validators: without a number 3, or in chaos 4 to 6 as the seed says. The first three have stakes 1000, 600
+    /// and 400, further ones 100; in chaos stakes are random.
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..=64))]
+    nodes: Option<u16>,
     /// Run until every node has rooted this slot.
-    #[arg(long, default_value_t = 40)]
+    #[arg(long, default_value_t = 40, conflicts_with = "scenario")]
     slots: u64,
+    #[command(flatten)]
+    chaos: chaos::ChaosArgs,
     /// Datagrams lost, in percent.
     #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=90))]
     loss: u32,
@@ -59,8 +63,12 @@ pub fn run(args: &SimArgs) -> anyhow::Result<()> {
         Some(Sim::Gossip(args)) => return gossip::run(args),
         None => {}
     }
+    if args.chaos.is_asked_for() {
+        return chaos::run(args);
+    }
     crate::io::log_to_stderr("warn");
-    let stakes = [1_000, 600, 400].into_iter().chain(std::iter::repeat(100)).take(args.nodes.into()).collect();
+    let nodes = args.nodes.unwrap_or(3).into();
+    let stakes = [1_000, 600, 400].into_iter().chain(std::iter::repeat(100)).take(nodes).collect();
     let network = Network { loss_ppm: args.loss * 10_000, ..Network::default() };
     let config = WorldConfig {
         seed: args.seed,

@@ -26,6 +26,7 @@ use sundog_rpc::{
         AirdropRefusal, Health, Heights, Inflation, LatestBlockhash, NodeFacts, PerformanceSample, SignatureStatus,
         Simulation, Submission, SubmitRefusal, VoteAccountFacts,
     },
+    votes::{ForksFacts, TowerFacts},
 };
 use sundog_runtime::{Bank, GenesisConfig};
 use sundog_types::{Hash, Pubkey, Signature, Slot, peer::Peer, schedule::Leaders, shred::shred_version};
@@ -160,6 +161,14 @@ impl Chain for NodeChain {
     fn prioritization_fees(&self, _accounts: &[Pubkey]) -> Vec<(Slot, u64)> {
         // Blocks of a localnet are never full, so that the lowest price that lands is always zero.
         self.look().fork.iter().map(|slot| (*slot, 0)).collect()
+    }
+
+    fn tower(&self) -> Arc<TowerFacts> {
+        self.look().tower()
+    }
+
+    fn forks(&self) -> Arc<ForksFacts> {
+        self.look().forks()
     }
 
     fn heights(&self) -> Heights {
@@ -299,6 +308,10 @@ pub fn events(event: Event) -> Vec<ChainEvent> {
             vec![ChainEvent::Completed(slot), ChainEvent::Created { slot, parent, root }, ChainEvent::Frozen(block)]
         }
         Event::Dead { slot, why } => vec![ChainEvent::Dead { slot, why }],
+        Event::Lost { slot, hash } => {
+            let why = format!("the block with bank hash {hash} lost to another version");
+            vec![ChainEvent::Dead { slot, why }]
+        }
         Event::Confirmed { slot } => vec![ChainEvent::Confirmed(slot)],
         Event::Rooted { slot } => vec![ChainEvent::Rooted(slot)],
         Event::Skipped { .. }

@@ -74,7 +74,13 @@ fn turbine(view: &View, take: &mut Take<'_>) -> fmt::Result {
         ("turbine_dead", "Slots given up because their leader contradicted itself or made what does not decode"),
         one(m.dead),
     )?;
-    let found = [("slots", m.duplicate_slots), ("contradictions", m.conflicts), ("proofs", m.proofs)];
+    let found = [
+        ("slots", m.duplicate_slots),
+        ("contradictions", m.conflicts),
+        ("proofs", m.proofs),
+        ("versions_chosen", m.chosen),
+        ("sets_of_other_versions", m.stray_sets),
+    ];
     take(("turbine_duplicates", "What leaders who contradicted themselves were found in"), by("what", found))?;
     let held =
         [("slots", m.slots_held), ("sets", m.sets_held), ("marks", m.marks_held), ("shreds_unchecked", m.waiting)];
@@ -240,6 +246,11 @@ fn node(view: &View, take: &mut Take<'_>) -> fmt::Result {
     take(("transactions", "Transactions executed, votes included"), one(c.transactions))?;
     take(("votes", "Votes cast"), one(c.votes))?;
     take(("dead_blocks", "Blocks found dead"), one(c.dead))?;
+    let lost = [("swapped", c.lost), ("rooted", c.lost_too_late)];
+    take(
+        ("lost_blocks", "Executed blocks of which the cluster chose another version, by what became of them"),
+        by("outcome", lost),
+    )?;
     take(
         ("own_slots_unpropagated", "Own slots left out because too few nodes had the last own block"),
         one(c.unpropagated),

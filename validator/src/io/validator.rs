@@ -265,14 +265,11 @@ impl Shell {
             (&traffic, faults),
             [sockets.gossip, sockets.repair, sockets.serve_repair, sockets.tpu_vote, sockets.tvu, sockets.tpu],
         )?;
-        let workers = rayon::ThreadPoolBuilder::new()
-            .num_threads(settings.workers.unwrap_or(0))
-            .thread_name(|i| format!("work-{i}"));
         let sync = (SyncLimits::from(sync_bounds(settings)), faults.clone());
         let world = World {
             lanes: lanes.clone(),
             clock: self.clock,
-            pool: Arc::new(workers.build()?),
+            pool: Arc::new(workers(settings)?),
             recorder: recorder::start(recorder, self.clock, lanes.clone(), watch("Proof of History"))?,
             storage,
             udp,
@@ -400,6 +397,12 @@ fn sync_bounds(settings: &Settings) -> SyncBounds {
         messages_per_second: settings.sync_messages_per_second.unwrap_or(default.messages_per_second),
         connections_per_address: settings.sync_connections_per_address.unwrap_or(default.connections_per_address),
     }
+}
+
+/// The threads of heavy work.
+fn workers(settings: &Settings) -> Result<rayon::ThreadPool, rayon::ThreadPoolBuildError> {
+    let threads = settings.workers.unwrap_or(0);
+    rayon::ThreadPoolBuilder::new().num_threads(threads).thread_name(|i| format!("work-{i}")).build()
 }
 
 /// Accepts connections on a port; what opens them.

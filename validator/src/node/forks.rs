@@ -1,6 +1,9 @@
 //! The frozen blocks above the root, and how they descend from each other.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 use sundog_runtime::Bank;
 use sundog_types::{Hash, Slot};
 
@@ -123,6 +126,25 @@ impl Forks {
         let keep: Vec<Slot> = self.frozen.keys().copied().filter(|slot| self.descends(*slot, root)).collect();
         self.frozen.retain(|slot, _| keep.binary_search(slot).is_ok());
         self.root = root;
+    }
+
+    /// A block and all that is built on it; empty if it is not there.
+    #[must_use]
+    pub fn subtree(&self, slot: Slot) -> BTreeSet<Slot> {
+        let mut found = BTreeSet::new();
+        for (at, frozen) in self.frozen.range(slot..) {
+            if *at == slot || found.contains(&frozen.bank.parent_slot()) {
+                found.insert(*at);
+            } else if found.is_empty() {
+                break;
+            }
+        }
+        found
+    }
+
+    /// Takes a block out that is not the root. What is built on it is to be taken out first, or next.
+    pub fn remove(&mut self, slot: Slot) -> Option<Frozen> {
+        if slot == self.root { None } else { self.frozen.remove(&slot) }
     }
 
     /// The blocks, by slot.

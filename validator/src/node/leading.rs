@@ -16,7 +16,7 @@ use super::{
     Effect, Event, Node,
     own_block::{OwnBlock, Tick},
 };
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use sundog_poh::{RecorderEffect, RecorderInput};
 use sundog_runtime::Bank;
 use sundog_types::{Effects, Now, Slot, TickHeight};
@@ -82,6 +82,8 @@ pub(super) struct Leading {
     marking: Option<Slot>,
     pub(super) next_record: u64,
     pub(super) freezing: Option<(Slot, Now)>,
+    /// Own slots above the root of which another version than the one that was made here was chosen.
+    lost: BTreeSet<Slot>,
 }
 
 impl Leading {
@@ -97,7 +99,18 @@ impl Leading {
 
     /// Whether this life of the node made the block of `slot`.
     pub(super) fn made(&self, slot: Slot, own: bool) -> bool {
-        own && self.begun.is_some_and(|begun| slot <= begun) && self.led_before.is_none_or(|led| slot > led)
+        let begun = self.begun.is_some_and(|begun| slot <= begun) && self.led_before.is_none_or(|led| slot > led);
+        own && begun && !self.lost.contains(&slot)
+    }
+
+    /// What was made of `slot` here is thrown away; what comes of it is another's, by whatever hand it was signed.
+    pub(super) fn lose(&mut self, slot: Slot) {
+        self.lost.insert(slot);
+    }
+
+    /// Forgets what lost at or below the root.
+    pub(super) fn set_root(&mut self, root: Slot) {
+        self.lost = self.lost.split_off(&root.next());
     }
 
     /// When there is something to do.
@@ -155,6 +168,16 @@ impl Node {
         self.leading.planned = self.next_own(now, from);
         if self.leading.planned.map(|p| p.slot) > self.leading.ticking {
             self.sleep_recorder(out);
+        }
+    }
+
+    /// Plans the next own slot if none is, as after a block was given up.
+    pub(super) fn lead_again(&mut self, now: Now, out: &mut Effects<Effect>) {
+        let idle = self.leading.block.is_none() && self.leading.freezing.is_none() && self.leading.planned.is_none();
+        let reset = self.leading.reset.map(|reset| reset.slot).filter(|slot| self.forks.get(*slot).is_some());
+        if let Some(reset) = reset.filter(|_| idle) {
+            self.plan(now, reset.next(), out);
+            self.lead_timeout(now, out);
         }
     }
 

@@ -15,7 +15,9 @@ mod forks;
 mod heard;
 mod job;
 mod leading;
+mod lost;
 mod memory;
+mod outlook;
 mod own_block;
 mod ports;
 mod propagation;
@@ -32,6 +34,7 @@ pub use boot::{Boot, BootError, FEATURE_SET, GossipSettings, SyncBounds, TowerPo
 pub use forks::{FROZEN_MAX, Forks, Frozen};
 pub use heard::ProofCheck;
 pub use job::{Done, Job, ShredJob};
+pub use outlook::{Outlook, fork_blocks, votes_of};
 pub use ports::{Divergence, Effect, Event, Input, Socket};
 pub use record::{record, status_meta, told};
 pub use replay::{ChainSoFar, DeadBlock, PENDING_BYTES_MAX, PENDING_MAX, PUT_OFF_MAX, Replay, Replayed, Start, Tally};
@@ -318,6 +321,7 @@ impl Machine for Node {
             self.tell_tip(now, out);
             self.tell_chain(now, out);
             self.spread_again(now, out);
+            self.trace_versions(now, out);
             self.publish(now, out);
         }
     }

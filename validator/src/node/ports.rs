@@ -190,6 +190,13 @@ pub enum Event {
         /// Who should have led.
         leader: Pubkey,
     },
+    /// An executed block was thrown away, because the cluster chose another version of it or of one that it is built on.
+    Lost {
+        /// Which slot.
+        slot: Slot,
+        /// The bank hash that it had.
+        hash: Hash,
+    },
     /// A block can never become valid.
     Dead {
         /// Which slot.
@@ -292,6 +299,7 @@ impl Event {
                 tracing::info!(%slot, %parent, shreds, recovered, repaired, txs, ms, %bank_hash, "block complete");
             }
             Self::Skipped { slot, leader } => tracing::info!(%slot, %leader, "skipped"),
+            Self::Lost { slot, hash } => tracing::warn!(%slot, %hash, "lost to another version"),
             Self::Dead { slot, why } => tracing::warn!(%slot, why, "dead"),
             Self::Voted { slot, root } => tracing::info!(%slot, %root, "vote"),
             Self::Rooted { slot } => tracing::info!(%slot, "root"),

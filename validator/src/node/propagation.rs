@@ -47,6 +47,11 @@ impl Propagation {
         true
     }
 
+    /// Forgets a block: it lost.
+    pub(super) fn forget(&mut self, slot: Slot) {
+        self.own.remove(&slot);
+    }
+
     /// Forgets blocks at or below the root.
     pub(super) fn set_root(&mut self, root: Slot) {
         self.own.retain(|slot, _| *slot > root);

@@ -242,6 +242,12 @@ impl Replays {
         Some(pending)
     }
 
+    /// The blocks in work whose parent is one of these, with their parents.
+    pub(super) fn on(&self, parents: &dyn Fn(Slot) -> bool) -> Vec<(Slot, Slot)> {
+        let children = self.slots.iter().filter(|(_, pending)| parents(pending.parent));
+        children.map(|(slot, pending)| (*slot, pending.parent)).collect()
+    }
+
     /// Notes that a slot is to be read from the ledger when its parent is frozen.
     pub(super) fn put_off(&mut self, slot: Slot, parent: Slot) {
         self.put_off.insert(slot, parent);

@@ -179,6 +179,7 @@ impl Node {
         bank.squash();
         self.replays.set_root(slot);
         self.lead_rooted(now, out);
+        self.leading.set_root(slot);
         self.replay_put_off(now, out);
         self.dead.retain(|dead| *dead > slot);
         self.told.retain(|told, _| *told > slot);

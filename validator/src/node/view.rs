@@ -1,6 +1,9 @@
 //! What readers see of a node: an immutable view, replaced whole.
 
-use super::{Effect, Node, VIEW_EVERY};
+use super::{
+    Effect, Node, VIEW_EVERY,
+    outlook::{self, Outlook},
+};
 use std::{
     collections::{BTreeMap, VecDeque},
     sync::Arc,
@@ -77,6 +80,8 @@ pub struct View {
     pub gossip_now: Arc<GossipNow>,
     /// Gulf Stream's counters.
     pub gulfstream: Arc<sundog_gulfstream::Metrics>,
+    /// The tower and the forks.
+    pub outlook: Outlook,
 }
 
 /// Gossip at one moment.
@@ -115,6 +120,10 @@ pub struct Counters {
     pub stale_votes: u64,
     /// Blocks found dead.
     pub dead: u64,
+    /// Executed blocks thrown away for another version of them, or of one that they are built on.
+    pub lost: u64,
+    /// Times that another version was chosen of a slot that is rooted here.
+    pub lost_too_late: u64,
     /// Votes from gossip whose signatures did not hold.
     pub unsigned_votes: u64,
     /// Votes from gossip of accounts and keys that may not vote; not even checked.
@@ -132,6 +141,8 @@ pub struct Counters {
     pub rejected: u64,
     /// Votes not cast, by reason.
     pub abstained: BTreeMap<&'static str, u64>,
+    /// The last block not voted for, and why not.
+    pub last_abstained: Option<(Slot, Abstain)>,
     /// Time from the first shred of a block until it was executed, added up, milliseconds.
     pub propagation_ms: u64,
     /// Blocks in that sum.
@@ -143,7 +154,8 @@ pub struct Counters {
 }
 
 impl Counters {
-    pub(super) fn abstained(&mut self, _slot: Slot, why: Abstain) {
+    pub(super) fn abstained(&mut self, slot: Slot, why: Abstain) {
+        self.last_abstained = Some((slot, why));
         *self.abstained.entry(why.name()).or_default() += 1;
     }
 
@@ -193,11 +205,21 @@ pub(super) struct Publisher {
     changed: bool,
     gossip: Arc<GossipNow>,
     gossip_since: Option<Now>,
+    outlook: Outlook,
+    /// What the outlook was made of.
+    outlook_of: Option<outlook::Mark>,
 }
 
 impl Publisher {
     pub(super) fn new(now: Now) -> Self {
-        Self { last: now, changed: true, gossip: Arc::default(), gossip_since: None }
+        Self {
+            last: now,
+            changed: true,
+            gossip: Arc::default(),
+            gossip_since: None,
+            outlook: Outlook::default(),
+            outlook_of: None,
+        }
     }
 
     /// Something changed that readers want to see soon.
@@ -224,6 +246,11 @@ impl Node {
         if self.view.gossip_since.is_none_or(|since| now.since(since) >= GOSSIP_EVERY) {
             self.view.gossip_since = Some(now);
             self.view.gossip = Arc::new(self.gossip_now());
+        }
+        let mark = self.outlook_mark();
+        if self.view.outlook_of.is_none_or(|before| before != mark) {
+            self.view.outlook_of = Some(mark);
+            self.view.outlook = self.outlook();
         }
         out.push(Effect::Publish(Arc::new(self.look(now))));
     }
@@ -267,6 +294,7 @@ impl Node {
             gossip: Arc::new(self.gossip.metrics().clone()),
             gossip_now: Arc::clone(&self.view.gossip),
             gulfstream: Arc::new(self.gulfstream.metrics().clone()),
+            outlook: self.view.outlook.clone(),
         }
     }
 

@@ -85,7 +85,7 @@ impl Node {
     }
 
     /// The newest slots voted for that this node has not, the lowest first: what leads from here to there comes first.
-    fn wanted(&self) -> Vec<Slot> {
+    pub(super) fn wanted(&self) -> Vec<Slot> {
         let stakes = self.forks.get(self.forks.root()).map(|root| root.bank.current_epoch_stakes());
         let staked = |account: &Pubkey| stakes.as_ref().is_some_and(|s| s.of_vote_account(account) > 0);
         let newest = self.newest_votes.iter().filter(|(account, _)| staked(account)).map(|(_, slot)| *slot);

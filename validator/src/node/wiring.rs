@@ -208,16 +208,7 @@ impl Node {
                 E::Reset { slot } => self.lead_reset(now, slot, out),
                 E::Confirmed { slot, .. } => self.confirmed(now, slot, out),
                 E::Finalized { slot } => self.finalized(slot, out),
-                E::OtherVersion { slot, hash } => {
-                    let why = format!(
-                        "the cluster voted for another version, {hash}, than this node has; it is fetched afresh"
-                    );
-                    out.push(Effect::Event(Event::Duplicate { slot, why }));
-                    if self.forks.get(slot).is_none() {
-                        self.replay_renew(slot);
-                    }
-                    self.turbine(now, sundog_turbine::Input::Forget(slot), out);
-                }
+                E::OtherVersion { slot, hash } => self.other_version(now, (slot, hash), out),
                 E::Diverged { slot, ours, theirs, stake, total, voters } => {
                     let divergence = Divergence { slot, ours, theirs, stake, total, voters };
                     out.push(Effect::Event(Event::Diverged(Box::new(divergence))));

@@ -78,6 +78,8 @@ pub struct Host {
     pub refrozen: BTreeSet<Slot>,
     /// The parent of every block it froze.
     pub parents: BTreeMap<Slot, Slot>,
+    /// The blocks it threw away for another version, by slot: the bank hashes they had.
+    pub lost: BTreeMap<Slot, Hash>,
     /// The slots it found dead.
     pub dead: BTreeMap<Slot, String>,
     /// The slots of which it says that their leader signed two versions.
@@ -158,6 +160,7 @@ pub(super) fn hosts(config: &WorldConfig, rng: &mut ChaCha8Rng) -> Vec<Host> {
         blocks: BTreeMap::new(),
         refrozen: BTreeSet::new(),
         parents: BTreeMap::new(),
+        lost: BTreeMap::new(),
         dead: BTreeMap::new(),
         duplicates: BTreeMap::new(),
         rooted: Vec::new(),
@@ -273,6 +276,11 @@ impl Host {
                     self.refrozen.insert(*slot);
                 }
                 self.parents.insert(*slot, *parent);
+            }
+            Event::Lost { slot, hash } => {
+                self.blocks.remove(slot);
+                self.parents.remove(slot);
+                self.lost.insert(*slot, *hash);
             }
             Event::Dead { slot, why } => {
                 self.dead.insert(*slot, why.clone());

@@ -19,6 +19,7 @@ mod outcome;
 pub mod page;
 mod queue;
 pub mod spread;
+pub mod votes;
 mod wire;
 mod world;
 

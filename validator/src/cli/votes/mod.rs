@@ -1,0 +1,116 @@
+//! `sundog tower` and `sundog forks`: what a node has promised, and what it chooses from.
+//!
+//! A running node has its ledger directory to itself and is asked by JSON-RPC; the directory of a stopped one is read.
+
+mod forks;
+mod stopped;
+mod tower;
+
+pub use forks::{ForksArgs, run as forks};
+pub use tower::{TowerArgs, run as tower};
+
+use super::localnet::{Cluster, Layout};
+use crate::io::client::Client;
+use anyhow::{Context as _, bail};
+use clap::Args;
+use serde::de::DeserializeOwned;
+use serde_json::json;
+use std::{
+    io::{self, IsTerminal as _, Write as _},
+    path::PathBuf,
+    thread,
+    time::Duration,
+};
+
+/// How often a live view is drawn anew.
+const DRAW_EVERY: Duration = Duration::from_millis(400);
+
+/// Which node is looked at.
+#[derive(Args)]
+struct Whom {
+    /// The localnet's directory. Its cluster.json also names the voters.
+    #[arg(long, value_name = "DIR", default_value = "localnet")]
+    dir: PathBuf,
+    /// Which node of the localnet, by name or number.
+    #[arg(long, value_name = "NODE", default_value = "node-0")]
+    node: String,
+    /// Ask the node that serves JSON-RPC here.
+    #[arg(long, value_name = "URL", conflicts_with = "node")]
+    url: Option<String>,
+    /// Read the ledger directory of a node that does not run.
+    #[arg(long, value_name = "PATH", conflicts_with_all = ["url", "node"])]
+    ledger: Option<PathBuf>,
+}
+
+impl Whom {
+    /// The localnet, if there is one.
+    fn cluster(&self) -> Option<Cluster> {
+        Cluster::read(&Layout::new(&self.dir).cluster()).ok()
+    }
+
+    /// Who answers for the node.
+    fn client(&self, cluster: Option<&Cluster>) -> anyhow::Result<Client> {
+        if let Some(url) = &self.url {
+            let url = if url.contains("://") { url.clone() } else { format!("http://{url}") };
+            return Ok(Client::new(&url));
+        }
+        let Some(cluster) = cluster else {
+            bail!(
+                "no localnet runs in {0}; start one, name its --dir, or read a stopped node with --ledger {0}/{1}/ledger",
+                self.dir.display(),
+                self.node
+            );
+        };
+        let number: Option<usize> = self.node.parse().ok();
+        let mut nodes = cluster.nodes.iter().enumerate();
+        let Some((_, node)) = nodes.find(|(at, node)| node.name == self.node || Some(*at) == number) else {
+            let names: Vec<_> = cluster.nodes.iter().map(|node| node.name.as_str()).collect();
+            bail!("there is no node {}; --node takes one of {}", self.node, names.join(", "));
+        };
+        if node.pid.is_none() {
+            let ledger = self.dir.join(&node.ledger);
+            bail!("{} does not run; restart it, or read what it left with --ledger {}", node.name, ledger.display());
+        }
+        Ok(Client::new(&node.rpc))
+    }
+}
+
+fn ask<T: DeserializeOwned>(client: &Client, method: &str) -> anyhow::Result<T> {
+    let answer = client.call(method, &json!([]))?;
+    serde_json::from_value(answer)
+        .with_context(|| format!("{method} answers with something else; --url takes the JSON-RPC of a Sundog node"))
+}
+
+/// Names for identities and vote accounts, as a localnet knows them; others are shortened.
+struct Names<'a>(Option<&'a Cluster>);
+
+impl Names<'_> {
+    fn of(&self, address: &str) -> String {
+        let mut nodes = self.0.into_iter().flat_map(|cluster| &cluster.nodes);
+        let known = nodes.find(|node| node.identity == address || node.vote_account.as_deref() == Some(address));
+        known.map_or_else(|| address.chars().take(8).collect(), |node| node.name.clone())
+    }
+}
+
+/// Draws pages until the reader goes: in place on a terminal, one below the other elsewhere.
+fn watch(mut page: impl FnMut() -> anyhow::Result<String>) -> anyhow::Result<()> {
+    let mut shown = String::new();
+    loop {
+        let page = page()?;
+        if page != shown {
+            let mut out = io::stdout().lock();
+            let written = if out.is_terminal() {
+                // Home, then each line over the old one, then the rest of the screen is cleared: nothing flickers.
+                let lines = page.trim_end().replace('\n', "\x1b[K\n");
+                writeln!(out, "\x1b[H{lines}\x1b[K\n\x1b[J")
+            } else {
+                writeln!(out, "{}", page.trim_end())
+            };
+            if written.and_then(|()| out.flush()).is_err() {
+                return Ok(());
+            }
+            shown = page;
+        }
+        thread::sleep(DRAW_EVERY);
+    }
+}

@@ -1,0 +1,157 @@
+//! The rules for a vote (reference 8.1, 8.5), worked out anew.
+
+use super::{Checker, Said, Seen, Violation};
+use sundog_types::{Slot, vote::VoteOnWire};
+
+/// Votes in a tower.
+const STACK: usize = 31;
+/// How deep a vote may be buried before two thirds must stand behind it.
+const SHALLOW: usize = 8;
+
+/// The last slot at which a vote that was confirmed so often binds.
+pub(super) const fn last_bound(slot: u64, count: u32) -> u64 {
+    slot.saturating_add(1 << if count < 31 { count } else { 31 })
+}
+
+/// Puts a vote on a stack.
+fn push(stack: &mut Vec<(u64, u32)>, slot: u64) {
+    while stack.last().is_some_and(|&(old, count)| last_bound(old, count) < slot) {
+        stack.pop();
+    }
+    if stack.len() == STACK {
+        stack.remove(0);
+    }
+    stack.push((slot, 1));
+    let depth = stack.len();
+    for (place, (_, count)) in stack.iter_mut().enumerate() {
+        if place + (*count as usize) < depth {
+            *count += 1;
+        }
+    }
+}
+
+impl Checker {
+    /// Judges an honest voter's vote by all that was said before it.
+    pub(super) fn judge(&self, node: usize, block: u32, vote: &VoteOnWire) -> Result<(), Violation> {
+        let voted = self.slot(block);
+        if !is_tower(&vote.slots) {
+            return Err(Violation::NoTower { node, voted, slots: vote.slots.clone() });
+        }
+        let root = Slot::new(vote.root.unwrap_or(0));
+        let on_line = |slot: Slot| self.slot(self.not_above(block, slot)) == slot;
+        let off = vote.slots.iter().find(|(slot, _)| !on_line(Slot::new(*slot)));
+        if let Some(&(slot, count)) = off {
+            let until = Slot::new(last_bound(slot, count));
+            return Err(Violation::PromiseBroken { node, promise: Slot::new(slot), until, voted });
+        }
+        if root <= voted && !on_line(root) {
+            return Err(Violation::PromiseBroken { node, promise: root, until: Slot::new(u64::MAX), voted });
+        }
+        if let Some(before) = &self.said[node] {
+            self.follows(node, before, block, vote)?;
+            self.leaves(node, before.block, block)?;
+        }
+        self.buries(node, block, vote)
+    }
+
+    /// Whether the tower is what the one before it and the new votes add up to. A vote that was decided and never left,
+    /// because the node crashed, may have added to it: it makes promises only deeper.
+    fn follows(&self, node: usize, before: &Said, block: u32, vote: &VoteOnWire) -> Result<(), Violation> {
+        let (voted, root) = (self.slot(block), vote.root.unwrap_or(0));
+        let last = self.slot(before.block);
+        if voted < last || root < before.root {
+            let (root_before, root) = (Slot::new(before.root), Slot::new(root));
+            return Err(Violation::WentBack { node, before: last, root_before, slot: voted, root });
+        }
+        if voted == last {
+            let same = block == before.block;
+            return if same { Ok(()) } else { Err(Violation::VotedTwice { node, slot: voted }) };
+        }
+        let mut stack = before.stack.clone();
+        for &(slot, _) in vote.slots.iter().filter(|(slot, _)| *slot > last.get()) {
+            push(&mut stack, slot);
+        }
+        for (slot, count) in stack {
+            match vote.slots.iter().find(|(said, _)| *said == slot) {
+                Some(&(_, said)) if said < count => {
+                    return Err(Violation::NoTower { node, voted, slots: vote.slots.clone() });
+                }
+                Some(_) => {}
+                None if slot <= root && self.slot(self.not_above(block, Slot::new(slot))).get() == slot => {}
+                None => {
+                    let until = Slot::new(last_bound(slot, count));
+                    return Err(Violation::PromiseBroken { node, promise: Slot::new(slot), until, voted });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether a vote off the last one's fork had its evidence: more than 38 % of the stake bound to other forks, or
+    /// that the version of the block it stood on had lost.
+    fn leaves(&self, node: usize, from: u32, to: u32) -> Result<(), Violation> {
+        if self.descends(to, from) || self.lost(from, to) {
+            return Ok(());
+        }
+        let last = self.slot(from);
+        let mut bound = 0_u64;
+        for (place, seen) in self.blocks.iter().enumerate().filter(|(_, seen)| seen.behind != 0) {
+            let place = place as u32;
+            if self.one_line(place, from) || !self.descends(to, self.fork_point(place, from)) {
+                continue;
+            }
+            let voters = seen.binds.iter().enumerate().filter(|(_, until)| **until >= last.get());
+            bound |= voters.fold(0, |bits, (voter, _)| bits | (1 << voter));
+        }
+        let stake = self.stake(bound);
+        if stake as f64 / self.total as f64 > 0.38 {
+            return Ok(());
+        }
+        Err(Violation::NoSwitchProof { node, from: last, to: self.slot(to), stake, total: self.total })
+    }
+
+    /// Whether more than 52 % stand behind another version of the block, or of one that it is built on since the forks
+    /// parted.
+    fn lost(&self, from: u32, to: u32) -> bool {
+        let parted = self.fork_point(from, to);
+        let mut at = from;
+        while at != parted {
+            let mine = self.at(at);
+            let other = |seen: &&Seen| seen.slot == mine.slot && seen.hash != mine.hash;
+            let settled = |seen: &Seen| self.stake(seen.behind) as f64 / self.total as f64 > 0.52;
+            if self.blocks.iter().filter(other).any(settled) {
+                return true;
+            }
+            at = mine.parent;
+        }
+        false
+    }
+
+    /// The newest block that both stand on.
+    fn fork_point(&self, mut a: u32, mut b: u32) -> u32 {
+        while a != b {
+            let older = if self.slot(a) >= self.slot(b) { &mut a } else { &mut b };
+            *older = self.blocks[*older as usize].parent;
+        }
+        a
+    }
+
+    fn buries(&self, node: usize, block: u32, vote: &VoteOnWire) -> Result<(), Violation> {
+        let Some(&(slot, _)) = vote.slots.iter().rev().nth(SHALLOW) else { return Ok(()) };
+        let (voted, buried) = (self.slot(block), Slot::new(slot));
+        let stake = self.stake(self.at(self.not_above(block, buried)).behind);
+        if stake * 3 > self.total * 2 {
+            return Ok(());
+        }
+        Err(Violation::Buried { node, voted, buried, stake, total: self.total })
+    }
+}
+
+/// Whether slots rise, counts fall, every vote still bound at the next, and there are not too many.
+fn is_tower(slots: &[(u64, u32)]) -> bool {
+    let in_order = |pair: &[(u64, u32)]| {
+        let ((old, count), (new, newer)) = (pair[0], pair[1]);
+        old < new && count > newer && last_bound(old, count) >= new
+    };
+    slots.len() <= STACK && slots.iter().all(|(_, count)| *count > 0) && slots.windows(2).all(in_order)
+}

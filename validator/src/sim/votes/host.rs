@@ -1,0 +1,123 @@
+//! One machine with its disk and what it has of the chain.
+
+use super::chain::{BlockId, Cast};
+use solana_keypair::Keypair;
+use solana_signer::Signer as _;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+use sundog_tower::{Consensus, SavedTower};
+use sundog_types::{
+    Pubkey, Signature, Slot,
+    sign::{Identity, Sign, SignRole},
+};
+
+/// Votes of one voter that a host remembers: as many as may matter for forks that it builds on.
+pub(super) const HEARD_MAX: usize = 8;
+/// The tower file before what is signed: a tag, the signature, and a length.
+const HEAD: (usize, usize, usize) = (4, 68, 76);
+
+/// One machine with its disk and what it has of the chain.
+pub(super) struct Host {
+    pub(super) seat: usize,
+    /// `None` while it is down.
+    pub(super) machine: Option<Consensus>,
+    /// Counts its starts.
+    pub(super) life: u32,
+    /// The tower file.
+    pub(super) disk: Option<Vec<u8>>,
+    /// A tower file that is being written.
+    pub(super) writing: Option<Vec<u8>>,
+    /// By block: whether it is stored.
+    have: Vec<bool>,
+    /// The version of each slot that was executed, from the root up.
+    pub(super) executed: BTreeMap<Slot, BlockId>,
+    /// The version that the cluster settled on, where that was said.
+    pub(super) chosen: BTreeMap<Slot, BlockId>,
+    /// Slots with a proof of two versions.
+    pub(super) proven: BTreeSet<Slot>,
+    /// Blocks to be fetched.
+    pub(super) wanted: BTreeSet<BlockId>,
+    /// By voter: the newest votes heard, by slot.
+    pub(super) heard: Vec<Vec<Arc<Cast>>>,
+    pub(super) root: BlockId,
+    /// The block it voted for last.
+    pub(super) voted: Option<BlockId>,
+    /// The newest slot in which it made a block.
+    pub(super) made: Option<u64>,
+    /// What it sends takes so much longer, in milliseconds.
+    pub(super) slow_ms: u64,
+}
+
+impl Host {
+    pub(super) fn new(seat: usize, voters: usize) -> Self {
+        Self {
+            seat,
+            machine: None,
+            life: 0,
+            disk: None,
+            writing: None,
+            have: vec![true],
+            executed: BTreeMap::new(),
+            chosen: BTreeMap::new(),
+            proven: BTreeSet::new(),
+            wanted: BTreeSet::new(),
+            heard: vec![Vec::new(); voters],
+            root: 0,
+            voted: None,
+            made: None,
+            slow_ms: 0,
+        }
+    }
+
+    pub(super) fn has(&self, block: BlockId) -> bool {
+        self.have.get(block as usize).is_some_and(|have| *have)
+    }
+
+    pub(super) fn store(&mut self, block: BlockId, stored: bool) {
+        let place = block as usize;
+        if self.have.len() <= place {
+            self.have.resize(place + 1, false);
+        }
+        self.have[place] = stored;
+    }
+
+    /// Remembers a vote; whether it is new.
+    pub(super) fn remember(&mut self, cast: &Arc<Cast>) -> bool {
+        let votes = &mut self.heard[cast.voter];
+        let key = |cast: &Arc<Cast>| (cast.vote.last_slot(), cast.number);
+        let Err(place) = votes.binary_search_by_key(&key(cast), key) else { return false };
+        if votes.len() >= HEARD_MAX {
+            if place == 0 {
+                return false;
+            }
+            votes.remove(0);
+            votes.insert(place - 1, Arc::clone(cast));
+        } else {
+            votes.insert(place, Arc::clone(cast));
+        }
+        true
+    }
+
+    /// What the tower file says, if there is one. Only what is read again is worth a real signature.
+    pub(super) fn saved(&self, key: &Keypair) -> Option<SavedTower> {
+        let mut bytes = self.disk.clone()?;
+        let signature = Identity::new(key.insecure_clone()).sign(SignRole::Tower, &bytes[HEAD.2..]);
+        bytes[HEAD.0..HEAD.1].copy_from_slice(signature.as_ref());
+        Some(SavedTower::decode(&bytes, &key.pubkey()).expect("what a machine saved can be read"))
+    }
+}
+
+/// Leaves signatures out.
+pub(super) struct Unsigned(pub(super) Pubkey);
+
+impl Sign for Unsigned {
+    fn identity(&self) -> Pubkey {
+        self.0
+    }
+
+    fn sign(&self, _: SignRole, _: &[u8]) -> Signature {
+        Signature::default()
+    }
+}

@@ -36,7 +36,8 @@ const GRACE_SLOTS: u64 = 2;
 pub(super) const WINDOW_SLOTS: u64 = 4;
 /// How many slots ahead Gulf Stream is told the leaders of: it holds transactions for 20 (reference 9.2).
 pub(super) const UPCOMING_SLOTS: u64 = 32;
-/// A node that has seen shreds of slots this much newer than its block does not lead: it is catching up.
+/// A node does not lead while more than a third of the stake votes this much beyond the newest block that it has
+/// executed: it is catching up.
 pub(super) const BEHIND_SLOTS: u64 = 32;
 
 /// The block that the next own slot builds on, and its timeline.

@@ -146,8 +146,8 @@ fn page(facts: &ForksFacts, names: &Names<'_>) -> String {
     }
     let mut before = None;
     for (block, line) in facts.blocks.iter().zip(&lines) {
-        let bar =
-            "#".repeat((block.stake_above as u128 * u128::from(BAR) / u128::from(facts.total_stake.max(1))) as usize);
+        let bar = "#"
+            .repeat((u128::from(block.stake_above) * u128::from(BAR) / u128::from(facts.total_stake.max(1))) as usize);
         let leader = block.leader.as_deref().map_or_else(String::new, |leader| names.of(leader));
         let share = percent(block.stake_above, facts.total_stake);
         let _ = write!(text, "{line:<width$}  {:>8}  {leader:<8}  {share:>5.1} % {bar:<20}", block.slot);

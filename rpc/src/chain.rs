@@ -136,9 +136,9 @@ pub trait Chain: Send + Sync {
     /// The highest slots the node has heard of.
     fn heights(&self) -> Heights;
     /// The node's votes that still bind.
-    fn tower(&self) -> Arc<TowerFacts>;
+    fn tower(&self) -> TowerFacts;
     /// The blocks above the root, with the stake behind each.
-    fn forks(&self) -> Arc<ForksFacts>;
+    fn forks(&self) -> ForksFacts;
     /// Takes a transaction to bring it to the next leaders.
     ///
     /// # Errors

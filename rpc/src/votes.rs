@@ -25,12 +25,28 @@ pub struct TowerFacts {
     pub voted_at: i64,
     /// The newest slot that the node's account has voted for on chain, as the heaviest block knows it.
     pub landed: Option<u64>,
+    /// What the node decided last; none before its first block, and for a node that does not run.
+    pub decision: Option<LastDecision>,
+    /// The last block not voted for, and why not; newer votes may have been cast since.
+    pub abstained: Option<Abstention>,
+}
+
+/// What a node decided last.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LastDecision {
     /// The heaviest block.
     pub heaviest: u64,
+    /// What became of the question whether to vote for it: `vote`, `saving` (the vote is being written), `nothing` (no
+    /// stake, or nothing above the root), or the name of the reason not to, of which `not_newer` means that it was voted
+    /// for already.
+    pub verdict: String,
+    /// The verdict with its facts, for people.
+    pub why: String,
     /// The block that the next own one would build on.
     pub builds_on: u64,
-    /// The last block not voted for, and why not.
-    pub abstained: Option<Abstention>,
+    /// Why there: `heaviest`, `switched`, `own_fork`, `deepest`, `rollback`, `other_version`, `purged`, `stray`.
+    pub builds_because: String,
 }
 
 /// A vote of a tower.

@@ -9,6 +9,7 @@ mod program;
 mod spy;
 mod stranger;
 mod sync_refusals;
+mod towers;
 
 use program::{Localnet, run, until};
 use serde_json::{Value, json};

@@ -129,6 +129,8 @@ fn a_node_that_is_restarted_in_a_partition_is_cut_from_its_first_packet_on_and_a
     for what in ["lost", "delayed", "duplicated"] {
         assert!(localnet.metric(0, &format!("sundog_faults_total{{what=\"{what}\"}}")) > 0, "{what}");
     }
+    let error = refused(&localnet, &["link", "0", "1", "--protocol", "sync", "--loss", "5"]);
+    assert!(error.contains("over TCP") && error.contains("--block"), "{error}");
     let error = refused(&localnet, &["link", "0", "1", "--loss", "101"]);
     assert!(error.contains("loss is out of range"), "{error}");
     localnet.down();

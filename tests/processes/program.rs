@@ -91,6 +91,7 @@ pub fn metric(url: &str, name: &str) -> u64 {
 pub struct Validator {
     process: Child,
     bound: Bound,
+    log: PathBuf,
 }
 
 impl Validator {
@@ -104,13 +105,47 @@ impl Validator {
         command.arg("--genesis").arg(localnet.directory.join("genesis.bin"));
         command.arg("--entrypoint").arg(localnet.bound(0).gossip.to_string());
         command.args(any_ports());
-        let log = std::fs::File::create(directory.join("validator.log")).expect("a file");
+        Self::start(command, directory)
+    }
+
+    /// Starts a stopped node of a localnet with flags of the test's choice.
+    pub fn of(localnet: &Localnet, (node, flags): (usize, &[&str])) -> Self {
+        let directory = localnet.directory.join(format!("node-{node}"));
+        let _ = std::fs::remove_file(directory.join("addresses.json"));
+        let mut command = Command::new(program());
+        command.args(Self::arguments(localnet, (node, flags))).arg("--stop-with-stdin");
+        Self::start(command, &directory)
+    }
+
+    /// The command line of a node of a localnet, with flags of the test's choice.
+    pub fn arguments(localnet: &Localnet, (node, flags): (usize, &[&str])) -> Vec<String> {
+        let directory = localnet.directory.join(format!("node-{node}"));
+        let file = |name: &str| directory.join(name).to_str().expect("UTF-8").to_owned();
+        let genesis = localnet.directory.join("genesis.bin").to_str().expect("UTF-8").to_owned();
+        let entrypoint = localnet.bound(0).gossip.to_string();
+        let own = ["identity.json", "vote-account.json", "ledger"].map(file);
+        let named = ["--identity", "--vote-account", "--ledger", "--genesis", "--entrypoint"];
+        let named = named.map(str::to_owned).into_iter().zip(own.into_iter().chain([genesis, entrypoint]));
+        let named = named.flat_map(|(flag, value)| [flag, value]);
+        let flags = flags.iter().map(|flag| (*flag).to_owned());
+        ["validator".to_owned()].into_iter().chain(named).chain(any_ports()).chain(flags).collect()
+    }
+
+    /// Starts it, with its log beside its ledger, and waits until it listens.
+    fn start(mut command: Command, directory: &Path) -> Self {
+        let path = directory.join("validator.log");
+        let log = std::fs::File::create(&path).expect("a file");
         let process = command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(log).spawn();
         let process = process.expect("the program starts");
         let read = || std::fs::read(directory.join("addresses.json")).ok();
         until("it has bound its ports", || read().is_some());
         let bound = serde_json::from_slice(&read().expect("it is there")).expect("it is whole when it appears");
-        Self { process, bound }
+        Self { process, bound, log: path }
+    }
+
+    /// The lines of its log.
+    pub fn log(&self) -> Vec<String> {
+        std::fs::read_to_string(&self.log).unwrap_or_default().lines().map(str::to_owned).collect()
     }
 
     /// Where it listens.

@@ -12,7 +12,7 @@ use std::{
 use sundog_turbine::sync::{Input as Sync, LinkId};
 use sundog_validator::{
     io::{
-        faults::Faults,
+        faults::{Faults, Flow, PeerRules, Rules},
         lanes::{Ends, Lanes},
         sync::{ALPN_SYNC, Fault, SyncLimits, SyncNet},
         tls::Credentials,
@@ -41,6 +41,10 @@ struct Node {
 
 impl Node {
     fn start(seed: u8) -> Self {
+        Self::with_faults(seed, Faults::off())
+    }
+
+    fn with_faults(seed: u8, faults: Faults) -> Self {
         let identity = Keypair::new_from_array([seed; 32]);
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
         listener.set_nonblocking(true).expect("a socket can be made non-blocking");
@@ -49,7 +53,8 @@ impl Node {
         let traffic = Arc::new(Traffic::default());
         let credentials = Credentials::new(&identity).expect("a certificate");
         let limits = SyncLimits::default();
-        let net = SyncNet::start(listener, &credentials, lanes, Arc::clone(&traffic), (limits, Faults::off())).expect("it starts");
+        let net = SyncNet::start(listener, &credentials, lanes, Arc::clone(&traffic), (limits, faults));
+        let net = net.expect("it starts");
         Self { identity, net, address, traffic, ends, arrived: VecDeque::new() }
     }
 
@@ -131,6 +136,39 @@ async fn both_sides_know_who_the_other_is() {
     let Sync::Opened { peer, address, dialed, .. } = b.next() else { panic!("not opened") };
     assert_eq!((peer, address.ip(), dialed), (a.identity.pubkey(), a.address.ip(), false));
     assert_eq!((a.traffic.sync.dialed(), b.traffic.sync.accepted()), (1, 1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_block_cuts_a_live_link_and_new_ones_either_way_until_it_is_lifted() {
+    let faults = Faults::on(&Rules::default()).expect("no rules can be followed");
+    let (mut a, mut b) = (Node::with_faults(1, faults.clone()), Node::start(2));
+    a.net.dial(b.identity.pubkey(), b.address);
+    let (at_a, at_b) = (a.opened(), b.opened());
+    a.net.send(at_a, body(1, 100));
+    assert_eq!(b.frame(), body(1, 100));
+
+    // Only one end knows of the block, and only what it hears is blocked: TCP needs both ways.
+    let identity = b.identity.pubkey().to_string();
+    let unheard = [Flow::Sync].into();
+    let peers = vec![PeerRules { identity, addresses: vec![b.address], unheard, ..PeerRules::default() }];
+    faults.set(&Rules { order: 1, peers }).expect("these rules can be followed");
+    assert_eq!((a.closed(), b.closed()), (at_a, at_b));
+    a.counted(Fault::Cut, 1).await;
+
+    a.net.dial(b.identity.pubkey(), b.address);
+    let refused = a.next();
+    assert!(matches!(refused, Sync::DialFailed { peer, .. } if peer == b.identity.pubkey()), "{refused:?}");
+    a.counted(Fault::Cut, 2).await;
+    b.net.dial(a.identity.pubkey(), a.address);
+    let at_b = b.opened();
+    assert_eq!(b.closed(), at_b, "it is cut once it has said who it is");
+    a.counted(Fault::Cut, 3).await;
+
+    faults.set(&Rules { order: 2, peers: Vec::new() }).expect("no rules can be followed");
+    b.net.dial(a.identity.pubkey(), a.address);
+    let (at_b, _) = (b.opened(), a.opened());
+    b.net.send(at_b, body(2, 100));
+    assert_eq!(a.frame(), body(2, 100));
 }
 
 #[tokio::test(flavor = "multi_thread")]

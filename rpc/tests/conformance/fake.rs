@@ -23,7 +23,7 @@ use sundog_rpc::{
         AddressWindow, AirdropRefusal, Health, Heights, Inflation, LatestBlockhash, NodeFacts, PerformanceSample,
         SignatureStatus, Simulation, Submission, SubmitRefusal, VoteAccountFacts,
     },
-    votes::{ForkBlock, ForksFacts, TowerFacts, TowerVote},
+    votes::{Abstention, ForkBlock, ForksFacts, LastDecision, TowerFacts, TowerVote},
 };
 use sundog_types::{
     Epoch, Hash, Now, Pubkey, Signature, Slot,
@@ -351,13 +351,47 @@ impl Chain for Fake {
     fn prioritization_fees(&self, accounts: &[Pubkey]) -> Vec<(Slot, u64)> {
         vec![(Slot::new(160), accounts.len() as u64)]
     }
-    fn tower(&self) -> Arc<TowerFacts> {
-        let vote = TowerVote { slot: 164, confirmation_count: 1, expires: 166 };
-        Arc::new(TowerFacts { votes: vec![vote], root: Some(133), ..TowerFacts::default() })
+    fn tower(&self) -> TowerFacts {
+        TowerFacts {
+            identity: key(1).to_string(),
+            vote_account: Some(key(2).to_string()),
+            root: Some(133),
+            votes: vec![TowerVote { slot: 164, confirmation_count: 1, expires: 166 }],
+            voted_hash: Some(hash(3).to_string()),
+            voted_at: 1_700_000_000,
+            landed: Some(163),
+            decision: Some(LastDecision {
+                heaviest: 165,
+                verdict: "switch".into(),
+                why: "it is on another fork".into(),
+                builds_on: 164,
+                builds_because: "own_fork".into(),
+            }),
+            abstained: Some(Abstention { slot: 165, reason: "switch".into(), why: "it is on another fork".into() }),
+        }
     }
-    fn forks(&self) -> Arc<ForksFacts> {
-        let block = ForkBlock { slot: 164, parent: Some(163), valid: true, ..ForkBlock::default() };
-        Arc::new(ForksFacts { root: 133, blocks: vec![block], ..ForksFacts::default() })
+    fn forks(&self) -> ForksFacts {
+        let block = ForkBlock {
+            slot: 164,
+            bank_hash: hash(3).to_string(),
+            parent: Some(133),
+            leader: Some(key(1).to_string()),
+            stake_at: 10,
+            stake_above: 30,
+            voters: vec![key(2).to_string()],
+            valid: true,
+            settled: false,
+        };
+        ForksFacts {
+            root: 133,
+            confirmed: 164,
+            finalized: 131,
+            heaviest: 164,
+            own_vote: Some(164),
+            total_stake: 40,
+            blocks: vec![block],
+            left_out: 0,
+        }
     }
     fn heights(&self) -> Heights {
         Heights { retransmitted: Slot::new(164), stored: Slot::new(165) }

@@ -6,3 +6,4 @@ mod hostile;
 mod limits;
 mod shapes;
 mod subscribers;
+mod votes;

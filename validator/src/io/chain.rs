@@ -163,11 +163,11 @@ impl Chain for NodeChain {
         self.look().fork.iter().map(|slot| (*slot, 0)).collect()
     }
 
-    fn tower(&self) -> Arc<TowerFacts> {
+    fn tower(&self) -> TowerFacts {
         self.look().tower()
     }
 
-    fn forks(&self) -> Arc<ForksFacts> {
+    fn forks(&self) -> ForksFacts {
         self.look().forks()
     }
 

@@ -23,6 +23,15 @@ impl TowerFile {
         Self { path: directory.join(format!("tower-1_9-{identity}.bin")) }
     }
 
+    /// The identities whose tower files lie beside where this one is or would be.
+    #[must_use]
+    pub fn neighbours(&self) -> Vec<String> {
+        let entries = self.path.parent().and_then(|directory| fs::read_dir(directory).ok());
+        let names = entries.into_iter().flatten().flatten().filter(|entry| entry.path() != self.path);
+        let identity = |name: &str| Some(name.strip_prefix("tower-1_9-")?.strip_suffix(".bin")?.to_owned());
+        names.filter_map(|entry| identity(entry.file_name().to_str()?)).collect()
+    }
+
     /// Its content, if there is one.
     ///
     /// # Errors
@@ -95,6 +104,17 @@ mod tests {
         let error = file.save(b"new").unwrap_err().to_string();
         assert!(error.contains("tower-1_9-"), "{error}");
         assert_eq!(file.load().expect("loaded"), Some(b"old".to_vec()));
+    }
+
+    #[test]
+    fn files_of_other_identities_beside_it_are_named() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let [own, other] = [1, 2].map(|byte| Pubkey::new_from_array([byte; 32]));
+        let file = TowerFile::new(directory.path(), &own);
+        file.save(b"own").expect("saved");
+        assert_eq!(file.neighbours(), [""; 0]);
+        TowerFile::new(directory.path(), &other).save(b"other").expect("saved");
+        assert_eq!(file.neighbours(), [other.to_string()]);
     }
 
     #[test]

@@ -99,6 +99,14 @@ async fn live(settings: &Settings, supervision: &Supervision) -> anyhow::Result<
     })?;
     let store = Arc::new(FjallStore::open(ledger_path)?);
     let tower_file = TowerFile::new(ledger_path, &identity.pubkey());
+    let tower = tower_file.load()?;
+    let neighbours = tower_file.neighbours();
+    if tower.is_none() && vote.is_some() && !neighbours.is_empty() {
+        tracing::warn!(
+            identity = %identity.pubkey(), others = %neighbours.join(" "),
+            "the ledger directory has no tower file of this identity, but one of another; if this node voted as that one, start it with that --identity"
+        );
+    }
     let clock = Clock::start();
     let remember = settings.known_peers.unwrap_or(true);
     let known_peers = KnownPeers::open(ledger_path, clock.now().unix_ms, remember)?;
@@ -107,7 +115,7 @@ async fn live(settings: &Settings, supervision: &Supervision) -> anyhow::Result<
         identity: Arc::clone(&identity),
         voter: vote.map(|key| Voter { account: key.pubkey(), key }),
         store: Arc::<FjallStore>::clone(&store),
-        tower: tower_file.load()?,
+        tower,
         tower_policy: TowerPolicy {
             require: settings.require_tower.unwrap_or(false),
             vote_without: settings.vote_without_tower.unwrap_or(false),

@@ -1,18 +1,28 @@
 //! The node's tower and its forks, as readers see them.
+//!
+//! The node keeps what it knows as it is; it becomes text when somebody asks.
 
 use super::{Node, View};
 use std::sync::Arc;
-use sundog_rpc::votes::{Abstention, BLOCKS_MAX, ForkBlock, ForksFacts, TowerFacts, TowerVote};
-use sundog_tower::{Abstain, ForkChoice, Tower};
-use sundog_types::{Hash, Slot, schedule::Leaders};
+use sundog_rpc::votes::{Abstention, BLOCKS_MAX, ForkBlock, ForksFacts, LastDecision, TowerFacts, TowerVote};
+use sundog_runtime::Bank;
+use sundog_tower::{Abstain, Decision, ForkChoice, Tower, Verdict};
+use sundog_types::{Hash, Pubkey, Slot, schedule::Leaders};
 
 /// A node's votes and forks at one moment.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone)]
 pub struct Outlook {
-    /// Its votes.
-    pub tower: Arc<TowerFacts>,
-    /// Its forks.
-    pub forks: Arc<ForksFacts>,
+    identity: Pubkey,
+    account: Option<Pubkey>,
+    tower: Tower,
+    choice: ForkChoice,
+    decision: Option<Decision>,
+    abstained: Option<(Slot, Abstain)>,
+    /// The heaviest block's state: which own votes have landed.
+    heaviest: Option<Arc<Bank>>,
+    confirmed: Slot,
+    finalized: Slot,
+    total_stake: u64,
 }
 
 /// What an outlook is made of: while this is the same, so is the outlook.
@@ -22,65 +32,78 @@ pub(super) struct Mark {
     in_tree: usize,
     root: Slot,
     confirmed: Slot,
-    builds_on: Slot,
+    finalized: Slot,
+    heard: u64,
     votes: u64,
+    decision: Option<Decision>,
     abstained: Option<(Slot, Abstain)>,
 }
 
 impl Node {
     pub(super) fn outlook_mark(&self) -> Mark {
+        let counted = self.consensus.metrics();
         Mark {
-            blocks: self.consensus.metrics().blocks,
+            blocks: counted.blocks,
             in_tree: self.consensus.fork_choice().len(),
             root: self.consensus.root(),
             confirmed: self.roots.confirmed,
-            builds_on: self.consensus.reset_block().0,
-            votes: self.consensus.metrics().votes,
+            finalized: self.forks.root(),
+            heard: counted.votes_heard,
+            votes: counted.votes,
+            decision: self.consensus.decision().copied(),
             abstained: self.counters.last_abstained,
         }
     }
 
     /// How the tower and the forks stand.
     pub(super) fn outlook(&self) -> Outlook {
-        Outlook { tower: Arc::new(self.tower_facts()), forks: Arc::new(self.forks_facts()) }
-    }
-
-    fn tower_facts(&self) -> TowerFacts {
         let choice = self.consensus.fork_choice();
-        let heaviest = choice.best_overall().0;
-        let account = self.voter.as_ref().map(|voter| voter.account);
-        let landed = account.and_then(|account| {
-            let bank = &self.forks.get(heaviest)?.bank;
-            let own = bank.vote_accounts().into_iter().find(|known| known.pubkey == account)?;
+        let root = self.forks.get(self.forks.root());
+        Outlook {
+            identity: self.identity,
+            account: self.voter.as_ref().map(|voter| voter.account),
+            tower: self.consensus.tower().clone(),
+            choice: choice.clone(),
+            decision: self.consensus.decision().copied(),
+            abstained: self.counters.last_abstained,
+            heaviest: self.forks.get(choice.best_overall().0).map(|frozen| Arc::clone(&frozen.bank)),
+            confirmed: self.roots.confirmed,
+            finalized: self.forks.root(),
+            total_stake: root.map_or(0, |root| root.bank.current_epoch_stakes().total()),
+        }
+    }
+}
+
+impl Outlook {
+    fn tower_facts(&self) -> TowerFacts {
+        let landed = self.account.and_then(|account| {
+            let known = self.heaviest.as_ref()?.vote_accounts();
+            let own = known.into_iter().find(|known| known.pubkey == account)?;
             own.lockouts.last().map(|(slot, _)| *slot)
-        });
-        let abstained = self.counters.last_abstained.map(|(slot, why)| Abstention {
-            slot: slot.get(),
-            reason: why.name().to_owned(),
-            why: reason(&why),
         });
         TowerFacts {
             identity: self.identity.to_string(),
-            vote_account: account.map(|account| account.to_string()),
+            vote_account: self.account.map(|account| account.to_string()),
             landed,
-            heaviest: heaviest.get(),
-            builds_on: self.consensus.reset_block().0.get(),
-            abstained,
-            ..votes_of(self.consensus.tower())
+            decision: self.decision.as_ref().map(last_decision),
+            abstained: self.abstained.map(|(slot, why)| Abstention {
+                slot: slot.get(),
+                reason: why.name().to_owned(),
+                why: reason(&why),
+            }),
+            ..votes_of(&self.tower)
         }
     }
 
-    fn forks_facts(&self) -> ForksFacts {
-        let choice = self.consensus.fork_choice();
-        let (blocks, left_out) = fork_blocks(choice, &self.leaders);
-        let stakes = self.forks.get(self.forks.root()).map(|root| root.bank.current_epoch_stakes());
+    fn forks_facts(&self, leaders: &Leaders) -> ForksFacts {
+        let (blocks, left_out) = fork_blocks(&self.choice, leaders);
         ForksFacts {
-            root: choice.root().0.get(),
-            confirmed: self.roots.confirmed.get(),
-            finalized: self.forks.root().get(),
-            heaviest: choice.best_overall().0.get(),
-            own_vote: self.consensus.tower().lockouts().last_voted().map(Slot::get),
-            total_stake: stakes.map_or(0, |stakes| stakes.total()),
+            root: self.choice.root().0.get(),
+            confirmed: self.confirmed.get(),
+            finalized: self.finalized.get(),
+            heaviest: self.choice.best_overall().0.get(),
+            own_vote: self.tower.lockouts().last_voted().map(Slot::get),
+            total_stake: self.total_stake,
             blocks,
             left_out,
         }
@@ -91,13 +114,16 @@ impl Node {
 #[must_use]
 pub fn fork_blocks(choice: &ForkChoice, leaders: &Leaders) -> (Vec<ForkBlock>, usize) {
     let left_out = choice.len().saturating_sub(BLOCKS_MAX);
-    let mut blocks: Vec<ForkBlock> = choice
+    let mut known: Vec<_> = choice.iter().collect();
+    known.sort_unstable_by_key(|(key, _)| *key);
+    known.drain(..left_out);
+    let mut blocks: Vec<ForkBlock> = known
         .iter()
         .map(|((slot, hash), standing)| ForkBlock {
             slot: slot.get(),
             bank_hash: hash.to_string(),
             parent: standing.parent.map(|(parent, _)| parent.get()),
-            leader: leaders.leader(slot).map(|leader| leader.to_string()),
+            leader: leaders.leader(*slot).map(|leader| leader.to_string()),
             stake_at: standing.stake_at,
             stake_above: standing.stake_subtree,
             voters: Vec::new(),
@@ -105,14 +131,12 @@ pub fn fork_blocks(choice: &ForkChoice, leaders: &Leaders) -> (Vec<ForkBlock>, u
             settled: standing.duplicate_confirmed,
         })
         .collect();
-    blocks.sort_unstable_by_key(|block| block.slot);
-    blocks.drain(..left_out);
-    for (voter, (slot, hash), _) in choice.latest_votes() {
-        let Ok(place) = blocks.binary_search_by_key(&slot.get(), |block| block.slot) else { continue };
-        if blocks[place].bank_hash == hash.to_string() {
+    for (voter, voted, _) in choice.latest_votes() {
+        if let Ok(place) = known.binary_search_by_key(&voted, |(key, _)| *key) {
             blocks[place].voters.push(voter.to_string());
         }
     }
+    blocks.iter_mut().for_each(|block| block.voters.sort_unstable());
     (blocks, left_out)
 }
 
@@ -134,46 +158,75 @@ pub fn votes_of(tower: &Tower) -> TowerFacts {
     }
 }
 
-/// Why a block was not voted for, for people. Stakes are in SOL.
+fn last_decision(decision: &Decision) -> LastDecision {
+    let (verdict, why) = match &decision.vote {
+        Verdict::Nothing => {
+            ("nothing", "there is no block above the root to vote for, or no stake to vote with".into())
+        }
+        Verdict::Saving => ("saving", "the vote before is being written to disk".into()),
+        Verdict::Vote(slot) => ("vote", format!("voted for {slot}")),
+        Verdict::Abstain(Abstain::NotNewer { last }) => {
+            ("not_newer", format!("voted for {last}, waits for a newer block"))
+        }
+        Verdict::Abstain(why) => (why.name(), reason(why)),
+    };
+    LastDecision {
+        heaviest: decision.best.0.get(),
+        verdict: verdict.to_owned(),
+        why,
+        builds_on: decision.build_on.0.get(),
+        builds_because: decision.reset.name().to_owned(),
+    }
+}
+
+/// Why a block was not voted for, for people.
 fn reason(why: &Abstain) -> String {
     let share = |stake: u64, total: u64| 100.0 * stake as f64 / total.max(1) as f64;
     match *why {
         Abstain::NotNewer { last } => format!("it is not newer than the last vote, {last}"),
-        Abstain::LockedOut { by, until } => format!("the vote for {by} binds until {until} and is not under it"),
-        Abstain::Threshold { slot, stake, total } => {
-            format!("the vote for {slot} would be buried deep, and only {:.1} % stand behind it", share(stake, total))
+        Abstain::LockedOut { by, until } => {
+            format!("the vote for {by} binds until {until}, and it is not built on {by}")
         }
-        Abstain::Switch { stake, total } => {
+        Abstain::Threshold { slot, stake, total } => {
             format!(
-                "it is on another fork, and only {:.1} % are locked out of ours; 38 % are needed",
+                "only {:.1} % of the stake voted for {slot}, and a vote on top would lock that deep; two thirds are needed",
                 share(stake, total)
             )
         }
+        Abstain::Switch { stake, total } => format!(
+            "it is on another fork than the last vote, and only {:.1} % of the stake is bound to other forks; to leave takes more than 38 %",
+            share(stake, total)
+        ),
         Abstain::Rollback { duplicate } => {
-            format!("the last vote stands on {duplicate}, of which there are two versions")
+            format!(
+                "it goes back before {duplicate}, of which there are two versions, and the last vote stands on that"
+            )
         }
-        Abstain::Propagation { own, stake, total } => {
-            format!("only {:.1} % have the own block {own} under it; a third is needed", share(stake, total))
-        }
+        Abstain::Propagation { own, stake, total } => format!(
+            "only {:.1} % of the stake has the own block {own} that it is built on; a third is needed",
+            share(stake, total)
+        ),
         Abstain::Listening => "there is no tower file, and votes of an earlier life are looked for".to_owned(),
-        Abstain::Forgotten { last } => {
-            format!("the own vote for {last} is not in the tower: its file was lost or is an older one")
-        }
+        Abstain::Forgotten { last } => format!(
+            "the own vote for {last} is not in the tower: its file was lost or is an older one (see the log for what to do)"
+        ),
         Abstain::Waiting { until } => format!("votes of an earlier life may bind until {until}"),
-        Abstain::Diverged { slot } => format!("the others have another bank hash for {slot}"),
+        Abstain::Diverged { slot } => {
+            format!("more than a third of the stake has another bank hash for {slot} (see the log for both)")
+        }
     }
 }
 
 impl View {
     /// The node's tower.
     #[must_use]
-    pub fn tower(&self) -> Arc<TowerFacts> {
-        Arc::clone(&self.outlook.tower)
+    pub fn tower(&self) -> TowerFacts {
+        self.outlook.as_ref().map(|outlook| outlook.tower_facts()).unwrap_or_default()
     }
 
     /// The node's forks.
     #[must_use]
-    pub fn forks(&self) -> Arc<ForksFacts> {
-        Arc::clone(&self.outlook.forks)
+    pub fn forks(&self) -> ForksFacts {
+        self.outlook.as_ref().map(|outlook| outlook.forks_facts(&self.leaders)).unwrap_or_default()
     }
 }

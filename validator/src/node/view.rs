@@ -81,7 +81,7 @@ pub struct View {
     /// Gulf Stream's counters.
     pub gulfstream: Arc<sundog_gulfstream::Metrics>,
     /// The tower and the forks.
-    pub outlook: Outlook,
+    pub outlook: Option<Arc<Outlook>>,
 }
 
 /// Gossip at one moment.
@@ -205,7 +205,7 @@ pub(super) struct Publisher {
     changed: bool,
     gossip: Arc<GossipNow>,
     gossip_since: Option<Now>,
-    outlook: Outlook,
+    outlook: Option<Arc<Outlook>>,
     /// What the outlook was made of.
     outlook_of: Option<outlook::Mark>,
 }
@@ -217,7 +217,7 @@ impl Publisher {
             changed: true,
             gossip: Arc::default(),
             gossip_since: None,
-            outlook: Outlook::default(),
+            outlook: None,
             outlook_of: None,
         }
     }
@@ -250,7 +250,7 @@ impl Node {
         let mark = self.outlook_mark();
         if self.view.outlook_of.is_none_or(|before| before != mark) {
             self.view.outlook_of = Some(mark);
-            self.view.outlook = self.outlook();
+            self.view.outlook = Some(Arc::new(self.outlook()));
         }
         out.push(Effect::Publish(Arc::new(self.look(now))));
     }

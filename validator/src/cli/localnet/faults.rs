@@ -5,7 +5,10 @@ use super::{
     network::{Link, Place},
     up::Localnet,
 };
-use crate::io::client::Client;
+use crate::io::{
+    client::Client,
+    faults::{Flow, Treatment},
+};
 use anyhow::{Context as _, bail};
 use std::{
     io::Write as _,
@@ -56,6 +59,12 @@ impl Localnet<'_> {
             bail!("node {a} has no link to itself; name two nodes");
         }
         order.treatment.validate()?;
+        let only_block = Treatment { block: order.treatment.block, ..Treatment::default() };
+        if order.protocols == [Flow::Sync] && order.treatment != only_block {
+            bail!(
+                "bulk sync runs over TCP, which does not feel lost or late packets; give it --block, or another --protocol"
+            );
+        }
         let ways: &[(usize, usize)] = if order.one_way { &[(a, b)] } else { &[(a, b), (b, a)] };
         for (from, to) in ways.iter().copied() {
             let (protocols, treatment) = (order.protocols.clone(), order.treatment);

@@ -137,6 +137,14 @@ enum Verb {
 
 /// Arguments of `sundog localnet link`.
 #[derive(Args)]
+#[command(after_help = "\
+Loss, delay, jitter, duplicates and the rate are for packets (gossip, Turbine, repair, votes, transactions). Bulk sync runs
+over TCP and feels nothing but --block, which cuts its connections. JSON-RPC and metrics are never touched.
+
+Examples:
+  sundog localnet link 0 1 --loss 10 --delay 50 --jitter 20
+  sundog localnet link 0 2 --one-way --block --protocol turbine,repair
+  sundog localnet link 0 1                                        (as it should be again)")]
 struct LinkArgs {
     /// One node.
     from: usize,

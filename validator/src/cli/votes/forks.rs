@@ -4,6 +4,7 @@ use super::{Names, Whom, ask, stopped, watch};
 use crate::cli::{say, say_json};
 use clap::Args;
 use std::{
+    cmp::Reverse,
     collections::{BTreeMap, BTreeSet},
     fmt::Write as _,
 };
@@ -11,10 +12,15 @@ use sundog_rpc::votes::{ForkBlock, ForksFacts};
 
 /// Characters of the bar that shows how much of the stake is behind a block.
 const BAR: u64 = 20;
+/// Voters named for a block at most.
+const VOTERS_SHOWN: usize = 6;
 
 /// Arguments of `sundog forks`.
 #[derive(Args)]
 #[command(after_help = "\
+Every line is a block: o, or x while two versions of it or of an ancestor are known and none is confirmed. The stake is
+that of voters whose newest vote is the block or one built on it.
+
 Examples:
   sundog forks                                  (node 0 of the running localnet)
   sundog forks --node 2 --watch
@@ -61,60 +67,84 @@ pub fn run(args: &ForksArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Chains of the tree, each with a column of its own while it goes on.
+/// Chains of the tree, each with a column of its own from the block that it leaves to its last one.
 struct Columns {
-    /// The chain of each block: the slot that the chain begins with.
-    chain: BTreeMap<u64, u64>,
-    /// The last block of each chain.
-    end: BTreeMap<u64, u64>,
-    /// Which chain has each column.
+    /// The heaviest child of each block, which goes on in its column.
+    heir: BTreeMap<u64, u64>,
+    /// The other children, ascending.
+    others: BTreeMap<u64, Vec<u64>>,
+    /// Which block each column waits for.
     open: Vec<Option<u64>>,
 }
 
 impl Columns {
-    /// A block goes on with its parent's chain if it is the heaviest child, else it begins one.
     fn of(blocks: &[ForkBlock]) -> Self {
-        let mut heir: BTreeMap<u64, &ForkBlock> = BTreeMap::new();
+        let mut children: BTreeMap<u64, Vec<&ForkBlock>> = BTreeMap::new();
         for block in blocks {
-            let Some(parent) = block.parent else { continue };
-            let best = heir.entry(parent).or_insert(block);
-            if (block.valid, block.stake_above) > (best.valid, best.stake_above) {
-                *best = block;
+            if let Some(parent) = block.parent {
+                children.entry(parent).or_default().push(block);
             }
         }
-        let (mut chain, mut end) = (BTreeMap::new(), BTreeMap::new());
-        for block in blocks {
-            let parent = block.parent.filter(|parent| heir.get(parent).is_some_and(|heir| heir.slot == block.slot));
-            let begins = parent.and_then(|parent| chain.get(&parent).copied()).unwrap_or(block.slot);
-            chain.insert(block.slot, begins);
-            end.insert(begins, block.slot);
+        let (mut heir, mut others) = (BTreeMap::new(), BTreeMap::new());
+        for (parent, children) in children {
+            // Of equals the first goes on, as it does in the fork choice.
+            let rank = |block: &&&ForkBlock| (block.valid, block.stake_above, Reverse(block.slot));
+            let heaviest = children.iter().max_by_key(rank).map_or(parent, |block| block.slot);
+            heir.insert(parent, heaviest);
+            others.insert(parent, children.iter().map(|block| block.slot).filter(|slot| *slot != heaviest).collect());
         }
-        Self { chain, end, open: Vec::new() }
+        Self { heir, others, open: Vec::new() }
     }
 
-    /// The picture of a block's line: what goes on is a bar, the block a letter.
-    fn line(&mut self, slot: u64, letter: char) -> String {
-        let chain = self.chain[&slot];
-        if !self.open.contains(&Some(chain)) {
-            match self.open.iter().position(Option::is_none) {
-                Some(free) => self.open[free] = Some(chain),
-                None => self.open.push(Some(chain)),
-            }
+    /// The first free column, left to this block.
+    fn reserve(&mut self, slot: u64) -> usize {
+        let place = self.open.iter().position(Option::is_none).unwrap_or(self.open.len());
+        if place == self.open.len() {
+            self.open.push(None);
         }
-        let picture = |open: &Option<u64>| match open {
-            Some(open) if *open == chain => letter,
-            Some(_) => '|',
-            None => ' ',
-        };
-        let line: Vec<String> = self.open.iter().map(|open| picture(open).to_string()).collect();
-        if self.end[&chain] == slot {
-            self.open.iter_mut().filter(|open| **open == Some(chain)).for_each(|open| *open = None);
-            while self.open.last() == Some(&None) {
-                self.open.pop();
-            }
-        }
-        line.join(" ")
+        self.open[place] = Some(slot);
+        place
     }
+
+    /// The picture of a block's line, and below it one line for every chain that leaves it.
+    fn lines(&mut self, slot: u64, letter: char) -> Vec<String> {
+        let own = self.open.iter().position(|open| *open == Some(slot)).unwrap_or_else(|| self.reserve(slot));
+        let picture: Vec<char> =
+            (0..self.open.len()).map(|at| if at == own { letter } else { self.passing(at) }).collect();
+        let mut lines = vec![spaced(&picture, None)];
+        self.open[own] = self.heir.get(&slot).copied();
+        for child in self.others.remove(&slot).unwrap_or_default() {
+            let place = self.reserve(child);
+            let picture: Vec<char> = (0..self.open.len())
+                .map(|at| match at {
+                    at if at == own => '+',
+                    at if at == place => '.',
+                    at => self.passing(at),
+                })
+                .collect();
+            lines.push(spaced(&picture, Some((own.min(place), own.max(place)))));
+        }
+        while self.open.last() == Some(&None) {
+            self.open.pop();
+        }
+        lines
+    }
+
+    fn passing(&self, column: usize) -> char {
+        if self.open[column].is_some() { '|' } else { ' ' }
+    }
+}
+
+/// Columns with a space between them, or a dash from one to another.
+fn spaced(picture: &[char], bridge: Option<(usize, usize)>) -> String {
+    let mut line = String::new();
+    for (at, letter) in picture.iter().enumerate() {
+        let under = bridge.is_some_and(|(from, to)| (from..to).contains(&at));
+        let passed = bridge.is_some_and(|(from, to)| from < at && at < to);
+        line.push(if passed && *letter == ' ' { '-' } else { *letter });
+        line.push(if under { '-' } else { ' ' });
+    }
+    line.trim_end().to_owned()
 }
 
 fn percent(stake: u64, total: u64) -> f64 {
@@ -135,53 +165,73 @@ fn marks(block: &ForkBlock, facts: &ForksFacts) -> Vec<&'static str> {
 
 /// The tree as text, the oldest block on top.
 fn page(facts: &ForksFacts, names: &Names<'_>) -> String {
-    let slots: BTreeSet<u64> = facts.blocks.iter().map(|block| block.slot).collect();
-    let mut columns = Columns::of(&facts.blocks);
-    let lines: Vec<String> =
-        facts.blocks.iter().map(|block| columns.line(block.slot, if block.valid { 'o' } else { 'x' })).collect();
-    let width = lines.iter().map(String::len).max().unwrap_or(0);
-    let mut text = String::new();
+    let own = facts.own_vote.map_or_else(|| "none".to_owned(), |slot| slot.to_string());
+    let ForksFacts { root, finalized, confirmed, heaviest, .. } = facts;
+    let mut text =
+        format!("finalized {finalized}  root {root}  confirmed {confirmed}  heaviest {heaviest}  own vote {own}\n\n");
     if facts.left_out > 0 {
         let _ = writeln!(text, "{} older blocks are left out", facts.left_out);
     }
-    let mut before = None;
-    for (block, line) in facts.blocks.iter().zip(&lines) {
-        let bar = "#"
-            .repeat((u128::from(block.stake_above) * u128::from(BAR) / u128::from(facts.total_stake.max(1))) as usize);
-        let leader = block.leader.as_deref().map_or_else(String::new, |leader| names.of(leader));
+    let mut columns = Columns::of(&facts.blocks);
+    let pictures: Vec<_> =
+        facts.blocks.iter().map(|block| columns.lines(block.slot, if block.valid { 'o' } else { 'x' })).collect();
+    let width = pictures.iter().flatten().map(String::len).max().unwrap_or(0).max(4);
+    let leader = |block: &ForkBlock| block.leader.as_deref().map_or_else(String::new, |leader| names.of(leader));
+    let leader_width = facts.blocks.iter().map(|block| leader(block).len()).max().unwrap_or(0).max(6);
+    let _ = writeln!(text, "{:<width$}  {:>10}  {:<leader_width$}  {:>7}", "fork", "slot", "leader", "stake");
+    let slots: BTreeSet<u64> = facts.blocks.iter().map(|block| block.slot).collect();
+    for (block, picture) in facts.blocks.iter().zip(&pictures) {
         let share = percent(block.stake_above, facts.total_stake);
-        let _ = write!(text, "{line:<width$}  {:>8}  {leader:<8}  {share:>5.1} % {bar:<20}", block.slot);
-        if let Some(parent) = block.parent.filter(|parent| before != Some(*parent)) {
-            let gone = if slots.contains(&parent) { "" } else { ", which is left out" };
-            let _ = write!(text, "  on {parent}{gone}");
-        }
-        if !block.voters.is_empty() {
-            let voters: Vec<String> = block.voters.iter().map(|voter| names.of(voter)).collect();
-            let _ = write!(text, "  votes: {}", voters.join(" "));
-        }
+        let bar = "#".repeat((share * BAR as f64 / 100.0).round() as usize);
+        let line = &picture[0];
+        let leader = leader(block);
+        let _ = write!(text, "{line:<width$}  {:>10}  {leader:<leader_width$}  {share:>5.1} %  {bar:<20}", block.slot);
         for mark in marks(block, facts) {
             let _ = write!(text, "  [{mark}]");
         }
+        if !block.voters.is_empty() {
+            let _ = write!(text, "  votes: {}", voters(block, names));
+        }
+        if let Some(parent) = block.parent.filter(|parent| !slots.contains(parent)) {
+            let _ = write!(text, "  on {parent}, which is left out");
+        }
         text.truncate(text.trim_end().len());
         text.push('\n');
-        before = Some(block.slot);
+        for below in &picture[1..] {
+            let _ = writeln!(text, "{below}");
+        }
     }
     text
+}
+
+/// Whose newest vote a block is.
+fn voters(block: &ForkBlock, names: &Names<'_>) -> String {
+    let mut named: Vec<String> = block.voters.iter().take(VOTERS_SHOWN).map(|voter| names.of(voter)).collect();
+    named.sort();
+    let more = block.voters.len() - named.len();
+    if more > 0 {
+        named.push(format!("and {more} more"));
+    }
+    named.join(" ")
 }
 
 /// The tree for Graphviz.
 fn dot(facts: &ForksFacts, names: &Names<'_>) -> String {
     let mut text = String::from("digraph forks {\n  rankdir=LR;\n  node [shape=box, fontname=\"monospace\"];\n");
     for block in &facts.blocks {
-        let leader = block.leader.as_deref().map_or_else(String::new, |leader| names.of(leader));
-        let mut label = vec![block.slot.to_string(), leader];
+        let mut label = vec![block.slot.to_string()];
+        label.extend(block.leader.as_deref().map(|leader| names.of(leader)));
         label.push(format!("{:.1} %", percent(block.stake_above, facts.total_stake)));
         label.extend(marks(block, facts).into_iter().map(str::to_owned));
+        if !block.voters.is_empty() {
+            label.push(format!("votes: {}", voters(block, names)));
+        }
         let style = match (block.valid, block.slot <= facts.confirmed) {
             (false, _) => "dashed",
             (true, true) => "bold",
             (true, false) => "solid",
         };
+        let label: Vec<String> = label.iter().map(|line| quoted(line)).collect();
         let _ = writeln!(text, "  b{} [label=\"{}\", style={style}];", block.slot, label.join("\\n"));
         if let Some(parent) = block.parent {
             let _ = writeln!(text, "  b{parent} -> b{};", block.slot);
@@ -189,6 +239,11 @@ fn dot(facts: &ForksFacts, names: &Names<'_>) -> String {
     }
     text.push_str("}\n");
     text
+}
+
+/// Text inside the quotes of Graphviz's language.
+fn quoted(text: &str) -> String {
+    text.replace('\\', "\\\\").replace('"', "\\\"")
 }
 
 #[cfg(test)]
@@ -210,20 +265,76 @@ mod tests {
             block(8, 6, 50, &["d"]),
         ];
         blocks[3].valid = false;
+        blocks[4].leader = Some("somebody unknown".into());
         let own_vote = Some(8);
-        ForksFacts { root: 4, confirmed: 4, heaviest: 8, own_vote, total_stake: 100, blocks, ..ForksFacts::default() }
+        ForksFacts { root: 4, confirmed: 4, finalized: 2, heaviest: 8, own_vote, total_stake: 100, blocks, left_out: 0 }
     }
 
     #[test]
-    fn a_fork_has_a_column_of_its_own_while_it_goes_on() {
+    fn a_fork_has_a_column_of_its_own_from_where_it_leaves() {
         let expected = "\
-o           4            100.0 % ####################  [root]  [confirmed]
-| o         5             40.0 % ########
-o |         6             60.0 % ############          on 4  votes: a
-| x         7             40.0 % ########              on 5  votes: b c  [two versions: not chosen]
-o           8             50.0 % ##########            on 6  votes: d  [heaviest]  [own vote]
+finalized 2  root 4  confirmed 4  heaviest 8  own vote 8
+
+fork        slot  leader      stake
+o              4            100.0 %  ####################  [root]  [confirmed]
++-.
+| o            5             40.0 %  ########
+o |            6             60.0 %  ############          votes: a
+  x            7             40.0 %  ########              [two versions: not chosen]  votes: b c
+o              8  somebody   50.0 %  ##########            [heaviest]  [own vote]  votes: d
 ";
-        assert_eq!(page(&facts(), &Names(None)), expected);
+        let text = page(&facts(), &Names(None));
+        assert_eq!(text, expected, "\n{text}");
+    }
+
+    /// The pictures alone of a tree of pairs of slot and parent; all weigh the same.
+    fn drawn(tree: &[(u64, u64)]) -> String {
+        let blocks: Vec<_> = tree.iter().map(|(slot, parent)| block(*slot, *parent, 1, &[])).collect();
+        let mut columns = Columns::of(&blocks);
+        let mut text = String::new();
+        for block in &blocks {
+            for (place, line) in columns.lines(block.slot, 'o').iter().enumerate() {
+                let slot = if place == 0 { format!(" {}", block.slot) } else { String::new() };
+                text.push_str(&format!("{line}{slot}\n"));
+            }
+        }
+        text
+    }
+
+    #[test]
+    fn three_chains_from_one_block_and_one_from_an_inner_column() {
+        let tree = [(0, 0), (1, 0), (2, 0), (3, 0), (4, 2), (5, 2), (6, 1), (7, 5)];
+        let expected = "\
+o 0
++-.
++-|-.
+o | | 1
+| o | 2
+| +-|-.
+| | o | 3
+| o   | 4
+|     o 5
+o     | 6
+      o 7
+";
+        let text = drawn(&tree);
+        assert_eq!(text, expected, "\n{text}");
+    }
+
+    #[test]
+    fn a_column_that_is_free_again_is_used_again_also_to_the_left() {
+        let tree = [(0, 0), (1, 0), (2, 0), (3, 2), (4, 2)];
+        let expected = "\
+o 0
++-.
+o | 1
+  o 2
+.-+
+| o 3
+o 4
+";
+        let text = drawn(&tree);
+        assert_eq!(text, expected, "\n{text}");
     }
 
     #[test]
@@ -235,12 +346,30 @@ o           8             50.0 % ##########            on 6  votes: d  [heaviest
     }
 
     #[test]
+    fn of_many_voters_some_are_named_and_the_others_counted() {
+        let voters = ["a", "b", "c", "d", "e", "f", "g", "h"];
+        let text = page(&ForksFacts { blocks: vec![block(1, 1, 1, &voters)], ..facts() }, &Names(None));
+        assert!(text.contains("votes: a b c d e f and 2 more\n"), "{text}");
+    }
+
+    #[test]
     fn the_tree_for_graphviz_has_every_block_and_edge() {
         let text = dot(&facts(), &Names(None));
-        assert_eq!(text.matches("label=").count(), 5, "{text}");
-        for edge in ["b4 -> b5", "b4 -> b6", "b5 -> b7", "b6 -> b8"] {
-            assert!(text.contains(edge), "{text}");
-        }
-        assert!(text.contains("b7 [label=\"7\\n\\n40.0 %\\ntwo versions: not chosen\", style=dashed]"), "{text}");
+        let expected = r#"digraph forks {
+  rankdir=LR;
+  node [shape=box, fontname="monospace"];
+  b4 [label="4\n100.0 %\nroot\nconfirmed", style=bold];
+  b5 [label="5\n40.0 %", style=solid];
+  b4 -> b5;
+  b6 [label="6\n60.0 %\nvotes: a", style=solid];
+  b4 -> b6;
+  b7 [label="7\n40.0 %\ntwo versions: not chosen\nvotes: b c", style=dashed];
+  b5 -> b7;
+  b8 [label="8\nsomebody\n50.0 %\nheaviest\nown vote\nvotes: d", style=solid];
+  b6 -> b8;
+}
+"#;
+        assert_eq!(text, expected, "\n{text}");
+        assert_eq!(quoted(r#"a "b" \ c"#), r#"a \"b\" \\ c"#);
     }
 }

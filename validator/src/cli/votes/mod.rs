@@ -10,8 +10,8 @@ pub use forks::{ForksArgs, run as forks};
 pub use tower::{TowerArgs, run as tower};
 
 use super::localnet::{Cluster, Layout};
-use crate::io::client::Client;
-use anyhow::{Context as _, bail};
+use crate::io::client::{CallError, Client};
+use anyhow::{Context as _, anyhow, bail};
 use clap::Args;
 use serde::de::DeserializeOwned;
 use serde_json::json;
@@ -76,7 +76,15 @@ impl Whom {
 }
 
 fn ask<T: DeserializeOwned>(client: &Client, method: &str) -> anyhow::Result<T> {
-    let answer = client.call(method, &json!([]))?;
+    let answer = client.call(method, &json!([])).map_err(|error| match error {
+        CallError::Unreachable { url, message } => anyhow!(
+            "no JSON-RPC at {url} ({message}); --url takes where a Sundog node serves it, http://127.0.0.1:8899 by \
+             default; a node that does not run is read with --ledger DIR"
+        ),
+        CallError::Refused { method, message } => {
+            anyhow!("who answers there does not know {method} ({message}); --url takes the JSON-RPC of a Sundog node")
+        }
+    })?;
     serde_json::from_value(answer)
         .with_context(|| format!("{method} answers with something else; --url takes the JSON-RPC of a Sundog node"))
 }
@@ -89,6 +97,13 @@ impl Names<'_> {
         let mut nodes = self.0.into_iter().flat_map(|cluster| &cluster.nodes);
         let known = nodes.find(|node| node.identity == address || node.vote_account.as_deref() == Some(address));
         known.map_or_else(|| address.chars().take(8).collect(), |node| node.name.clone())
+    }
+
+    /// The name, if there is one, and the whole address.
+    fn full(&self, address: &str) -> String {
+        let mut nodes = self.0.into_iter().flat_map(|cluster| &cluster.nodes);
+        let known = nodes.find(|node| node.identity == address);
+        known.map_or_else(|| address.to_owned(), |node| format!("{} {address}", node.name))
     }
 }
 

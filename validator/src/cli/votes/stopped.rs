@@ -9,23 +9,34 @@ use std::{collections::BTreeMap, fs, path::Path, sync::Arc};
 use sundog_ledger::Ledger;
 use sundog_rpc::votes::{ForksFacts, TowerFacts};
 use sundog_runtime::{Bank, RootedAccounts};
-use sundog_tower::{ForkChoice, SavedTower};
-use sundog_types::{Pubkey, Slot, schedule::Leaders, store::Store, vote};
+use sundog_tower::{ForkChoice, SavedTower, Tower};
+use sundog_types::{
+    Hash, Pubkey, Slot,
+    schedule::{LeaderSchedule, Leaders},
+    stakes::EpochStakes,
+    store::Store,
+    vote,
+};
 
 /// Blocks read above the root at most.
 const BLOCKS_MAX: usize = 8_192;
 
 /// The tower in a ledger directory.
 pub fn tower(path: &Path) -> anyhow::Result<TowerFacts> {
-    let (identity, bytes) = tower_file(path)?;
-    let saved = SavedTower::decode(&bytes, &identity)?;
-    // The file does not say which account votes.
-    let facts = votes_of(&saved.tower(Pubkey::default()));
-    Ok(TowerFacts { identity: identity.to_string(), ..facts })
+    // A directory that holds nothing but the file is looked at too: a backup.
+    let bank = if FjallStore::is_at(path) { rooted(path)?.map(|(bank, _)| bank) } else { None };
+    let (identity, tower) = tower_of(path)?;
+    let accounts = bank.map(|bank| bank.vote_accounts()).unwrap_or_default();
+    let own = accounts.iter().find(|account| account.node == identity);
+    Ok(TowerFacts {
+        identity: identity.to_string(),
+        vote_account: own.map(|account| account.pubkey.to_string()),
+        ..votes_of(&tower)
+    })
 }
 
-/// The tower file of a directory, and whose it is.
-fn tower_file(path: &Path) -> anyhow::Result<(Pubkey, Vec<u8>)> {
+/// The tower in the file of a directory, and whose it is.
+fn tower_of(path: &Path) -> anyhow::Result<(Pubkey, Tower)> {
     let unreadable = || format!("{} cannot be read; name the ledger directory of a node", path.display());
     let mut found = Vec::new();
     for entry in fs::read_dir(path).with_context(unreadable)? {
@@ -34,12 +45,32 @@ fn tower_file(path: &Path) -> anyhow::Result<(Pubkey, Vec<u8>)> {
         found.extend(identity.and_then(|identity| Some((identity.parse::<Pubkey>().ok()?, path.join(&name)))));
     }
     match found.as_slice() {
-        [] => bail!("{} has no tower file: a node that votes leaves one there", path.display()),
-        [(identity, file)] => Ok((*identity, fs::read(file).with_context(|| format!("read {}", file.display()))?)),
+        [] => bail!(
+            "{} has no tower file, tower-1_9-IDENTITY.bin; a node that votes leaves one in its ledger directory",
+            path.display()
+        ),
+        [(identity, file)] => {
+            let bytes = fs::read(file).with_context(|| format!("{} cannot be read", file.display()))?;
+            let saved = SavedTower::decode(&bytes, identity).with_context(|| file.display().to_string())?;
+            // The file does not say which account votes.
+            Ok((*identity, saved.tower(Pubkey::default())))
+        }
         several => {
             bail!("{} has the tower files of {} identities; leave only one there", path.display(), several.len())
         }
     }
+}
+
+/// The rooted bank of a ledger directory, if there is one yet, and its store.
+fn rooted(path: &Path) -> anyhow::Result<Option<(Arc<Bank>, Arc<dyn Store>)>> {
+    let store =
+        FjallStore::open(path).context("to ask a node that runs, leave out --ledger and give --node or --url")?;
+    let store: Arc<dyn Store> = Arc::new(store);
+    if Ledger::new(Arc::clone(&store)).root()?.is_none() {
+        return Ok(None);
+    }
+    let bank = Bank::restore(Arc::new(RootedAccounts::new(Arc::clone(&store))))?;
+    Ok(Some((bank, store)))
 }
 
 /// The forks in a ledger directory.
@@ -48,56 +79,103 @@ pub fn forks(path: &Path) -> anyhow::Result<ForksFacts> {
     if !FjallStore::is_at(path) {
         bail!("{} is no ledger directory; name that of a node, as localnet/node-0/ledger", path.display());
     }
-    let store =
-        FjallStore::open(path).context("to ask a node that runs, leave out --ledger and give --node or --url")?;
-    let own_vote = tower(path).ok().and_then(|facts| Some(facts.votes.last()?.slot));
-    read(&Arc::new(store), own_vote)
+    let Some((bank, store)) = rooted(path)? else {
+        bail!("the ledger in {} has no root yet; start its node once", path.display())
+    };
+    // A node that only follows has no tower.
+    read(&bank, &Ledger::new(store), tower_of(path).ok())
 }
 
-fn read(store: &Arc<impl Store + 'static>, own_vote: Option<u64>) -> anyhow::Result<ForksFacts> {
-    let ledger = Ledger::new(Arc::clone(store) as Arc<dyn Store>);
-    let Some(root) = ledger.root()? else { bail!("the ledger has no root yet; start its node once") };
-    let bank = Bank::restore(Arc::new(RootedAccounts::new(Arc::clone(store) as Arc<dyn Store>)))?;
-    let stakes: BTreeMap<Pubkey, u64> =
-        bank.vote_accounts().into_iter().map(|account| (account.pubkey, account.stake)).collect();
-    let mut choice = ForkChoice::new((root, bank.hash()));
-    let mut hashes = BTreeMap::from([(root, bank.hash())]);
-    let landed =
-        bank.vote_accounts().into_iter().filter_map(|account| Some((account.pubkey, account.lockouts.last()?.0)));
-    let mut newest: BTreeMap<Pubkey, u64> = landed.collect();
-    for (slot, meta) in ledger.slots(root.next(), Slot::new(u64::MAX), BLOCKS_MAX)? {
-        let Some(parent) = hashes.get(&meta.parent).filter(|_| meta.executed()).copied() else { continue };
-        choice.add((slot, meta.bank_hash), (meta.parent, parent));
-        hashes.insert(slot, meta.bank_hash);
+fn read(bank: &Arc<Bank>, ledger: &Ledger, own: Option<(Pubkey, Tower)>) -> anyhow::Result<ForksFacts> {
+    let finalized = bank.slot();
+    let stakes = bank.current_epoch_stakes();
+    let mut tree = Tree::new(bank);
+    for (slot, meta) in ledger.slots(finalized.next(), Slot::new(u64::MAX), BLOCKS_MAX)? {
+        if !meta.executed() || !tree.add((slot, meta.bank_hash), meta.parent) {
+            continue;
+        }
         for record in ledger.transactions(slot)? {
-            let Some(vote) = vote::parse_vote(&record.transaction).filter(|_| record.meta.status.is_ok()) else {
-                continue;
-            };
-            let last = newest.entry(vote.vote_account).or_default();
-            *last = vote.last_slot.max(*last);
+            let vote = vote::parse_vote(&record.transaction).filter(|_| record.meta.status.is_ok());
+            vote.into_iter().for_each(|vote| tree.heard(vote.vote_account, vote.last_slot));
         }
     }
-    let votes = newest.iter().filter_map(|(voter, slot)| {
-        let slot = Slot::new(*slot);
-        Some((*voter, (slot, *hashes.get(&slot)?)))
-    });
-    choice.vote(votes, |voter, _| stakes.get(voter).copied().unwrap_or(0));
-    let mut leaders = Leaders::new(bank.epoch_schedule().clone());
-    for epoch in [bank.epoch(), bank.epoch().next()] {
-        let slots = bank.epoch_schedule().get_slots_in_epoch(epoch.get());
-        if let Some(stakes) = bank.epoch_stakes(epoch) {
-            leaders.insert(Arc::new(sundog_types::schedule::LeaderSchedule::new(epoch, slots, &stakes)));
-        }
+    let own_votes = own.as_ref().map(|(_, tower)| tower.lockouts());
+    if let (Some((identity, _)), Some(last)) = (&own, own_votes.and_then(|votes| votes.last_voted())) {
+        let mut accounts = bank.vote_accounts().into_iter();
+        accounts
+            .find(|account| account.node == *identity)
+            .into_iter()
+            .for_each(|own| tree.heard(own.pubkey, last.get()));
     }
-    let (blocks, left_out) = fork_blocks(&choice, &leaders);
+    // The tower's root is what the node would not go back behind; the bank on disk waits until it is finalized.
+    let choice = tree.weighed(&stakes, own_votes.and_then(|votes| votes.root()));
+    let total = stakes.total();
+    let confirmed = choice.iter().filter(|(_, block)| u128::from(block.stake_subtree) * 3 > u128::from(total) * 2);
+    let confirmed = confirmed.map(|((slot, _), _)| slot).max();
+    let (blocks, left_out) = fork_blocks(&choice, &leaders(bank));
     Ok(ForksFacts {
-        root: root.get(),
-        confirmed: root.get(),
-        finalized: root.get(),
+        root: choice.root().0.get(),
+        confirmed: confirmed.unwrap_or(choice.root().0).get(),
+        finalized: finalized.get(),
         heaviest: choice.best_overall().0.get(),
-        own_vote,
-        total_stake: stakes.values().sum(),
+        own_vote: own_votes.and_then(|votes| votes.last_voted()).map(Slot::get),
+        total_stake: total,
         blocks,
         left_out,
     })
+}
+
+/// Executed blocks, and the newest slot that every account voted for.
+struct Tree {
+    choice: ForkChoice,
+    hashes: BTreeMap<Slot, Hash>,
+    newest: BTreeMap<Pubkey, u64>,
+}
+
+impl Tree {
+    fn new(root: &Bank) -> Self {
+        let landed = root.vote_accounts().into_iter();
+        Self {
+            choice: ForkChoice::new((root.slot(), root.hash())),
+            hashes: BTreeMap::from([(root.slot(), root.hash())]),
+            newest: landed.filter_map(|account| Some((account.pubkey, account.lockouts.last()?.0))).collect(),
+        }
+    }
+
+    /// Adds a block if its parent is there.
+    fn add(&mut self, (slot, hash): (Slot, Hash), parent: Slot) -> bool {
+        let Some(under) = self.hashes.get(&parent).copied() else { return false };
+        self.hashes.insert(slot, hash);
+        self.choice.add((slot, hash), (parent, under))
+    }
+
+    fn heard(&mut self, voter: Pubkey, slot: u64) {
+        let last = self.newest.entry(voter).or_default();
+        *last = slot.max(*last);
+    }
+
+    /// The tree from this root on, if it is in it, with the stake behind each block.
+    fn weighed(mut self, stakes: &EpochStakes, root: Option<Slot>) -> ForkChoice {
+        let votes = self.newest.iter().filter_map(|(voter, slot)| {
+            let slot = Slot::new(*slot);
+            Some((*voter, (slot, *self.hashes.get(&slot)?)))
+        });
+        self.choice.vote(votes, |voter, _| stakes.of_vote_account(voter));
+        if let Some(key) = root.and_then(|root| Some((root, *self.hashes.get(&root)?))) {
+            self.choice.set_root(&key);
+        }
+        self.choice
+    }
+}
+
+fn leaders(bank: &Bank) -> Leaders {
+    let schedule = bank.epoch_schedule();
+    let mut leaders = Leaders::new(schedule.clone());
+    for epoch in [bank.epoch(), bank.epoch().next()] {
+        let slots = schedule.get_slots_in_epoch(epoch.get());
+        if let Some(stakes) = bank.epoch_stakes(epoch) {
+            leaders.insert(Arc::new(LeaderSchedule::new(epoch, slots, &stakes)));
+        }
+    }
+    leaders
 }

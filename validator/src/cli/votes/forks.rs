@@ -5,7 +5,7 @@ use crate::cli::{say, say_json};
 use clap::Args;
 use std::{
     cmp::Reverse,
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     fmt::Write as _,
 };
 use sundog_rpc::votes::{ForkBlock, ForksFacts};
@@ -14,12 +14,17 @@ use sundog_rpc::votes::{ForkBlock, ForksFacts};
 const BAR: u64 = 20;
 /// Voters named for a block at most.
 const VOTERS_SHOWN: usize = 6;
+/// Characters for the leader's name at least.
+const LEADER_WIDTH: usize = 8;
+/// So many blocks in a row where nothing happens become one line.
+const FOLDED_MIN: usize = 3;
 
 /// Arguments of `sundog forks`.
 #[derive(Args)]
 #[command(after_help = "\
-Every line is a block: o, or x while two versions of it or of an ancestor are known and none is confirmed. The stake is
-that of voters whose newest vote is the block or one built on it.
+Every line is a block: o, or x while two versions of it or of an ancestor are known and none is confirmed; where nothing
+happens, one line stands for many. The stake is that of voters whose newest vote in a block is this block or one built
+on it.
 
 Examples:
   sundog forks                                  (node 0 of the running localnet)
@@ -35,6 +40,9 @@ pub struct ForksArgs {
     /// Print the tree in Graphviz's language.
     #[arg(long, conflicts_with = "json")]
     dot: bool,
+    /// Give every block a line, also where nothing happens.
+    #[arg(long, conflicts_with_all = ["json", "dot"])]
+    all: bool,
     /// Draw it again whenever it changes.
     #[arg(long, conflicts_with_all = ["json", "dot", "ledger"])]
     watch: bool,
@@ -52,7 +60,7 @@ pub fn run(args: &ForksArgs) -> anyhow::Result<()> {
         None => {
             let client = args.whom.client(cluster.as_ref())?;
             if args.watch {
-                return watch(|| Ok(page(&ask(&client, "sundog_getForks")?, &names)));
+                return watch(|| Ok(page(&ask(&client, "sundog_getForks")?, &names, args.all)));
             }
             ask(&client, "sundog_getForks")?
         }
@@ -62,7 +70,7 @@ pub fn run(args: &ForksArgs) -> anyhow::Result<()> {
     } else if args.dot {
         say(dot(&facts, &names).trim_end());
     } else {
-        say(page(&facts, &names).trim_end());
+        say(page(&facts, &names, args.all).trim_end());
     }
     Ok(())
 }
@@ -163,8 +171,50 @@ fn marks(block: &ForkBlock, facts: &ForksFacts) -> Vec<&'static str> {
     marks.into_iter().filter(|(is, _)| *is).map(|(_, mark)| mark).collect()
 }
 
-/// The tree as text, the oldest block on top.
-fn page(facts: &ForksFacts, names: &Names<'_>) -> String {
+/// A block's line, and whether anything is to be seen there.
+struct Row {
+    /// Its picture, and those of the chains that leave it.
+    pictures: Vec<String>,
+    slot: u64,
+    /// What is said of it.
+    facts: String,
+    /// Nothing begins, ends or changes there, and nobody's newest vote is there.
+    dull: bool,
+}
+
+fn rows(facts: &ForksFacts, names: &Names<'_>) -> Vec<Row> {
+    let known: BTreeMap<u64, u64> = facts.blocks.iter().map(|block| (block.slot, block.stake_above)).collect();
+    let leader = |block: &ForkBlock| block.leader.as_deref().map_or_else(String::new, |leader| names.of(leader));
+    let leader_width = facts.blocks.iter().map(|block| leader(block).len()).max().unwrap_or(0).max(LEADER_WIDTH);
+    let mut columns = Columns::of(&facts.blocks);
+    let row = |block: &ForkBlock| {
+        let pictures = columns.lines(block.slot, if block.valid { 'o' } else { 'x' });
+        let notes = notes(block, (facts, &known), names);
+        let share = percent(block.stake_above, facts.total_stake);
+        let bar = "#".repeat((share * BAR as f64 / 100.0).round() as usize);
+        let goes_on = columns.heir.contains_key(&block.slot) && pictures.len() == 1;
+        let as_below = block.parent.and_then(|parent| known.get(&parent)) == Some(&block.stake_above);
+        let dull = notes.is_empty() && goes_on && as_below;
+        let text = format!("{:<leader_width$}  {share:>5.1} %  {bar:<20}{notes}", leader(block));
+        Row { pictures, slot: block.slot, facts: text.trim_end().to_owned(), dull }
+    };
+    facts.blocks.iter().map(row).collect()
+}
+
+/// What is special about a block, who voted for it, and whether its parent is missing.
+fn notes(block: &ForkBlock, (facts, known): (&ForksFacts, &BTreeMap<u64, u64>), names: &Names<'_>) -> String {
+    let mut notes: String = marks(block, facts).iter().map(|mark| format!("  [{mark}]")).collect();
+    if !block.voters.is_empty() {
+        let _ = write!(notes, "  votes: {}", voters(block, names));
+    }
+    if let Some(parent) = block.parent.filter(|parent| !known.contains_key(parent)) {
+        let _ = write!(notes, "  on {parent}, which is left out");
+    }
+    notes
+}
+
+/// The tree as text, the oldest block on top; unless all are wanted, one line for many blocks where nothing happens.
+fn page(facts: &ForksFacts, names: &Names<'_>, all: bool) -> String {
     let own = facts.own_vote.map_or_else(|| "none".to_owned(), |slot| slot.to_string());
     let ForksFacts { root, finalized, confirmed, heaviest, .. } = facts;
     let mut text =
@@ -172,36 +222,31 @@ fn page(facts: &ForksFacts, names: &Names<'_>) -> String {
     if facts.left_out > 0 {
         let _ = writeln!(text, "{} older blocks are left out", facts.left_out);
     }
-    let mut columns = Columns::of(&facts.blocks);
-    let pictures: Vec<_> =
-        facts.blocks.iter().map(|block| columns.lines(block.slot, if block.valid { 'o' } else { 'x' })).collect();
-    let width = pictures.iter().flatten().map(String::len).max().unwrap_or(0).max(4);
-    let leader = |block: &ForkBlock| block.leader.as_deref().map_or_else(String::new, |leader| names.of(leader));
-    let leader_width = facts.blocks.iter().map(|block| leader(block).len()).max().unwrap_or(0).max(6);
-    let _ = writeln!(text, "{:<width$}  {:>10}  {:<leader_width$}  {:>7}", "fork", "slot", "leader", "stake");
-    let slots: BTreeSet<u64> = facts.blocks.iter().map(|block| block.slot).collect();
-    for (block, picture) in facts.blocks.iter().zip(&pictures) {
-        let share = percent(block.stake_above, facts.total_stake);
-        let bar = "#".repeat((share * BAR as f64 / 100.0).round() as usize);
-        let line = &picture[0];
-        let leader = leader(block);
-        let _ = write!(text, "{line:<width$}  {:>10}  {leader:<leader_width$}  {share:>5.1} %  {bar:<20}", block.slot);
-        for mark in marks(block, facts) {
-            let _ = write!(text, "  [{mark}]");
+    let rows = rows(facts, names);
+    let width = rows.iter().flat_map(|row| &row.pictures).map(String::len).max().unwrap_or(0).max("fork".len());
+    let _ = writeln!(text, "{:<width$}  {:>10}  {:<LEADER_WIDTH$}  {:>7}", "fork", "slot", "leader", "stake");
+    for run in rows.chunk_by(|row, next| !all && row.dull && next.dull) {
+        let [first, .., last] = run else {
+            draw(&mut text, &run[0], width);
+            continue;
+        };
+        if run.len() < FOLDED_MIN {
+            run.iter().for_each(|row| draw(&mut text, row, width));
+            continue;
         }
-        if !block.voters.is_empty() {
-            let _ = write!(text, "  votes: {}", voters(block, names));
-        }
-        if let Some(parent) = block.parent.filter(|parent| !slots.contains(parent)) {
-            let _ = write!(text, "  on {parent}, which is left out");
-        }
-        text.truncate(text.trim_end().len());
-        text.push('\n');
-        for below in &picture[1..] {
-            let _ = writeln!(text, "{below}");
-        }
+        let picture: String = last.pictures[0].chars().map(|it| if it == ' ' { ' ' } else { ':' }).collect();
+        let _ = writeln!(text, "{picture:<width$}  {:>10}  {} blocks, {} to {}", "", run.len(), first.slot, last.slot);
     }
     text
+}
+
+fn draw(text: &mut String, row: &Row, width: usize) {
+    let _ = writeln!(text, "{:<width$}  {:>10}  {}", row.pictures[0], row.slot, row.facts);
+    text.truncate(text.trim_end().len());
+    text.push('\n');
+    for below in &row.pictures[1..] {
+        let _ = writeln!(text, "{below}");
+    }
 }
 
 /// Whose newest vote a block is.
@@ -280,10 +325,10 @@ o              4            100.0 %  ####################  [root]  [confirmed]
 +-.
 | o            5             40.0 %  ########
 o |            6             60.0 %  ############          votes: a
-  x            7             40.0 %  ########              [two versions: not chosen]  votes: b c
+| x            7             40.0 %  ########              [two versions: not chosen]  votes: b c
 o              8  somebody   50.0 %  ##########            [heaviest]  [own vote]  votes: d
 ";
-        let text = page(&facts(), &Names(None));
+        let text = page(&facts(), &Names(None), false);
         assert_eq!(text, expected, "\n{text}");
     }
 
@@ -338,17 +383,45 @@ o 4
     }
 
     #[test]
+    fn blocks_where_nothing_happens_share_a_line_unless_all_are_wanted() {
+        let mut blocks = vec![block(1, 1, 9, &[])];
+        blocks.extend((2..8).map(|slot| block(slot, slot - 1, 9, &[])));
+        blocks.extend([block(8, 7, 5, &["a"]), block(9, 7, 4, &[]), block(10, 8, 5, &[]), block(11, 9, 4, &[])]);
+        blocks.extend([block(12, 10, 5, &["b"]), block(13, 11, 4, &["c"])]);
+        let facts = ForksFacts { root: 1, total_stake: 10, blocks, ..ForksFacts::default() };
+        let expected = "\
+finalized 0  root 1  confirmed 0  heaviest 0  own vote none
+
+fork        slot  leader      stake
+o              1             90.0 %  ##################    [root]
+:                 5 blocks, 2 to 6
+o              7             90.0 %  ##################
++-.
+o |            8             50.0 %  ##########            votes: a
+| o            9             40.0 %  ########
+o |           10             50.0 %  ##########
+| o           11             40.0 %  ########
+o |           12             50.0 %  ##########            votes: b
+  o           13             40.0 %  ########              votes: c
+";
+        let text = page(&facts, &Names(None), false);
+        assert_eq!(text, expected, "\n{text}");
+        let text = page(&facts, &Names(None), true);
+        assert_eq!(text.lines().count(), 3 + 13 + 1, "{text}");
+    }
+
+    #[test]
     fn a_parent_that_is_left_out_is_said() {
         let blocks = vec![block(9, 8, 1, &[])];
         let facts = ForksFacts { blocks, left_out: 3, total_stake: 1, ..ForksFacts::default() };
-        let text = page(&facts, &Names(None));
+        let text = page(&facts, &Names(None), false);
         assert!(text.contains("3 older blocks") && text.contains("on 8, which is left out"), "{text}");
     }
 
     #[test]
     fn of_many_voters_some_are_named_and_the_others_counted() {
         let voters = ["a", "b", "c", "d", "e", "f", "g", "h"];
-        let text = page(&ForksFacts { blocks: vec![block(1, 1, 1, &voters)], ..facts() }, &Names(None));
+        let text = page(&ForksFacts { blocks: vec![block(1, 1, 1, &voters)], ..facts() }, &Names(None), false);
         assert!(text.contains("votes: a b c d e f and 2 more\n"), "{text}");
     }
 

@@ -130,8 +130,9 @@ fn decided(text: &mut String, facts: &TowerFacts) {
         other => other,
     };
     let _ = writeln!(text, "builds on     {}: {because}", decision.builds_on);
-    // What is said above need not be said again.
-    if let Some(abstained) = facts.abstained.as_ref().filter(|abstained| abstained.why != decision.why) {
+    // What is said above need not be said again, and what is below the root is over.
+    let again = |slot: u64, why: &str| why == decision.why || facts.root.is_some_and(|root| slot <= root);
+    if let Some(abstained) = facts.abstained.as_ref().filter(|it| !again(it.slot, &it.why)) {
         let _ = writeln!(text, "last refused  {} ({}): {}", abstained.slot, abstained.reason, abstained.why);
     }
 }

@@ -258,7 +258,9 @@ impl Node {
     fn ready_to_lead(&self, now: Now) -> bool {
         let heard = self.saw_supermajority || now.since(self.started) >= self.config.lead_after;
         let voted = self.voted_beyond(1).unwrap_or_default();
-        let behind = self.leading.reset().is_some_and(|reset| voted > reset.slot.saturating_add(leading::BEHIND_SLOTS));
+        // By what it has executed, not by what it builds on: more than a third of the stake may vote on, far ahead on a
+        // fork that the others are not free to take, and the others' fork must grow all the same.
+        let behind = voted > self.forks.highest().saturating_add(leading::BEHIND_SLOTS);
         heard && !behind
     }
 }

@@ -230,3 +230,76 @@ impl View {
         self.outlook.as_ref().map(|outlook| outlook.forks_facts(&self.leaders)).unwrap_or_default()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use sundog_tower::Reset;
+
+    const PAGE: &str = include_str!("../../../docs/tower.md");
+
+    fn every_reason() -> [Abstain; Abstain::KINDS] {
+        let [last, by, until, slot] = [1, 2, 3, 4].map(Slot::new);
+        let (stake, total) = (381, 1_000);
+        [
+            Abstain::NotNewer { last },
+            Abstain::LockedOut { by, until },
+            Abstain::Threshold { slot, stake, total },
+            Abstain::Switch { stake, total },
+            Abstain::Rollback { duplicate: slot },
+            Abstain::Propagation { own: slot, stake, total },
+            Abstain::Waiting { until },
+            Abstain::Diverged { slot },
+            Abstain::Listening,
+            Abstain::Forgotten { last },
+        ]
+    }
+
+    #[test]
+    fn every_reason_is_said_with_its_facts_and_documented() {
+        for (place, why) in every_reason().iter().enumerate() {
+            assert_eq!(why.index(), place, "each kind once");
+            assert!(PAGE.contains(&format!("`{}`", why.name())), "docs/tower.md lacks {}", why.name());
+        }
+        let said = every_reason().map(|why| reason(&why));
+        assert_eq!(said[1], "the vote for 2 binds until 3, and it is not built on 2");
+        assert!(said[2].starts_with("only 38.1 % of the stake voted for 4"), "{}", said[2]);
+        assert!(said[3].contains("only 38.1 % of the stake is bound to other forks"), "{}", said[3]);
+        assert!(said[9].contains("the own vote for 1 is not in the tower"), "{}", said[9]);
+    }
+
+    #[test]
+    fn every_place_to_build_on_is_documented() {
+        let duplicate = Slot::new(1);
+        let all = [
+            Reset::Heaviest,
+            Reset::Switched,
+            Reset::OwnFork,
+            Reset::Deepest,
+            Reset::Rollback { duplicate },
+            Reset::OtherVersion,
+            Reset::Purged,
+            Reset::Stray,
+        ];
+        assert_eq!(all.map(|reset| reset.index()), std::array::from_fn::<_, { Reset::KINDS }, _>(|place| place));
+        for reset in all {
+            assert!(PAGE.contains(&format!("`{}`", reset.name())), "docs/tower.md lacks {}", reset.name());
+        }
+    }
+
+    #[test]
+    fn a_tree_is_told_from_its_newest_blocks_with_voters_at_the_version_they_voted_for() {
+        let key = |slot: u64| (Slot::new(slot), Hash::new_from_array([slot as u8; 32]));
+        let last = BLOCKS_MAX as u64 + 2;
+        let mut choice = ForkChoice::new(key(0));
+        (1..=last).for_each(|slot| assert!(choice.add(key(slot), key(slot - 1))));
+        let [one, other] = [7, 8].map(|byte| Pubkey::new_from_array([byte; 32]));
+        choice.vote([(one, key(last)), (other, key(last - 1))], |_, _| 10);
+        let (blocks, left_out) = fork_blocks(&choice, &Leaders::new(Default::default()));
+        assert_eq!((blocks.len(), left_out, blocks[0].slot), (BLOCKS_MAX, 3, 3));
+        let [below, top] = &blocks[blocks.len() - 2..] else { panic!("two") };
+        assert_eq!((below.stake_at, below.stake_above, top.stake_at, top.stake_above), (10, 20, 10, 10));
+        assert_eq!((&below.voters, &top.voters), (&vec![other.to_string()], &vec![one.to_string()]));
+        assert_eq!((top.parent, top.valid), (Some(last - 1), true));
+    }
+}

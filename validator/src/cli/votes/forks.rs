@@ -3,11 +3,7 @@
 use super::{Names, Whom, ask, stopped, watch};
 use crate::cli::{say, say_json};
 use clap::Args;
-use std::{
-    cmp::Reverse,
-    collections::BTreeMap,
-    fmt::Write as _,
-};
+use std::{cmp::Reverse, collections::BTreeMap, fmt::Write as _};
 use sundog_rpc::votes::{ForkBlock, ForksFacts};
 
 /// Characters of the bar that shows how much of the stake is behind a block.

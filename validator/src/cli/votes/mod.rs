@@ -17,7 +17,7 @@ use serde::de::DeserializeOwned;
 use serde_json::json;
 use std::{
     io::{self, IsTerminal as _, Write as _},
-    path::PathBuf,
+    path::{Path, PathBuf},
     thread,
     time::Duration,
 };
@@ -43,9 +43,13 @@ struct Whom {
 }
 
 impl Whom {
-    /// The localnet, if there is one.
+    /// The localnet, if there is one: a ledger's is two directories above it.
     fn cluster(&self) -> Option<Cluster> {
-        Cluster::read(&Layout::new(&self.dir).cluster()).ok()
+        let of = |dir: &Path| Cluster::read(&Layout::new(dir).cluster()).ok();
+        match &self.ledger {
+            Some(ledger) => ledger.ancestors().nth(2).and_then(of),
+            None => of(&self.dir),
+        }
     }
 
     /// Who answers for the node.
@@ -107,11 +111,16 @@ impl Names<'_> {
     }
 }
 
-/// Draws pages until the reader goes: in place on a terminal, one below the other elsewhere.
+/// Draws pages until the reader goes: in place on a terminal, one below the other elsewhere. A node that was there and does
+/// not answer any more may come back: it is asked on.
 fn watch(mut page: impl FnMut() -> anyhow::Result<String>) -> anyhow::Result<()> {
     let mut shown = String::new();
     loop {
-        let page = page()?;
+        let page = match page() {
+            Err(error) if shown.is_empty() => return Err(error),
+            Err(error) => format!("{error:#}; it is asked again until it answers"),
+            Ok(page) => page,
+        };
         if page != shown {
             let mut out = io::stdout().lock();
             let written = if out.is_terminal() {

@@ -1,7 +1,7 @@
 //! What a stopped node left: its tower file, and the blocks above its root with the votes in them.
 
 use crate::{
-    io::store::FjallStore,
+    io::store::{FjallStore, OpenError},
     node::{fork_blocks, votes_of},
 };
 use anyhow::{Context as _, bail};
@@ -24,7 +24,7 @@ const BLOCKS_MAX: usize = 8_192;
 /// The tower in a ledger directory.
 pub fn tower(path: &Path) -> anyhow::Result<TowerFacts> {
     // A directory that holds nothing but the file is looked at too: a backup.
-    let bank = if FjallStore::is_at(path) { rooted(path)?.map(|(bank, _)| bank) } else { None };
+    let bank = if FjallStore::is_at(path) { opened(path)?.1 } else { None };
     let (identity, tower) = tower_of(path)?;
     let accounts = bank.map(|bank| bank.vote_accounts()).unwrap_or_default();
     let own = accounts.iter().find(|account| account.node == identity);
@@ -61,16 +61,20 @@ fn tower_of(path: &Path) -> anyhow::Result<(Pubkey, Tower)> {
     }
 }
 
-/// The rooted bank of a ledger directory, if there is one yet, and its store.
-fn rooted(path: &Path) -> anyhow::Result<Option<(Arc<Bank>, Arc<dyn Store>)>> {
-    let store =
-        FjallStore::open(path).context("to ask a node that runs, leave out --ledger and give --node or --url")?;
-    let store: Arc<dyn Store> = Arc::new(store);
-    if Ledger::new(Arc::clone(&store)).root()?.is_none() {
-        return Ok(None);
-    }
-    let bank = Bank::restore(Arc::new(RootedAccounts::new(Arc::clone(&store))))?;
-    Ok(Some((bank, store)))
+/// The ledger in a directory, and its rooted bank if there is one yet.
+fn opened(path: &Path) -> anyhow::Result<(Ledger, Option<Arc<Bank>>)> {
+    let store: Arc<dyn Store> = match FjallStore::open(path) {
+        Ok(store) => Arc::new(store),
+        Err(OpenError::InUse(path)) => bail!(
+            "the ledger directory {} is in use, by a node that runs; to ask that, leave out --ledger and give --node or \
+             --url",
+            path.display()
+        ),
+        Err(error) => return Err(error.into()),
+    };
+    let ledger = Ledger::new(Arc::clone(&store));
+    let root = ledger.root()?.map(|_| Bank::restore(Arc::new(RootedAccounts::new(store)))).transpose()?;
+    Ok((ledger, root))
 }
 
 /// The forks in a ledger directory.
@@ -79,11 +83,11 @@ pub fn forks(path: &Path) -> anyhow::Result<ForksFacts> {
     if !FjallStore::is_at(path) {
         bail!("{} is no ledger directory; name that of a node, as localnet/node-0/ledger", path.display());
     }
-    let Some((bank, store)) = rooted(path)? else {
+    let (ledger, Some(bank)) = opened(path)? else {
         bail!("the ledger in {} has no root yet; start its node once", path.display())
     };
     // A node that only follows has no tower.
-    read(&bank, &Ledger::new(store), tower_of(path).ok())
+    read(&bank, &ledger, tower_of(path).ok())
 }
 
 fn read(bank: &Arc<Bank>, ledger: &Ledger, own: Option<(Pubkey, Tower)>) -> anyhow::Result<ForksFacts> {

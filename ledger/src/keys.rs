@@ -8,6 +8,7 @@ pub(crate) const FORMAT: u64 = 1;
 
 pub(crate) const ROOT: &[u8] = b"ledger/root";
 pub(crate) const LED: &[u8] = b"ledger/led";
+pub(crate) const RESTARTS: &[u8] = b"ledger/restarts";
 pub(crate) const GENESIS: &[u8] = b"ledger/genesis";
 pub(crate) const FORMAT_NAME: &[u8] = b"ledger/format";
 pub(crate) const PURGED: &[u8] = b"ledger/purged";

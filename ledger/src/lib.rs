@@ -26,7 +26,7 @@
 //! | `Transactions` | slot, place | [`TransactionRecord`] |
 //! | `Signatures` | signature, slot | place |
 //! | `Addresses` | address, slot, place | signature, error, memo |
-//! | `Singles` | a name | root, last led slot, genesis hash, format, how far was purged |
+//! | `Singles` | a name | root, last led slot, genesis hash, format, how far was purged, coordinated restarts |
 //!
 //! Code shreds are not kept: data shreds answer every repair request and rebuild every block, and an
 //! empty block is half as large without them.
@@ -47,6 +47,7 @@ mod meta;
 mod purge;
 mod read;
 mod record;
+mod restarts;
 mod stretch;
 mod write;
 
@@ -56,5 +57,6 @@ pub use memory::{MemoryStore, PENDING_MAX};
 pub use meta::{Reward, RewardKind, SlotMeta};
 pub use read::{Block, Ledger, Located, TRANSACTIONS_PER_BLOCK_MAX};
 pub use record::{InnerInstruction, InnerInstructions, LoadedAddresses, StatusMeta, TokenBalance, TransactionRecord};
+pub use restarts::{Restarts, put_restarts};
 pub use stretch::{RootedBlock, Stretch};
 pub use write::{put_duplicate, put_led, put_meta, put_shreds, put_timeline, put_transactions, set_root};

@@ -79,7 +79,7 @@ impl Ledger {
 }
 
 /// Removes the rows that lead to a transaction.
-fn forget_transaction(batch: &mut Batch, key: &[u8], value: &[u8]) {
+pub(crate) fn forget_transaction(batch: &mut Batch, key: &[u8], value: &[u8]) {
     let place = keys::place_at_end(key, 12);
     let record = decode::<TransactionRecord>(value, "a transaction");
     if let (Ok((slot, index)), Ok(record)) = (place, record) {

@@ -24,6 +24,8 @@ pub struct Start {
     pub listen: bool,
     /// The operator says to vote although promises may be lost, after the visible ones have run out.
     pub told: bool,
+    /// Votes up to here are no news: the operators agreed to restart the cluster below the newest, and to forget them.
+    pub known_to: Option<Slot>,
 }
 
 /// What is made of that since.
@@ -45,8 +47,9 @@ impl Standing {
     /// At the start; `last` is the newest vote of the tower file.
     #[must_use]
     pub fn new(start: Start, last: Option<Slot>) -> Self {
-        let Start { listen, told } = start;
-        Self { told, listens: listen, lost: None, until: Slot::ZERO, known_to: last, ours: BTreeSet::new() }
+        let Start { listen, told, known_to } = start;
+        let known_to = known_to.max(last);
+        Self { told, listens: listen, lost: None, until: Slot::ZERO, known_to, ours: BTreeSet::new() }
     }
 
     /// This life voted for a slot.
@@ -128,8 +131,17 @@ mod tests {
     }
 
     #[test]
+    fn what_a_restart_agreed_to_forget_is_no_news() {
+        let mut standing = Standing::new(Start { known_to: Some(slot(50)), ..Start::default() }, None);
+        assert!(!standing.seen(&stack(&[(49, 2), (50, 1)])));
+        assert_eq!(standing.allows(slot(41)), Ok(()), "the cluster was restarted at 40");
+        standing.seen(&stack(&[(51, 1)]));
+        assert_eq!(standing.allows(slot(52)), Err(Abstain::Forgotten { last: slot(51) }), "another instance votes");
+    }
+
+    #[test]
     fn without_a_file_it_listens_first() {
-        let mut standing = Standing::new(Start { listen: true, told: false }, None);
+        let mut standing = Standing::new(Start { listen: true, ..Start::default() }, None);
         assert_eq!(standing.allows(slot(1)), Err(Abstain::Listening));
         standing.caught_up();
         assert_eq!(standing.allows(slot(1)), Ok(()), "it never voted");
@@ -139,7 +151,7 @@ mod tests {
 
     #[test]
     fn told_to_vote_it_waits_for_the_shallow_lockouts_that_it_sees() {
-        let mut standing = Standing::new(Start { listen: true, told: true }, None);
+        let mut standing = Standing::new(Start { listen: true, told: true, known_to: None }, None);
         assert!(standing.seen(&stack(&[(10, 31), (33, 8), (40, 1)])), "the tower is taken over");
         assert!(!standing.seen(&stack(&[(10, 31), (33, 8), (40, 1)])), "once");
         standing.caught_up();

@@ -6,6 +6,7 @@ use crate::{
     repair::BUDGET,
 };
 use std::time::Duration;
+use sundog_types::Slot;
 use thiserror::Error;
 
 /// How Turbine is set up.
@@ -34,6 +35,28 @@ pub struct TurbineConfig {
     pub marks_max: usize,
     /// Shreds that may wait for verification.
     pub waiting_max: usize,
+}
+
+/// The versions that shreds have: blocks made before a coordinated restart of the cluster keep theirs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Versions {
+    now: u16,
+    earlier: Vec<(Slot, u16)>,
+}
+
+impl Versions {
+    /// The version now, and those before: each with the last slot that has it, ascending.
+    #[must_use]
+    pub fn new(now: u16, earlier: Vec<(Slot, u16)>) -> Self {
+        assert!(earlier.is_sorted_by_key(|(last, _)| *last), "versions follow each other");
+        Self { now, earlier }
+    }
+
+    /// The version of the shreds of a slot.
+    #[must_use]
+    pub fn of(&self, slot: Slot) -> u16 {
+        self.earlier.iter().find(|(last, _)| slot <= *last).map_or(self.now, |(_, version)| *version)
+    }
 }
 
 impl TurbineConfig {

@@ -52,7 +52,7 @@ impl Turbine {
     fn admit(&mut self, bytes: Bytes, origin: Origin) -> Judged<Offered> {
         let view = View::read(&bytes)?;
         let (slot, set) = (view.slot(), view.fec_set_index());
-        let mut context = self.filter_context();
+        let mut context = self.filter_context(slot);
         if view.version() != context.shred_version {
             return Err(ShredDrop::ShredVersion.into());
         }
@@ -79,11 +79,11 @@ impl Turbine {
         self.checks.offer(Candidate { shred, leader, origin, share })
     }
 
-    fn filter_context(&self) -> FilterContext {
+    fn filter_context(&self, slot: Slot) -> FilterContext {
         FilterContext {
             root: self.gather.root(),
             max_slot: highest_slot(self.tip, self.spread.slots_in_epoch(self.tip)),
-            shred_version: self.config.shred_version,
+            shred_version: self.versions.of(slot),
             gates: Gates::NONE,
         }
     }
@@ -248,9 +248,9 @@ impl Turbine {
     /// Decoded shreds, if each is one that would be let in from outside. `None`: the leader made the set wrong.
     fn sound(&mut self, outcome: Result<Vec<Shred<Signed>>, RecoverError>) -> Option<Vec<Shred<Signed>>> {
         let shreds = outcome.ok()?;
-        let mut context = self.filter_context();
         let mut sound = Vec::with_capacity(shreds.len());
         for shred in shreds {
+            let mut context = self.filter_context(shred.slot());
             context.gates = self.spread.gates(shred.slot())?;
             match filter(shred.view(), &context) {
                 Ok(()) => sound.push(shred),

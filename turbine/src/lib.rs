@@ -100,7 +100,7 @@ pub const HELD_BYTES_MAX: usize = gather::GATHER_BYTES_MAX
 const _: () = assert!(HELD_BYTES_MAX < 480 << 20);
 
 pub use block::Status;
-pub use config::{ConfigError, TurbineConfig};
+pub use config::{ConfigError, TurbineConfig, Versions};
 pub use effect::{
     DeadReason, DuplicateReason, Effect, EpochInfo, Input, RepairKind, Route, SendKind, Sender, VerifyItem,
 };

@@ -4,7 +4,7 @@ use crate::{
     arrivals::{ARRIVALS_BYTES_MAX, Arrivals},
     block::Status,
     checks::Checks,
-    config::TurbineConfig,
+    config::{TurbineConfig, Versions},
     decoding::Decoding,
     effect::{Effect, Input, Origin, RepairKind},
     gather::{Bounds, Gather},
@@ -31,6 +31,7 @@ use sundog_types::{
 /// Spreads and gathers shreds, repairs, and serves repair.
 pub struct Turbine {
     pub(crate) config: TurbineConfig,
+    pub(crate) versions: Versions,
     pub(crate) signer: Arc<dyn Sign>,
     pub(crate) me: Pubkey,
     pub(crate) spread: Spread,
@@ -81,6 +82,7 @@ impl Turbine {
         let me = signer.identity();
         let bounds = Bounds { slots: config.slots_max, sets: config.sets_max, marks: config.marks_max };
         Self {
+            versions: Versions::new(config.shred_version, Vec::new()),
             config,
             me,
             spread: Spread::new(me, SpreadConfig::of(&config), trees),
@@ -98,6 +100,11 @@ impl Turbine {
             keep: Vec::new(),
             metrics: Metrics::default(),
         }
+    }
+
+    /// Takes shreds of blocks from before a restart of the cluster by the version that they have.
+    pub fn set_versions(&mut self, versions: Versions) {
+        self.versions = versions;
     }
 
     /// What was counted since the start.

@@ -22,6 +22,7 @@
 //! Any protocol's rules: who may vote, what is retransmitted, when to repair.
 
 pub mod entry;
+pub mod hard_forks;
 pub mod machine;
 pub mod peer;
 pub mod position;
@@ -34,6 +35,7 @@ pub mod store;
 pub mod transaction;
 pub mod vote;
 
+pub use hard_forks::HardForks;
 pub use machine::{Effects, Machine, Now};
 pub use position::{Delta, Epoch, FecSetIndex, ShredIndex, Slot, TickHeight};
 pub use solana_address::Address as Pubkey;

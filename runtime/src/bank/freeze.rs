@@ -1,12 +1,12 @@
 //! Ticks, and the end of a block: fees, history, hashes (reference 11.1, 12.1).
 
-use super::Bank;
+use super::{Bank, Parameters};
 use crate::lattice::Change;
 use sha2::{Digest, Sha256};
 use solana_account::{ReadableAccount, WritableAccount};
 use solana_sdk_ids::{incinerator, system_program};
 use std::sync::Arc;
-use sundog_types::{Hash, TickHeight};
+use sundog_types::{HardForks, Hash, Slot, TickHeight};
 
 /// The part of the base fees that is burnt.
 const BURN_PERCENT: u64 = 50;
@@ -115,7 +115,22 @@ impl Bank {
             .chain_update(self.place.signature_count.to_le_bytes())
             .chain_update(self.queue.last())
             .finalize();
-        let hash = Sha256::new().chain_update(blocks).chain_update(self.lattice.to_bytes()).finalize();
+        let mut hash = Sha256::new().chain_update(blocks).chain_update(self.lattice.to_bytes()).finalize();
+        let (parent, slot) = (Slot::new(self.place.parent_slot), Slot::new(self.place.slot));
+        let forks = self.parameters.hard_forks.between(parent, slot);
+        if let Some(count) = forks {
+            hash = Sha256::new().chain_update(hash).chain_update(count.to_le_bytes()).finalize();
+        }
         Hash::new_from_array(hash.into())
+    }
+
+    /// Says at which slots the cluster was restarted: the blocks that reach them have another hash. This one is hashed
+    /// anew if it is one of them.
+    pub fn set_hard_forks(&mut self, forks: HardForks) {
+        let parameters = (*self.parameters).clone();
+        self.parameters = Arc::new(Parameters { hard_forks: forks, ..parameters });
+        if self.is_frozen() {
+            self.hash = Some(self.compute_hash());
+        }
     }
 }

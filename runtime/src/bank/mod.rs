@@ -39,9 +39,9 @@ use std::{
         atomic::{AtomicBool, Ordering},
     },
 };
-use sundog_types::{Epoch, Hash, Pubkey, Slot, stakes::EpochStakes};
+use sundog_types::{Epoch, HardForks, Hash, Pubkey, Slot, stakes::EpochStakes};
 
-/// What the genesis fixed for all banks.
+/// What the genesis and the operators fixed for all banks.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Parameters {
     pub(crate) genesis_hash: Hash,
@@ -53,6 +53,9 @@ pub(crate) struct Parameters {
     pub(crate) rent: Rent,
     pub(crate) target_lamports_per_signature: u64,
     pub(crate) target_signatures_per_slot: u64,
+    /// Kept with the ledger, not here.
+    #[serde(skip)]
+    pub(crate) hard_forks: HardForks,
 }
 
 impl Parameters {
@@ -67,6 +70,7 @@ impl Parameters {
             rent,
             target_lamports_per_signature: config.fee_rate_governor.target_lamports_per_signature,
             target_signatures_per_slot: config.fee_rate_governor.target_signatures_per_slot,
+            hard_forks: HardForks::default(),
         }
     }
 }

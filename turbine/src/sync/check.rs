@@ -1,7 +1,7 @@
 //! The check of an answer: pure work for the pool, some 25 ms for 100 empty blocks.
 
 use super::effect::StoredBlock;
-use crate::effect::EpochInfo;
+use crate::{config::Versions, effect::EpochInfo};
 use bytes::Bytes;
 use sundog_types::{
     Hash, Pubkey, Slot,
@@ -13,7 +13,7 @@ use thiserror::Error;
 #[derive(Clone, Debug)]
 pub struct RangeCheck {
     pub(crate) id: u64,
-    pub(crate) shred_version: u16,
+    pub(crate) versions: Versions,
     pub(crate) expect: Expect,
     /// The epochs that the slots lie in.
     pub(crate) epochs: Vec<EpochInfo>,
@@ -134,7 +134,8 @@ impl RangeCheck {
         let mut checked: Vec<CheckedBlock> = Vec::new();
         for block in blocks {
             let leader = self.leader(block.slot).ok_or(Fault::Leader(block.slot))?;
-            let block = check_block(block, self.shred_version, &leader)?;
+            let version = self.versions.of(block.slot);
+            let block = check_block(block, version, &leader)?;
             let follows = |last: &CheckedBlock| last.slot == block.parent && last.id == block.chained;
             if !checked.last().is_none_or(follows) {
                 return Err(Fault::Link(block.slot));
@@ -298,7 +299,7 @@ mod tests {
     }
 
     fn check(expect: Expect, blocks: Vec<StoredBlock>) -> Result<Vec<CheckedBlock>, Fault> {
-        RangeCheck { id: 3, shred_version: 7, expect, epochs: epochs(), blocks }.run().result
+        RangeCheck { id: 3, versions: Versions::new(7, Vec::new()), expect, epochs: epochs(), blocks }.run().result
     }
 
     fn range(blocks: Vec<StoredBlock>) -> Result<(), Fault> {

@@ -16,7 +16,7 @@ use super::{
     wanted::Want,
     wire::{Held, Hello, Message, PROTOCOL, PeerEntry},
 };
-use crate::effect::EpochInfo;
+use crate::{config::Versions, effect::EpochInfo};
 use bytes::Bytes;
 use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
 use sundog_types::{Effects, Hash, Machine, Now, Pubkey, Slot, schedule::SCHEDULES_MAX};
@@ -30,6 +30,7 @@ const WAKE_LEAST: Duration = Duration::from_millis(1);
 #[derive(Debug)]
 pub struct Sync {
     pub(super) config: SyncConfig,
+    versions: Versions,
     pub(super) links: Links,
     pub(super) book: Book,
     pub(super) server: Server,
@@ -56,6 +57,7 @@ impl Sync {
     #[must_use]
     pub fn new(config: SyncConfig, me: Pubkey, seed: [u8; 32]) -> Self {
         Self {
+            versions: Versions::new(config.shred_version, Vec::new()),
             config,
             links: Links::new(config),
             book: Book::new(me, config.shred_version, config.ban, seed),
@@ -347,6 +349,11 @@ impl Sync {
         }
     }
 
+    /// Takes blocks from before a restart of the cluster by the version that their shreds have.
+    pub fn set_versions(&mut self, versions: Versions) {
+        self.versions = versions;
+    }
+
     /// Has the pool check an answer.
     pub(super) fn check(&mut self, id: u64, expect: Expect, request: Request, out: &mut Vec<Effect>) {
         let (from, end) = match expect {
@@ -358,8 +365,8 @@ impl Sync {
         let epochs = self.epochs.values().filter(overlaps).cloned().collect();
         let Request { peer, purpose, blocks, bytes, .. } = request;
         self.checks.insert(id, Checking { peer, purpose, bytes });
-        let shred_version = self.config.shred_version;
-        out.push(Effect::Check(Box::new(RangeCheck { id, shred_version, expect, epochs, blocks })));
+        let versions = self.versions.clone();
+        out.push(Effect::Check(Box::new(RangeCheck { id, versions, expect, epochs, blocks })));
     }
 
     fn moved(&mut self, now: Now, chain: ChainState, out: &mut Vec<Effect>) {

@@ -1,6 +1,7 @@
 //! What a bank does with transactions, threads, forks and roots.
 
 use super::*;
+use sha2::{Digest as _, Sha256};
 use solana_sdk_ids::{address_lookup_table, ed25519_program, stake, system_program};
 use solana_system_interface::instruction as system;
 use solana_transaction_error::TransactionError;
@@ -303,4 +304,31 @@ fn a_new_epoch_moves_observed_credits_forward() {
     assert_eq!((credits(&second), rewards(&second).data()[80]), (77, 0));
     let points = u128::from_le_bytes(rewards(&second).data()[48..64].try_into().unwrap());
     assert_eq!(points, 77 * 1_000 * u128::from(SOL));
+}
+
+#[test]
+fn a_hard_fork_extends_the_hash_of_the_block_that_reaches_it_executed_or_restored() {
+    let store = Arc::new(Memory::default());
+    let genesis = || {
+        let accounts = Arc::new(RootedAccounts::new(Arc::clone(&store) as Arc<dyn Store>));
+        Bank::genesis_block(&localnet(8_192).build().unwrap(), accounts).unwrap()
+    };
+    let plain = finish(next(&genesis()));
+    let forks = HardForks::new(&[Slot::new(1), Slot::new(1)]);
+    let mut root = genesis();
+    let before = root.hash();
+    Arc::get_mut(&mut root).unwrap().set_hard_forks(forks.clone());
+    assert_eq!(root.hash(), before, "genesis is below it");
+    let forked = finish(next(&root));
+    let extended = Sha256::new().chain_update(plain.hash()).chain_update(2_u64.to_le_bytes()).finalize();
+    assert_eq!(forked.hash().to_bytes(), <[u8; 32]>::from(extended));
+    assert_eq!(finish(next(&forked)).parent_hash(), forked.hash());
+
+    store.commit(&plain.root_batch(), true).unwrap();
+    let again = Arc::new(RootedAccounts::new(Arc::clone(&store) as Arc<dyn Store>));
+    let mut restored = Bank::restore(again).unwrap();
+    for (forks, hash) in [(HardForks::default(), plain.hash()), (forks, forked.hash())] {
+        Arc::get_mut(&mut restored).unwrap().set_hard_forks(forks);
+        assert_eq!(restored.hash(), hash);
+    }
 }

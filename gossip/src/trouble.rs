@@ -71,7 +71,7 @@ impl fmt::Display for Trouble {
             }
             Self::OtherShredVersion { address, theirs, ours } => write!(
                 f,
-                "the node at {address} has shred version {theirs}, this one {ours}: it has another genesis, or one of the two missed a restart of the cluster with a hard fork; give this node the genesis and the settings of the cluster that it is to join, or another entrypoint"
+                "the node at {address} has shred version {theirs}, this one {ours}: most likely one of the two missed a restart of the cluster with a hard fork; start the one on the old version with --hard-fork and the slot that the operators agreed on; or it has another genesis: give this node the genesis and the settings of the cluster that it is to join, or another entrypoint"
             ),
             Self::EntrypointsSilent { entrypoints, silent, known } => {
                 let seconds = silent.as_secs();

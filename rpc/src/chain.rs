@@ -37,6 +37,13 @@ pub enum Health {
     Behind(u64),
     /// Nothing has been confirmed yet that it could compare itself with.
     Unknown,
+    /// The cluster is restarted at this slot, and this share of the stake is there, percent; more is waited for.
+    Waiting {
+        /// The slot.
+        slot: u64,
+        /// The share.
+        percent: u64,
+    },
 }
 
 /// The highest slots the node has heard of.

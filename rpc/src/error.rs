@@ -95,6 +95,13 @@ impl RpcError {
         Self::new(NODE_UNHEALTHY, message).with_data(json!({ "numSlotsBehind": behind }))
     }
 
+    /// The cluster is restarted at a slot, and so many percent of the stake are there.
+    #[must_use]
+    pub fn waiting(slot: u64, percent: u64) -> Self {
+        let message = format!("Node waits at slot {slot} for a supermajority of the stake: {percent}% is there");
+        Self::new(NODE_UNHEALTHY, message).with_data(json!({ "numSlotsBehind": null }))
+    }
+
     /// The bank is only at `slot`.
     #[must_use]
     pub fn min_context_slot(slot: u64) -> Self {

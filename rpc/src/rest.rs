@@ -21,7 +21,7 @@ pub fn get(chain: &dyn Chain, path: &str) -> Page {
         "/health" => match chain.health() {
             Health::Ok => "ok".to_owned(),
             Health::Behind(_) => "behind".to_owned(),
-            Health::Unknown => "unknown".to_owned(),
+            Health::Unknown | Health::Waiting { .. } => "unknown".to_owned(),
         },
         "/v0/circulating-supply" | "/v0/total-supply" => {
             lamports_as_sol(chain.bank(Commitment::Finalized).capitalization())

@@ -6,6 +6,7 @@ mod kills;
 mod leaders;
 mod partitions;
 mod program;
+mod restart;
 mod spy;
 mod stranger;
 mod sync_refusals;

@@ -18,6 +18,7 @@ mod oracle;
 mod outages;
 mod partitions;
 mod promises;
+mod restart;
 mod storms;
 mod timelines;
 mod transfers;

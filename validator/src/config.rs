@@ -146,6 +146,16 @@ pub struct Settings {
     /// that can be seen have run out. Votes that nobody saw may be contradicted; no other instance may run.
     #[arg(long, env = "SUNDOG_VOTE_WITHOUT_TOWER", value_name = "BOOL")]
     pub vote_without_tower: Option<bool>,
+    /// A slot at which the operators agreed to restart the cluster; may be given several times, or as a list. The ledger
+    /// remembers those that it has gone through.
+    #[arg(long = "hard-fork", env = "SUNDOG_HARD_FORKS", value_name = "SLOT", value_delimiter = ',')]
+    pub hard_forks: Option<Vec<u64>>,
+    /// Wait at this slot, as the root, until 80 % of the stake is in gossip with this node's shred version.
+    #[arg(long, env = "SUNDOG_WAIT_FOR_SUPERMAJORITY", value_name = "SLOT")]
+    pub wait_for_supermajority: Option<u64>,
+    /// The bank hash that the block waited at must have; the node does not start with another.
+    #[arg(long, env = "SUNDOG_EXPECTED_BANK_HASH", value_name = "HASH")]
+    pub expected_bank_hash: Option<String>,
     /// How far behind the cluster's confirmed slot the node may be and still answer `ok` to health checks.
     #[arg(long, env = "SUNDOG_HEALTH_DISTANCE_SLOTS", value_name = "SLOTS")]
     pub health_distance_slots: Option<u64>,
@@ -312,6 +322,9 @@ impl Settings {
             sync_messages_per_second: self.sync_messages_per_second.or(below.sync_messages_per_second),
             require_tower: self.require_tower.or(below.require_tower),
             vote_without_tower: self.vote_without_tower.or(below.vote_without_tower),
+            hard_forks: self.hard_forks.or(below.hard_forks),
+            wait_for_supermajority: self.wait_for_supermajority.or(below.wait_for_supermajority),
+            expected_bank_hash: self.expected_bank_hash.or(below.expected_bank_hash),
             health_distance_slots: self.health_distance_slots.or(below.health_distance_slots),
             public_address: self.public_address.or(below.public_address),
             expected_genesis_hash: self.expected_genesis_hash.or(below.expected_genesis_hash),
@@ -458,7 +471,7 @@ pub fn documented_defaults() -> String {
                 let _ = writeln!(text, "{key} = {value}");
             }
             None => {
-                let bare = ["COUNT", "VERSION", "BOOL"];
+                let bare = ["COUNT", "VERSION", "BOOL", "SLOT"];
                 let number = argument.get_value_names().is_some_and(|names| bare.iter().any(|bare| names == [*bare]));
                 let _ = writeln!(text, "# {key} = {}", if number { "…" } else { "\"…\"" });
             }

@@ -38,6 +38,7 @@ pub(super) fn healthy(chain: &dyn Chain) -> Result<(), RpcError> {
         Health::Ok => Ok(()),
         Health::Behind(slots) => Err(RpcError::unhealthy(Some(slots))),
         Health::Unknown => Err(RpcError::unhealthy(None)),
+        Health::Waiting { slot, percent } => Err(RpcError::waiting(slot, percent)),
     }
 }
 

@@ -48,6 +48,10 @@ fn a_node_that_is_behind_says_by_how_much() {
     let unknown = Fake { health: Health::Unknown, ..Fake::default() };
     let expect = json!({ "code": -32005, "message": "Node is unhealthy", "data": { "numSlotsBehind": null } });
     assert_eq!(unknown.error("getHealth", json!([])), expect);
+    let waiting = Fake { health: Health::Waiting { slot: 57, percent: 60 }, ..Fake::default() };
+    let message = "Node waits at slot 57 for a supermajority of the stake: 60% is there";
+    let expect = json!({ "code": -32005, "message": message, "data": { "numSlotsBehind": null } });
+    assert_eq!(waiting.error("getHealth", json!([])), expect);
 }
 
 #[test]

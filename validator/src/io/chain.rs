@@ -28,8 +28,8 @@ use sundog_rpc::{
     },
     votes::{ForksFacts, TowerFacts},
 };
-use sundog_runtime::{Bank, GenesisConfig};
-use sundog_types::{Hash, Pubkey, Signature, Slot, peer::Peer, schedule::Leaders, shred::shred_version};
+use sundog_runtime::Bank;
+use sundog_types::{Hash, Pubkey, Signature, Slot, peer::Peer, schedule::Leaders};
 
 /// What an airdrop pays at most: as devnet's faucets do, enough for any test.
 const AIRDROP_LAMPORTS_MAX: u64 = 1_000_000_000_000_000;
@@ -53,19 +53,18 @@ impl NodeChain {
     /// The chain of a node that has published its first view, or is about to.
     #[must_use]
     pub fn new(
-        (genesis, identity): (&GenesisConfig, Pubkey),
+        (chain, identity): (super::joining::Chain, Pubkey),
         view: Arc<ArcSwapOption<View>>,
         ledger: Ledger,
         (faucet, lanes): (Option<Keypair>, Lanes),
     ) -> Self {
-        let genesis_hash = genesis.hash();
         let [major, minor, patch] = VERSION.number;
         let facts = NodeFacts {
             identity,
             version: format!("{major}.{minor}.{patch}"),
             feature_set: FEATURE_SET,
-            genesis_hash,
-            shred_version: shred_version(&genesis_hash, &[]),
+            genesis_hash: chain.genesis,
+            shred_version: chain.shred_version,
         };
         let history = LedgerHistory { ledger, view: Arc::clone(&view) };
         Self { facts, view, history, faucet, airdrops: AtomicU32::new(rand::random()), lanes }
@@ -90,6 +89,9 @@ impl Chain for NodeChain {
 
     fn health(&self) -> Health {
         let view = self.look();
+        if let Some(who) = &view.waiting {
+            return Health::Waiting { slot: who.slot.get(), percent: who.percent() };
+        }
         match view.cluster_voted {
             None => Health::Unknown,
             Some(_) if view.confirmed.slot() == Slot::ZERO => Health::Unknown,
@@ -320,6 +322,8 @@ pub fn events(event: Event) -> Vec<ChainEvent> {
         | Event::CatchingUp { .. }
         | Event::CaughtUp { .. }
         | Event::Stranded { .. }
+        | Event::Waiting(_)
+        | Event::GoesOn(_)
         | Event::Gossip(_)
         | Event::Unpropagated { .. }
         | Event::Diverged(_)

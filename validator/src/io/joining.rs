@@ -22,6 +22,8 @@ use tokio::sync::mpsc::Sender;
 const ASK_FIRST: Duration = Duration::from_secs(1);
 /// down to this.
 const ASK_LAST: Duration = Duration::from_secs(60);
+/// While the cluster is restarted, an entrypoint on the old version is asked again after this.
+const ASK_RESTARTING: Duration = Duration::from_secs(10);
 /// Times that all entrypoints are asked for this machine's public address, which nothing can start without.
 const PUBLIC_TRIES: usize = 5;
 
@@ -40,7 +42,7 @@ pub enum JoinError {
     },
     /// The shred version is another one than the operator expects.
     #[error(
-        "shred version mismatch: the genesis given, {genesis}, makes shred version {ours}, and expected-shred-version is {expected}; either it is the genesis of another cluster, or the cluster was restarted with a hard fork, which changes the version; give the right --genesis, or correct expected-shred-version"
+        "shred version mismatch: the genesis given, {genesis}, makes shred version {ours} with the hard forks known, and expected-shred-version is {expected}; either the cluster was restarted with a hard fork, which changes the version: give its slot as --hard-fork; or it is the genesis of another cluster: give the right --genesis; or correct expected-shred-version"
     )]
     Expected {
         /// The hash of the genesis.
@@ -52,7 +54,7 @@ pub enum JoinError {
     },
     /// An entrypoint is on another chain.
     #[error(
-        "shred version mismatch: the entrypoint {entrypoint} has shred version {theirs}, this node {ours} from the genesis {genesis}; either the entrypoint's cluster has another genesis, or it was restarted with a hard fork, which changes the version; give this node the --genesis of that cluster and an empty --ledger, or an --entrypoint of its own cluster"
+        "shred version mismatch: the entrypoint {entrypoint} has shred version {theirs}, this node {ours} from the genesis {genesis}; most likely one of the two missed a restart of the cluster with a hard fork, which changes the version: ask the cluster's operators for its slot, and start this node with --hard-fork SLOT; or the entrypoint's cluster has another genesis: give this node the --genesis of that cluster and an empty --ledger, or an --entrypoint of its own cluster"
     )]
     Entrypoint {
         /// Who says so.
@@ -178,6 +180,8 @@ pub struct Chain {
     pub genesis: Hash,
     /// Its shred version.
     pub shred_version: u16,
+    /// The cluster is being restarted: others may be on the old version yet.
+    pub restarting: bool,
 }
 
 /// Asks every entrypoint in the background which chain it is on, until it answers: it may start later than this node.
@@ -188,8 +192,17 @@ pub fn compare_chains(entrypoints: &[SocketAddr], chain: Chain, fail: &Sender<an
         let (entrypoint, agreed, fail) = (*entrypoint, Arc::clone(&agreed), fail.clone());
         let faults = faults.clone();
         tokio::spawn(async move {
-            let answer = ask_until_answered(entrypoint, &faults).await;
-            match judge(entrypoint, answer, chain) {
+            let judged = loop {
+                let answer = ask_until_answered(entrypoint, &faults).await;
+                match judge(entrypoint, answer, chain) {
+                    Err(error) if chain.restarting => {
+                        tracing::warn!("{error}; it may not have been restarted yet, and is asked again");
+                        tokio::time::sleep(ASK_RESTARTING).await;
+                    }
+                    judged => break judged,
+                }
+            };
+            match judged {
                 Ok(true) => {
                     agreed.store(true, Ordering::Release);
                     tracing::info!(%entrypoint, shred_version = chain.shred_version, "the entrypoint is on our chain");
@@ -239,7 +252,7 @@ mod tests {
     use std::net::Ipv4Addr;
 
     const HERE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
-    const CHAIN: Chain = Chain { genesis: Hash::new_from_array([3; 32]), shred_version: 7 };
+    const CHAIN: Chain = Chain { genesis: Hash::new_from_array([3; 32]), shred_version: 7, restarting: false };
 
     fn settings() -> Settings {
         Settings { entrypoints: Some(Vec::new()), ..Settings::default() }

@@ -26,7 +26,7 @@ use super::{
 };
 use crate::{
     config::{Settings, limits::packet_limits},
-    node::{Boot, GossipSettings, Input, Node, Socket, SyncBounds, TowerPolicy, Voter, stored},
+    node::{Boot, GossipSettings, Input, Node, RestartOrder, Socket, SyncBounds, TowerPolicy, Voter, stored},
 };
 use anyhow::{Context as _, bail};
 use arc_swap::ArcSwapOption;
@@ -39,7 +39,7 @@ use std::{
 };
 use sundog_ledger::Ledger;
 use sundog_poh::Recorder;
-use sundog_types::{peer::Addresses, shred::shred_version, store::Store};
+use sundog_types::{Slot, peer::Addresses, store::Store};
 
 /// Connections of one server unless told otherwise: those of all servers, the sockets and the ledger's files fit the
 /// 1,024 handles that a process has by default.
@@ -89,7 +89,10 @@ async fn live(settings: &Settings, supervision: &Supervision) -> anyhow::Result<
     let faucet = settings.faucet.as_deref().map(files::read_keypair).transpose()?;
     let vote = settings.vote_account.as_deref().map(files::read_keypair).transpose()?.map(Arc::new);
     let ip = settings.bind_address.context("no bind address")?;
-    let chain = Chain { genesis: genesis.hash(), shred_version: shred_version(&genesis.hash(), &[]) };
+    let store = Arc::new(FjallStore::open(ledger_path)?);
+    let restart = restart_order(settings)?;
+    let shred_version = restart.shred_version(&Ledger::new(Arc::<FjallStore>::clone(&store)), genesis.hash())?;
+    let chain = Chain { genesis: genesis.hash(), shred_version, restarting: restart.wait_at.is_some() };
     joining::check_expected(settings, chain.genesis, chain.shred_version)?;
     let sockets = Sockets::bind(settings, ip)?;
     let bound = sockets.bound()?;
@@ -97,7 +100,6 @@ async fn live(settings: &Settings, supervision: &Supervision) -> anyhow::Result<
         joining::check_ports(settings, &sockets, ip)?;
         joining::public_address(settings, ip)
     })?;
-    let store = Arc::new(FjallStore::open(ledger_path)?);
     let tower_file = TowerFile::new(ledger_path, &identity.pubkey());
     let tower = tower_file.load()?;
     let neighbours = tower_file.neighbours();
@@ -120,6 +122,7 @@ async fn live(settings: &Settings, supervision: &Supervision) -> anyhow::Result<
             require: settings.require_tower.unwrap_or(false),
             vote_without: settings.vote_without_tower.unwrap_or(false),
         },
+        restart,
         addresses: advertised(&bound.at(public)),
         entrypoints: settings.entrypoints.clone().unwrap_or_default(),
         allow_private: settings.allow_private_addresses.unwrap_or(false),
@@ -138,7 +141,7 @@ async fn live(settings: &Settings, supervision: &Supervision) -> anyhow::Result<
     let recorder = Recorder::new(boot.recorder());
     let (node, effects) = boot.start(clock.now())?;
     tracing::info!(identity = %identity.pubkey(), genesis = %genesis.hash(), root = %node.forks().root(), ?bound, "validator started");
-    let shell = Shell { clock, store, identity, faucet, genesis, chain, known_peers };
+    let shell = Shell { clock, store, identity, faucet, chain, known_peers };
     let (mut running, failed) = shell.start((settings, &faults), sockets, (recorder, tower_file), (node, effects))?;
     if let Some(directory) = ledger_path.parent() {
         files::write_json(&directory.join("addresses.json"), &bound)?;
@@ -209,7 +212,6 @@ struct Shell {
     store: Arc<FjallStore>,
     identity: Arc<solana_keypair::Keypair>,
     faucet: Option<solana_keypair::Keypair>,
-    genesis: Arc<sundog_runtime::genesis::GenesisConfig>,
     chain: Chain,
     known_peers: KnownPeers,
 }
@@ -296,7 +298,7 @@ impl Shell {
             drop(node_watch);
         })?;
         let chain: Arc<dyn sundog_rpc::Chain> = Arc::new(NodeChain::new(
-            (&self.genesis, self.identity.pubkey()),
+            (self.chain, self.identity.pubkey()),
             Arc::clone(&view),
             ledger.clone(),
             (self.faucet, lanes.clone()),
@@ -405,6 +407,19 @@ fn sync_bounds(settings: &Settings) -> SyncBounds {
         messages_per_second: settings.sync_messages_per_second.unwrap_or(default.messages_per_second),
         connections_per_address: settings.sync_connections_per_address.unwrap_or(default.connections_per_address),
     }
+}
+
+/// What the operator says of coordinated restarts.
+fn restart_order(settings: &Settings) -> anyhow::Result<RestartOrder> {
+    if settings.expected_bank_hash.is_some() && settings.wait_for_supermajority.is_none() {
+        bail!("expected-bank-hash is given without wait-for-supermajority, whose block it is of; give both, or neither");
+    }
+    let hash = settings.expected_bank_hash.as_deref().map(str::parse).transpose();
+    Ok(RestartOrder {
+        hard_forks: settings.hard_forks.iter().flatten().map(|slot| Slot::new(*slot)).collect(),
+        wait_at: settings.wait_for_supermajority.map(Slot::new),
+        bank_hash: hash.context("expected-bank-hash is no hash; give it in base58, as the other operators print it")?,
+    })
 }
 
 /// The threads of heavy work.

@@ -1,23 +1,27 @@
 //! From a disk to a node: the rooted bank, the tower, and machines that know nothing yet.
 
-use super::{Effect, Node, NodeConfig, NodeParts, Voter};
+use super::{
+    Effect, Node, NodeConfig, NodeParts, Voter,
+    restart::{self, RestartError, RestartOrder, WayBack},
+    waiting::Wait,
+};
 use bytes::Bytes;
 use solana_keypair::Keypair;
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 use sundog_gossip::{Contact, Gossip, GossipConfig, KnownPeer, PacketLimits, table::Limits};
 use sundog_gulfstream::{Gulfstream, GulfstreamConfig};
-use sundog_ledger::{Ledger, LedgerError, SlotMeta};
+use sundog_ledger::{Ledger, LedgerError, Restarts, SlotMeta};
 use sundog_poh::RecorderConfig;
 use sundog_runtime::{Bank, RootedAccounts, genesis::GenesisConfig};
 use sundog_tower::{Consensus, ConsensusConfig, RootBlock, SavedError, SavedTower};
 use sundog_turbine::{
-    ShredSource, Turbine, TurbineConfig,
+    ShredSource, Turbine, TurbineConfig, Versions,
     sync::{Role, Sync, SyncConfig, SyncConfigError},
 };
 use sundog_types::{
-    Hash, Now, ShredIndex, Slot,
+    HardForks, Hash, Now, Pubkey, ShredIndex, Slot,
     peer::{Addresses, Version},
-    shred::{Shred, shred_version},
+    shred::Shred,
     sign::{Identity, Sign},
     store::{Store, StoreError},
 };
@@ -45,6 +49,8 @@ pub struct Boot {
     pub tower: Option<Vec<u8>>,
     /// What to do without it.
     pub tower_policy: TowerPolicy,
+    /// What the operator says of coordinated restarts.
+    pub restart: RestartOrder,
     /// Where the node listens.
     pub addresses: Addresses,
     /// Whom it asks first.
@@ -125,7 +131,10 @@ pub enum BootError {
     #[error(
         "there is no tower file of {0} in the ledger directory, and --require-tower forbids to start without; put the newest one there, or, if this node has never voted, start it once without --require-tower"
     )]
-    NoTower(sundog_types::Pubkey),
+    NoTower(Pubkey),
+    /// The cluster is restarted, and this ledger cannot go along.
+    #[error(transparent)]
+    Restart(#[from] RestartError),
     /// The bounds of bulk sync cannot work.
     #[error(transparent)]
     Sync(#[from] SyncConfigError),
@@ -153,15 +162,12 @@ impl Boot {
         let ledger = Ledger::new(Arc::clone(&self.store));
         let genesis_hash = self.genesis.hash();
         ledger.claim(&genesis_hash)?;
-        let root = self.root(&ledger)?;
+        let (root, restarts, restarted) = self.restarted_root(&ledger)?;
+        let wait = self.wait(&ledger, &root)?;
         let signer: Arc<dyn Sign> = Arc::new(Identity::new(self.identity.insecure_clone()));
-        let tower = self.tower.as_deref().map(|bytes| SavedTower::decode(bytes, &signer.identity())).transpose()?;
-        let listens = tower.is_none() && self.voter.is_some();
-        if listens && self.tower_policy.require {
-            return Err(BootError::NoTower(signer.identity()));
-        }
-        let start = sundog_tower::Start { listen: listens, told: self.tower_policy.vote_without };
-        let version = shred_version(&genesis_hash, &[]);
+        let (tower, start) = self.promises(&signer.identity(), &restarts, (root.slot(), restarted))?;
+        let listens = start.listen;
+        let version = restarts.forks.shred_version(&genesis_hash);
         let source = Arc::new(Served(ledger.clone()));
         let turbine_config = TurbineConfig {
             fanout: self.fanout,
@@ -200,14 +206,43 @@ impl Boot {
             identity: Arc::clone(&self.identity),
             voter: self.voter.clone(),
             signer,
-            led: ledger.last_led()?,
+            wait,
+            // Nobody makes a block in a slot that lies before a restart.
+            led: ledger.last_led()?.max(restarts.forks.last()),
             block_id: last_set_root(&ledger, root.slot())?,
             ledger,
             root,
         };
+        let versions = Versions::new(version, earlier_versions(&restarts.forks, &genesis_hash));
+        let mut parts = parts;
+        parts.turbine.set_versions(versions.clone());
+        parts.sync.set_versions(versions);
         let mut effects = Vec::new();
         let node = Node::new(parts, now, &mut effects);
         Ok((node, effects))
+    }
+
+    /// The tower file, and what is known of promises that it does not tell of.
+    fn promises(
+        &self,
+        identity: &Pubkey,
+        restarts: &Restarts,
+        (root, restarted): (Slot, bool),
+    ) -> Result<(Option<SavedTower>, sundog_tower::Start), BootError> {
+        let told = self.tower_policy.vote_without;
+        let bytes = self.tower.as_deref();
+        // A tower file from before a restart binds no more: the operators agreed on where to go on from.
+        if restarted || bytes.is_some_and(|bytes| restarts.void_tower == Some(restart::fingerprint(bytes))) {
+            let void = bytes.and_then(|bytes| SavedTower::decode(bytes, identity).ok());
+            let known_to = void.and_then(|tower| tower.lockouts.last_voted()).max(Some(root));
+            return Ok((None, sundog_tower::Start { listen: false, told, known_to }));
+        }
+        let tower = bytes.map(|bytes| SavedTower::decode(bytes, identity)).transpose()?;
+        let listen = tower.is_none() && self.voter.is_some();
+        if listen && self.tower_policy.require {
+            return Err(BootError::NoTower(*identity));
+        }
+        Ok((tower, sundog_tower::Start { listen, told, known_to: None }))
     }
 
     fn sync_config(&self, version: u16, genesis_hash: Hash) -> SyncConfig {
@@ -248,11 +283,53 @@ impl Boot {
         sha2::Digest::finalize(seed).into()
     }
 
+    /// The bank to start from, the restarts that it has gone through, and whether one of them was just now.
+    fn restarted_root(&self, ledger: &Ledger) -> Result<(Arc<Bank>, Restarts, bool), BootError> {
+        let kept = ledger.restarts()?;
+        let root = self.root(ledger, &kept.forks)?;
+        let (forks, back_to) = restart::agree(&kept.forks, &self.restart.hard_forks, root.slot())?;
+        let Some(slot) = back_to else {
+            self.check_bank(&root)?;
+            return Ok((root, kept, false));
+        };
+        // A node that only joins fetches what it lacks; one that starts the cluster must have the block.
+        let joins = self.restart.wait_at.is_none() && !restart::is_here(ledger, &root, slot)?;
+        let way =
+            if joins { WayBack::none(root, forks.clone()) } else { restart::way_back(ledger, root, &forks, slot)? };
+        self.check_bank(&way.bank)?;
+        let bank = way.go((&*self.store, ledger), slot, self.tower.as_deref())?;
+        tracing::info!(%slot, root = %bank.slot(), bank_hash = %bank.hash(), hard_forks = %forks, "restarted with a hard fork");
+        Ok((bank, ledger.restarts()?, true))
+    }
+
+    /// Whether the block to wait at is the one that the operators agreed on.
+    fn check_bank(&self, bank: &Bank) -> Result<(), RestartError> {
+        match (self.restart.wait_at, self.restart.bank_hash) {
+            (Some(slot), Some(expected)) if slot == bank.slot() && expected != bank.hash() => {
+                Err(RestartError::OtherBank { slot, ours: bank.hash(), expected })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// What is to be waited for at the root; nothing once the cluster has gone on from there: blocks above it are here.
+    fn wait(&self, ledger: &Ledger, root: &Bank) -> Result<Option<Wait>, BootError> {
+        match self.restart.wait_at {
+            Some(slot) if slot > root.slot() => Err(RestartError::Early { slot, root: root.slot() }.into()),
+            Some(slot) if slot == root.slot() && ledger.shred_slots(slot.next(), 1)?.is_empty() => {
+                Ok(Some(Wait::at(slot)))
+            }
+            _ => Ok(None),
+        }
+    }
+
     /// The bank on disk, or, in an empty directory, the one that genesis describes.
-    fn root(&self, ledger: &Ledger) -> Result<Arc<Bank>, BootError> {
+    fn root(&self, ledger: &Ledger, forks: &HardForks) -> Result<Arc<Bank>, BootError> {
         let accounts = Arc::new(RootedAccounts::new(Arc::clone(&self.store)));
         if ledger.root()?.is_some() {
-            return Bank::restore(accounts).map_err(|e| BootError::Bank(e.to_string()));
+            let mut bank = Bank::restore(accounts).map_err(|e| BootError::Bank(e.to_string()))?;
+            Arc::get_mut(&mut bank).expect("nobody else has it yet").set_hard_forks(forks.clone());
+            return Ok(bank);
         }
         let bank = Bank::genesis_block(&self.genesis, accounts).map_err(|e| BootError::Bank(e.to_string()))?;
         let mut batch = bank.root_batch();
@@ -269,6 +346,17 @@ impl Boot {
 fn last_set_root(ledger: &Ledger, slot: Slot) -> Result<Option<Hash>, LedgerError> {
     let last = ledger.highest_data_shred(slot)?.and_then(|bytes| Shred::raw(bytes).parse().ok());
     Ok(last.filter(|shred| shred.last_in_slot()).and_then(|shred| shred.merkle_root().ok()))
+}
+
+/// The shred versions that a chain had before its hard forks, each with the last slot that has it.
+fn earlier_versions(forks: &HardForks, genesis: &Hash) -> Vec<(Slot, u16)> {
+    let mut before = HardForks::default();
+    let mut versions = Vec::new();
+    for (slot, count) in forks.iter() {
+        versions.push((slot, before.shred_version(genesis)));
+        (0..count).for_each(|_| before.add(slot));
+    }
+    versions
 }
 
 fn genesis_meta(genesis: &GenesisConfig, bank: &Bank) -> SlotMeta {

@@ -166,7 +166,7 @@ impl Node {
     /// Plans the first own slot at or after `from` on the present reset. A recorder that would stop before its end
     /// sleeps until it is started anew, with that slot's last tick for its end.
     pub(super) fn plan(&mut self, now: Now, from: Slot, out: &mut Effects<Effect>) {
-        self.leading.planned = self.next_own(now, from);
+        self.leading.planned = self.next_own(now, from).filter(|_| self.wait.is_none());
         if self.leading.planned.map(|p| p.slot) > self.leading.ticking {
             self.sleep_recorder(out);
         }

@@ -23,11 +23,13 @@ mod ports;
 mod propagation;
 mod record;
 mod replay;
+mod restart;
 mod returning;
 mod roots;
 mod sync;
 mod view;
 mod voting;
+mod waiting;
 mod wiring;
 
 pub use boot::{Boot, BootError, FEATURE_SET, GossipSettings, SyncBounds, TowerPolicy, VERSION, stored};
@@ -38,7 +40,9 @@ pub use outlook::{Outlook, fork_blocks, votes_of};
 pub use ports::{Divergence, Effect, Event, Input, Socket};
 pub use record::{record, status_meta, told};
 pub use replay::{ChainSoFar, DeadBlock, PENDING_BYTES_MAX, PENDING_MAX, PUT_OFF_MAX, Replay, Replayed, Start, Tally};
+pub use restart::{RestartError, RestartOrder, WayBack, agree, blocks_above, way_back};
 pub use view::{Counters, GossipNow, Sample, View};
+pub use waiting::{Attendance, Look, SUPERMAJORITY_PERCENT, Wait};
 
 use solana_keypair::Keypair;
 use std::{
@@ -103,6 +107,8 @@ pub struct NodeParts {
     pub gulfstream: Gulfstream,
     /// What is remembered.
     pub ledger: Ledger,
+    /// What the node waits for at its root before it takes part.
+    pub wait: Option<Wait>,
     /// The last slot that this node may have led before it was restarted.
     pub led: Option<Slot>,
     /// The rooted bank.
@@ -171,6 +177,8 @@ pub struct Node {
     view: view::Publisher,
     started: Now,
     saw_supermajority: bool,
+    /// Set: the cluster is restarted, and too few are there yet.
+    wait: Option<Wait>,
     counters: Counters,
 }
 
@@ -216,6 +224,7 @@ impl Node {
             view: view::Publisher::new(now),
             started: now,
             saw_supermajority: false,
+            wait: parts.wait,
             counters: Counters::default(),
         };
         node.enter_epochs(now, &parts.root, out);
@@ -275,7 +284,7 @@ impl Node {
         // By what it has executed, not by what it builds on: more than a third of the stake may vote on, far ahead on a
         // fork that the others are not free to take, and the others' fork must grow all the same.
         let behind = voted > self.forks.highest().saturating_add(leading::BEHIND_SLOTS);
-        heard && !behind
+        heard && !behind && self.wait.is_none()
     }
 }
 
@@ -284,6 +293,9 @@ impl Machine for Node {
     type Effect = Effect;
 
     fn handle(&mut self, now: Now, input: Input, out: &mut Effects<Effect>) {
+        if self.wait.is_some() && input.brings_blocks() {
+            return;
+        }
         match input {
             Input::Gossip { from, bytes } => {
                 if self.gossip.accept(now, from, bytes.len()).is_ok() {
@@ -320,6 +332,7 @@ impl Machine for Node {
         self.lead_timeout(now, out);
         self.broadcast_pump(now, out);
         if self.view.due(now) {
+            self.look_around(now, out);
             self.tell_tip(now, out);
             self.tell_chain(now, out);
             self.spread_again(now, out);

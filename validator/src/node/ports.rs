@@ -1,6 +1,9 @@
 //! What goes into a node and what comes out of it.
 
-use super::job::{Done, Job};
+use super::{
+    job::{Done, Job},
+    waiting::Attendance,
+};
 use bytes::Bytes;
 use std::{net::SocketAddr, sync::Arc};
 use sundog_gulfstream::Source;
@@ -85,6 +88,13 @@ pub enum Input {
         /// Their payloads, in order.
         shreds: Vec<Bytes>,
     },
+}
+
+impl Input {
+    /// Whether it brings blocks of others.
+    pub(super) const fn brings_blocks(&self) -> bool {
+        matches!(self, Self::Shred { .. } | Self::RepairResponse { .. })
+    }
 }
 
 /// What a node asks of the world.
@@ -261,6 +271,10 @@ pub enum Event {
         /// The root that left it behind.
         root: Slot,
     },
+    /// The cluster is restarted, and too few are there yet.
+    Waiting(Box<Attendance>),
+    /// Enough are there: the cluster goes on.
+    GoesOn(Box<Attendance>),
     /// Gossip notices something that keeps this node apart from others.
     Gossip(sundog_gossip::Trouble),
     /// The leader of a slot signed two versions of it.
@@ -335,6 +349,12 @@ impl Event {
                 %slot, %hash, %root,
                 "a confirmed block was left behind by the root: more than a third of the stake broke its promises"
             ),
+            Self::Waiting(who) => {
+                tracing::info!(slot = %who.slot, percent = who.percent(), "waiting for supermajority: {who}")
+            }
+            Self::GoesOn(who) => {
+                tracing::info!(slot = %who.slot, percent = who.percent(), "the cluster goes on: {who}")
+            }
             Self::Gossip(trouble) => tracing::warn!(kind = trouble.kind().name(), "{trouble}"),
             Self::Duplicate { slot, why } => tracing::warn!(%slot, why, "duplicate"),
         }

@@ -246,7 +246,7 @@ impl Node {
     }
 }
 
-fn meta_of(bank: &Bank, tally: Tally) -> SlotMeta {
+pub(super) fn meta_of(bank: &Bank, tally: Tally) -> SlotMeta {
     SlotMeta {
         parent: bank.parent_slot(),
         last_index: tally.shreds.checked_sub(1),

@@ -234,6 +234,9 @@ impl Node {
     /// A node that keeps up stands at its tip. One that does not stands at its root, until bulk sync has brought it
     /// further: what it has beyond may be a fork that the others left.
     pub(super) fn tell_chain(&mut self, now: Now, out: &mut Effects<Effect>) {
+        if self.wait.is_some() {
+            return;
+        }
         let root = self.forks.root();
         let tip = self.leading.reset().map_or(root, |reset| reset.slot).max(root);
         let heard = self.voted_beyond(1).unwrap_or_default();

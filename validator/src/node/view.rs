@@ -3,6 +3,7 @@
 use super::{
     Effect, Node, VIEW_EVERY,
     outlook::{self, Outlook},
+    waiting::Attendance,
 };
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -64,6 +65,8 @@ pub struct View {
     pub health_distance_slots: u64,
     /// Newest first.
     pub samples: Arc<Vec<Sample>>,
+    /// Who is there, while the node waits for enough of the stake after a restart of the cluster.
+    pub waiting: Option<Attendance>,
     /// How far the node has come, while it catches up.
     pub catching_up: Option<sundog_turbine::sync::Progress>,
     /// The lowest slot that any peer has, while this node needs an older one.
@@ -286,6 +289,7 @@ impl Node {
             leaders: Arc::new(self.leaders.clone()),
             health_distance_slots: self.config.health_distance_slots,
             samples: Arc::new(self.counters.samples()),
+            waiting: self.wait.as_ref().map(|wait| wait.attendance().clone()),
             catching_up: self.catching.progress(),
             stranded: self.catching.stranded(),
             counters: Arc::new(self.counters.clone()),

@@ -82,7 +82,10 @@ impl Node {
                     );
                     out.push(Effect::Stop { why });
                 }
-                sundog_gossip::Effect::Trouble(trouble) => out.push(Effect::Event(Event::Gossip(trouble))),
+                sundog_gossip::Effect::Trouble(trouble) => {
+                    self.note_elsewhere(&trouble);
+                    out.push(Effect::Event(Event::Gossip(trouble)));
+                }
             }
         }
     }
@@ -112,6 +115,7 @@ impl Node {
                 }
             }
         }
+        self.look_around(now, out);
         self.view.touch();
     }
 

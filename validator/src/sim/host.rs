@@ -6,7 +6,10 @@ use super::{
     fork::{Draft, Other, spoil},
     world::UNIX_START_MS,
 };
-use crate::node::{Boot, Effect, Event, GossipSettings, Input, Job, Node, SyncBounds, TowerPolicy, View, Voter, stored};
+use crate::node::{
+    Boot, BootError, Effect, Event, GossipSettings, Input, Job, Node, RestartOrder, SyncBounds, TowerPolicy, View,
+    Voter, stored,
+};
 use bytes::Bytes;
 use rand::Rng as _;
 use rand_chacha::ChaCha8Rng;
@@ -66,6 +69,10 @@ pub struct Host {
     pub tower: Option<Vec<u8>>,
     /// What it does without that.
     pub tower_policy: TowerPolicy,
+    /// What it is told of coordinated restarts.
+    pub restart: RestartOrder,
+    /// What it said that keeps it apart from others.
+    pub troubles: Vec<String>,
     /// Its identity.
     pub identity: Arc<Keypair>,
     /// Its vote key, which is also its vote account's address.
@@ -154,6 +161,8 @@ pub(super) fn hosts(config: &WorldConfig, rng: &mut ChaCha8Rng) -> Vec<Host> {
         store: Arc::new(MemoryStore::new()),
         tower: None,
         tower_policy: TowerPolicy::default(),
+        restart: RestartOrder::default(),
+        troubles: Vec::new(),
         identity: Arc::new(Keypair::new_from_array(rng.r#gen())),
         vote: Arc::new(Keypair::new_from_array(rng.r#gen())),
         view: None,
@@ -182,7 +191,13 @@ pub(super) fn hosts(config: &WorldConfig, rng: &mut ChaCha8Rng) -> Vec<Host> {
 
 impl Host {
     /// Starts the node from its disk.
-    pub(super) fn boot(&mut self, start: Start<'_>, seed: [u8; 32], now: Now, out: &mut Effects<Effect>) {
+    pub(super) fn boot(
+        &mut self,
+        start: Start<'_>,
+        seed: [u8; 32],
+        now: Now,
+        out: &mut Effects<Effect>,
+    ) -> Result<(), BootError> {
         let voter = Voter { account: self.vote.pubkey(), key: Arc::clone(&self.vote) };
         let boot = Boot {
             genesis: Arc::clone(start.genesis),
@@ -191,6 +206,7 @@ impl Host {
             store: Arc::<MemoryStore>::clone(&self.store),
             tower: self.tower.clone(),
             tower_policy: self.tower_policy,
+            restart: self.restart.clone(),
             addresses: Port::advertised(start.number),
             entrypoints: start.entrypoint.into_iter().collect(),
             allow_private: true,
@@ -202,11 +218,12 @@ impl Host {
             seed,
         };
         let recorder: RecorderConfig = boot.recorder();
-        let (node, effects) = boot.start(now).expect("a simulated disk holds what a node wrote");
+        let (node, effects) = boot.start(now)?;
         self.recorder = Some(Recorder::new(recorder));
         self.node = Some(node);
         self.wake = None;
         out.extend(effects);
+        Ok(())
     }
 
     /// The shreds on its disk above the root.
@@ -290,6 +307,7 @@ impl Host {
             }
             Event::Voted { slot, .. } => self.voted.push(*slot),
             Event::Rooted { slot } => self.rooted.push(*slot),
+            Event::Gossip(trouble) => self.troubles.push(trouble.to_string()),
             Event::Finalized { slot } => self.finalized = self.finalized.max(*slot),
             _ => {}
         }

@@ -1,7 +1,7 @@
 //! The event queue, and the hand that moves it.
 
 use super::{Fault, Host, Network, Outcome, Port, Wire, cuts::Cuts, host::Start, links::Links};
-use crate::node::{Done, Effect, Input, Job, Socket};
+use crate::node::{BootError, Done, Effect, Input, Job, Socket};
 use bytes::Bytes;
 use rand::{Rng as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
@@ -152,18 +152,27 @@ impl World {
 
     /// Starts a machine from its disk.
     pub fn start(&mut self, host: usize) {
+        self.try_start(host).expect("a simulated disk holds what a node wrote");
+    }
+
+    /// The same; what it is told may contradict its disk.
+    ///
+    /// # Errors
+    /// If it refuses.
+    pub fn try_start(&mut self, host: usize) -> Result<(), BootError> {
         let seed: [u8; 32] = self.rng.r#gen();
         let mut out = Vec::new();
         let entrypoint = (host != 0).then(|| Port::Gossip.address(0));
         let (stake, fanout) = (self.config.stakes[host], self.config.fanout);
         let start = Start { genesis: &self.genesis, number: host, stake, entrypoint, fanout };
         let here = self.here(host);
-        self.hosts[host].boot(start, seed, here, &mut out);
+        self.hosts[host].boot(start, seed, here, &mut out)?;
         for shreds in self.hosts[host].stored() {
             let life = self.hosts[host].life;
             self.push(Duration::ZERO, Happening::Deliver { host, life, input: Input::Stored { shreds } });
         }
         self.settle(host, out);
+        Ok(())
     }
 
     /// What a machine's clocks show.

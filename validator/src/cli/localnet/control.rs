@@ -50,6 +50,11 @@ pub enum Request {
         /// Which.
         node: usize,
     },
+    /// Stop all nodes, and start them from one block on another shred version.
+    HardFork {
+        /// The block's slot; the newest that is safe, if none is given.
+        slot: Option<u64>,
+    },
     /// Halt a node's process.
     Pause {
         /// Which.

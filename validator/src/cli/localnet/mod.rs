@@ -11,6 +11,7 @@ mod catching_up;
 mod cluster;
 mod control;
 mod faults;
+mod hard_fork;
 mod layout;
 mod network;
 mod plan;
@@ -103,10 +104,15 @@ enum Verb {
         /// Which node.
         node: usize,
     },
-    /// Start a node again, after it was killed or stopped, or restart it.
+    /// Start a node again, after it was killed or stopped, or restart it. With --hard-fork, restart the whole cluster.
     Restart {
         /// Which node.
-        node: usize,
+        #[arg(required_unless_present = "hard_fork", conflicts_with = "hard_fork")]
+        node: Option<usize>,
+        /// Stop all nodes and start them from this slot on another shred version, as operators restart a cluster that has
+        /// stopped. Without a slot: from the newest that more than two thirds of the stake stand behind.
+        #[arg(long, value_name = "SLOT", num_args = 0..=1)]
+        hard_fork: Option<Option<u64>>,
     },
     /// Halt a node's process: it says nothing, and its clock goes on.
     Pause {
@@ -203,7 +209,10 @@ pub fn run(args: LocalnetArgs) -> anyhow::Result<()> {
         Some(Verb::Logs { node, lines }) => act::logs(&layout, *node, *lines),
         Some(Verb::Kill { node }) => act::ask(&layout, &control::Request::Kill { node: *node }),
         Some(Verb::Stop { node }) => act::ask(&layout, &control::Request::Stop { node: *node }),
-        Some(Verb::Restart { node }) => act::ask(&layout, &control::Request::Restart { node: *node }),
+        Some(Verb::Restart { hard_fork: Some(slot), .. }) => hard_fork::ask(&layout, *slot),
+        Some(Verb::Restart { node, .. }) => {
+            act::ask(&layout, &control::Request::Restart { node: node.unwrap_or_default() })
+        }
         Some(Verb::Pause { node }) => act::ask(&layout, &control::Request::Pause { node: *node }),
         Some(Verb::Resume { node }) => act::ask(&layout, &control::Request::Resume { node: *node }),
         Some(Verb::Partition { groups }) => {

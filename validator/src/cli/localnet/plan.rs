@@ -26,6 +26,9 @@ pub struct Plan {
     /// Children in a Turbine tree. Not of the genesis: every node is told, and a later start may choose another.
     #[serde(default)]
     pub fanout: Option<u16>,
+    /// The slots at which the cluster was restarted with a hard fork, as every node is told.
+    #[serde(default)]
+    pub hard_forks: Vec<u64>,
 }
 
 impl Plan {
@@ -56,6 +59,7 @@ impl Plan {
             slot_ms: slot_ms.unwrap_or_else(|| kept.map_or(400, |kept| kept.slot_ms)),
             slots_per_epoch: args.slots_per_epoch.unwrap_or_else(|| kept.map_or(8_192, |kept| kept.slots_per_epoch)),
             fanout: args.fanout.or_else(|| kept.and_then(|kept| kept.fanout)),
+            hard_forks: kept.map(|kept| kept.hard_forks.clone()).unwrap_or_default(),
         })
     }
 }

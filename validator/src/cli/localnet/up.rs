@@ -21,6 +21,7 @@ use std::{
     sync::mpsc::{Receiver, RecvTimeoutError},
     time::{Duration, Instant},
 };
+use sundog_types::Hash;
 
 /// Ports of one node lie in a stretch of this many.
 const PORTS_PER_NODE: u16 = 10;
@@ -119,7 +120,9 @@ pub struct Localnet<'a> {
     /// that does not exist.
     program: PathBuf,
     rpc_port: u16,
-    fanout: Option<u16>,
+    plan: Plan,
+    /// The slot and bank hash of a restart that the nodes are started for now.
+    wait: Option<(u64, Hash)>,
     /// Whether the nodes have fault injection.
     pub faults: bool,
     /// Number of the fault rules that nodes were told last.
@@ -136,10 +139,10 @@ impl<'a> Localnet<'a> {
         let cluster =
             Cluster { genesis_hash, faucet: "faucet.json".into(), nodes: Vec::new(), network: Network::default() };
         let program = std::env::current_exe().context("the program's own file")?;
-        let (fanout, running) = (plan.fanout, Vec::new());
-        let mut localnet = Self { layout, program, rpc_port, fanout, faults, order: 0, cluster, running };
-        for stake in &plan.stakes {
-            localnet.adopt(*stake)?;
+        let (plan, running) = (plan.clone(), Vec::new());
+        let mut localnet = Self { layout, program, rpc_port, plan, wait: None, faults, order: 0, cluster, running };
+        for stake in localnet.plan.stakes.clone() {
+            localnet.adopt(stake)?;
         }
         while layout.of_node(localnet.running.len(), "identity.json").exists() {
             localnet.adopt(0)?;
@@ -172,7 +175,7 @@ impl<'a> Localnet<'a> {
     }
 
     /// Starts a node and learns its addresses. Its command line names one entrypoint and no other peer.
-    fn start(&mut self, node: usize) -> anyhow::Result<()> {
+    pub(super) fn start(&mut self, node: usize) -> anyhow::Result<()> {
         let file = |name: &str| self.layout.of_node(node, name);
         let bound = file("addresses.json");
         let _ = std::fs::remove_file(&bound);
@@ -197,7 +200,14 @@ impl<'a> Localnet<'a> {
         }
         // All nodes share one address.
         command.arg("--sync-connections-per-address").arg(SYNC_CONNECTIONS.to_string());
-        if let Some(fanout) = self.fanout {
+        for slot in &self.plan.hard_forks {
+            command.arg("--hard-fork").arg(slot.to_string());
+        }
+        if let Some((slot, hash)) = &self.wait {
+            command.arg("--wait-for-supermajority").arg(slot.to_string());
+            command.arg("--expected-bank-hash").arg(hash.to_string());
+        }
+        if let Some(fanout) = self.plan.fanout {
             command.arg("--turbine-fanout").arg(fanout.to_string());
         }
         if self.faults {
@@ -271,7 +281,7 @@ impl<'a> Localnet<'a> {
         Ok(ports)
     }
 
-    fn write_cluster(&self) -> anyhow::Result<()> {
+    pub(super) fn write_cluster(&self) -> anyhow::Result<()> {
         Ok(files::write_json(&self.layout.cluster(), &self.cluster)?)
     }
 
@@ -359,6 +369,7 @@ impl<'a> Localnet<'a> {
                 self.tell_ports()?;
                 format!("node {node} is started; it catches up by itself")
             }
+            Request::HardFork { slot } => self.hard_fork(*slot)?,
             Request::Pause { node } => self.halt(*node, true)?,
             Request::Resume { node } => self.halt(*node, false)?,
             Request::Partition { groups } => self.part(groups)?,
@@ -397,6 +408,12 @@ impl<'a> Localnet<'a> {
     }
 
     fn stop_all(&mut self) {
+        self.stop_nodes();
+        let _ = std::fs::remove_file(self.layout.cluster());
+    }
+
+    /// Stops all nodes cleanly, at the same time.
+    pub(super) fn stop_nodes(&mut self) {
         for node in 0..self.running.len() {
             let _ = self.wake(node);
         }
@@ -414,7 +431,28 @@ impl<'a> Localnet<'a> {
         for node in &mut self.cluster.nodes {
             node.pid = None;
         }
-        let _ = std::fs::remove_file(self.layout.cluster());
+    }
+
+    /// Where it keeps what.
+    pub(super) const fn layout(&self) -> &Layout {
+        self.layout
+    }
+
+    /// The slots at which it was restarted by agreement.
+    pub(super) fn hard_forks(&self) -> &[u64] {
+        &self.plan.hard_forks
+    }
+
+    /// Notes a restart, for every later start too; the next starts wait at it, until [`Self::waiting_over`].
+    pub(super) fn agree(&mut self, slot: u64, hash: Hash) -> anyhow::Result<()> {
+        self.plan.hard_forks.push(slot);
+        self.wait = Some((slot, hash));
+        Ok(files::write_json(&self.layout.plan(), &self.plan)?)
+    }
+
+    /// Nodes that are started from now on do not wait.
+    pub(super) fn waiting_over(&mut self) {
+        self.wait = None;
     }
 }
 

@@ -139,7 +139,7 @@ fn what_contradicts_the_ledger_is_refused_with_what_would_fit_and_changes_nothin
         said.contains("--hard-fork 3 contradicts the ledger") && said.contains(&format!("rooted at {root}")),
         "{said}"
     );
-    let said = refused(fork(90_000));
+    let said = refused(order(Slot::new(90_000)));
     assert!(said.contains("slot 90000") && said.contains(&format!("restarted at {newest}")), "{said}");
     let said = refused(RestartOrder { bank_hash: Some(sundog_types::Hash::default()), ..order(newest) });
     assert!(said.contains("--expected-bank-hash") && said.contains("nothing was changed"), "{said}");

@@ -185,7 +185,7 @@ mod tests {
             shred_version: 7,
             version: Version::default(),
             outset_us: 0,
-            lowest_slot: None,
+            lowest_slot: Slot::ZERO,
         }
     }
 

@@ -23,6 +23,7 @@ mod storms;
 mod timelines;
 mod transfers;
 mod trees;
+mod whole;
 
 use std::time::Duration;
 use sundog_types::{Pubkey, Slot};
@@ -65,6 +66,7 @@ fn identity(world: &World, host: usize) -> Pubkey {
 /// What must hold in every world at any time.
 fn holds(world: &World) {
     assert_eq!(world.outcome().conflict, None, "seed {}", world.config().seed);
+    assert_eq!(world.violation(), None, "seed {}", world.config().seed);
     assert!(world.signed_twice().is_empty(), "two versions of {:?} were signed", world.signed_twice());
     for (number, host) in world.hosts.iter().enumerate() {
         assert!(host.refrozen.is_empty(), "node {number} froze two versions of {:?}", host.refrozen);

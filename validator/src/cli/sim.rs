@@ -4,9 +4,10 @@ mod chaos;
 mod gossip;
 mod report;
 mod turbine;
+mod whole;
 
 use super::{say, say_json};
-use crate::sim::{Network, World, WorldConfig};
+use crate::sim::{Network, OnViolation, World, WorldConfig};
 use anyhow::bail;
 use clap::{Args, Subcommand};
 use std::time::Duration;
@@ -16,7 +17,7 @@ use sundog_types::Slot;
 #[derive(Args)]
 #[command(
     args_conflicts_with_subcommands = true,
-    after_help = "Examples:\n  sundog sim --seed 7 --nodes 3 --slots 40 --loss 10\n  sundog sim --scenario chaos --nodes 5 --seeds 0..2000\n  sundog sim turbine --nodes 2000 --fanout 200 --loss 5\n  sundog sim gossip --nodes 1000 --loss 30"
+    after_help = "Examples:\n  sundog sim --seed 7 --nodes 3 --slots 40 --loss 10\n  sundog sim --scenario chaos --nodes 5 --seeds 0..2000\n  sundog sim --scenario chaos --whole --seeds 0..100\n  sundog sim turbine --nodes 2000 --fanout 200 --loss 5\n  sundog sim gossip --nodes 1000 --loss 30"
 )]
 pub struct SimArgs {
     #[command(subcommand)]
@@ -74,6 +75,7 @@ pub fn run(args: &SimArgs) -> anyhow::Result<()> {
         seed: args.seed,
         stakes,
         network,
+        on_violation: OnViolation::Stop,
         slots_per_epoch: args.slots_per_epoch,
         ..WorldConfig::default()
     };
@@ -97,6 +99,9 @@ pub fn run(args: &SimArgs) -> anyhow::Result<()> {
     }
     if let Some(conflict) = outcome.conflict {
         bail!("seed {}: nodes rooted conflicting blocks: {conflict}", args.seed);
+    }
+    if let Some(violation) = outcome.violation {
+        bail!("seed {}: {violation}", args.seed);
     }
     if !done {
         bail!("seed {}: slot {target} was not rooted everywhere in {} s of virtual time", args.seed, limit.as_secs());

@@ -10,7 +10,7 @@ use sundog_gulfstream::Source;
 use sundog_poh::{RecorderEffect, RecorderInput};
 use sundog_rpc::subscriptions::FrozenBlock;
 use sundog_turbine::sync::Progress;
-use sundog_types::{Hash, Pubkey, Slot, store::Batch};
+use sundog_types::{Hash, Pubkey, Slot, store::Batch, vote::VoteOnWire};
 
 /// A UDP socket of the node, named by what it carries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -220,6 +220,8 @@ pub enum Event {
         slot: Slot,
         /// The tower's root then.
         root: Slot,
+        /// All that it says.
+        vote: Arc<VoteOnWire>,
     },
     /// The tower's root moved.
     Rooted {
@@ -315,7 +317,7 @@ impl Event {
             Self::Skipped { slot, leader } => tracing::info!(%slot, %leader, "skipped"),
             Self::Lost { slot, hash } => tracing::warn!(%slot, %hash, "lost to another version"),
             Self::Dead { slot, why } => tracing::warn!(%slot, why, "dead"),
-            Self::Voted { slot, root } => tracing::info!(%slot, %root, "vote"),
+            Self::Voted { slot, root, .. } => tracing::info!(%slot, %root, "vote"),
             Self::Rooted { slot } => tracing::info!(%slot, "root"),
             Self::Confirmed { slot } => tracing::debug!(%slot, "confirmed"),
             Self::Finalized { slot } => tracing::debug!(%slot, "finalized"),

@@ -39,7 +39,7 @@ impl Node {
         let Ok(bytes) = bincode::serialize(&transaction) else { return };
         let bytes = bytes::Bytes::from(bytes);
         let root = vote.root.map_or(Slot::ZERO, Slot::new);
-        out.push(Effect::Event(Event::Voted { slot: last_slot, root }));
+        out.push(Effect::Event(Event::Voted { slot: last_slot, root, vote: Arc::new(vote.clone()) }));
         self.counters.votes += 1;
         self.gossip(now, sundog_gossip::Input::PublishVote { transaction: transaction.clone(), slot: last_slot }, out);
         self.gulf(now, sundog_gulfstream::Input::Packets { source: Source::Vote, packets: vec![bytes.clone()] }, out);

@@ -1,6 +1,6 @@
 //! What a world's network and clocks suffer, by name.
 
-use super::World;
+use super::{Network, World};
 
 impl World {
     /// Parts the network: machines of different groups do not reach each other, on any path. Machines that are in no
@@ -27,6 +27,11 @@ impl World {
         for link in self.links.between(|[one, other]| !cuts.connects(*one, *other)) {
             self.close_link(link);
         }
+    }
+
+    /// What datagrams suffer from now on.
+    pub const fn set_network(&mut self, network: Network) {
+        self.config.network = network;
     }
 
     /// Sets a machine's wall clock wrong by so many milliseconds; 0 sets it right. When it goes forward by that, the

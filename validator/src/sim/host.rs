@@ -314,12 +314,12 @@ impl Host {
     }
 
     /// Notes what leaves by the vote socket, if it is a vote of this host.
-    pub(super) fn note_vote(&mut self, bytes: &[u8]) {
+    pub(super) fn note_vote(&mut self, bytes: &[u8]) -> Option<&VoteOnWire> {
         let transaction = bincode::deserialize::<VersionedTransaction>(bytes).ok();
         let parsed = transaction.as_ref().and_then(vote::parse_vote);
-        if let Some(own) = parsed.filter(|parsed| parsed.vote_account == self.vote.pubkey()) {
-            self.votes.push(own.voted);
-        }
+        let own = parsed.filter(|parsed| parsed.vote_account == self.vote.pubkey())?;
+        self.votes.push(own.voted);
+        self.votes.last()
     }
 
     /// Lets a lying leader change what it is about to shred.

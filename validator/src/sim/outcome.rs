@@ -35,6 +35,8 @@ pub struct Outcome {
     pub nodes: Vec<NodeOutcome>,
     /// Two nodes rooted different blocks, or froze different versions of one they both rooted: never.
     pub conflict: Option<String>,
+    /// The first rule of Tower BFT that a node broke: never.
+    pub violation: Option<String>,
 }
 
 impl Outcome {
@@ -62,6 +64,7 @@ impl Outcome {
             history: world.history().to_string(),
             nodes,
             conflict: conflict(world),
+            violation: world.violation().map(ToString::to_string),
         }
     }
 }

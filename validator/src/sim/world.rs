@@ -1,6 +1,8 @@
 //! The event queue, and the hand that moves it.
 
-use super::{Fault, Host, Network, Outcome, Port, Wire, cuts::Cuts, host::Start, links::Links};
+use super::{
+    Fault, Host, Network, OnViolation, Outcome, Port, Wire, cuts::Cuts, host::Start, judge::Judge, links::Links,
+};
 use crate::node::{BootError, Done, Effect, Input, Job, Socket};
 use bytes::Bytes;
 use rand::{Rng as _, SeedableRng as _};
@@ -43,6 +45,8 @@ pub struct WorldConfig {
     pub fanout: Option<usize>,
     /// What datagrams suffer.
     pub network: Network,
+    /// What happens when a rule of Tower BFT is broken.
+    pub on_violation: OnViolation,
 }
 
 impl Default for WorldConfig {
@@ -54,6 +58,7 @@ impl Default for WorldConfig {
             slot: Duration::from_millis(400),
             fanout: None,
             network: Network::default(),
+            on_violation: OnViolation::default(),
         }
     }
 }
@@ -70,7 +75,7 @@ pub(super) enum Happening {
 
 /// A cluster in virtual time.
 pub struct World {
-    config: WorldConfig,
+    pub(super) config: WorldConfig,
     /// The machines.
     pub hosts: Vec<Host>,
     /// The genesis they share.
@@ -81,6 +86,7 @@ pub struct World {
     rng: ChaCha8Rng,
     pub(super) links: Links,
     pub(super) cuts: Cuts,
+    pub(super) judge: Judge,
     witness: Sha256,
     delivered: u64,
     /// What left the nodes for the tree.
@@ -94,6 +100,7 @@ impl World {
         let mut rng = ChaCha8Rng::seed_from_u64(config.seed);
         let hosts = super::host::hosts(&config, &mut rng);
         let genesis = Arc::new(super::host::genesis(&config, &hosts));
+        let judge = Judge::new(&hosts, &config.stakes, &genesis);
         let mut world = Self {
             config,
             hosts,
@@ -104,6 +111,7 @@ impl World {
             rng,
             links: Links::default(),
             cuts: Cuts::default(),
+            judge,
             witness: Sha256::new(),
             delivered: 0,
             wire: Wire::default(),
@@ -145,6 +153,7 @@ impl World {
         killed.recorder = None;
         killed.life += 1;
         killed.store.crash();
+        self.judge.died(host);
         for link in self.links.of(host) {
             self.close_link(link);
         }
@@ -186,7 +195,11 @@ impl World {
         self.deliver(to, Duration::ZERO, Input::Gossip { from, bytes });
     }
 
-    /// Runs until `done` says so, or `limit` of virtual time has passed from now. Whether it was done.
+    /// Runs until `done` says so, or `limit` of virtual time has passed from now. Whether it was done. It stands still
+    /// once a rule is broken.
+    ///
+    /// # Panics
+    /// If a rule is broken, unless the world was made to stop then.
     pub fn run_until(&mut self, limit: Duration, mut done: impl FnMut(&Self) -> bool) -> bool {
         let deadline = self.now.after(limit).mono_us;
         while !done(self) {
@@ -197,6 +210,10 @@ impl World {
             };
             self.pass_to(at_us);
             self.happen(happening);
+            self.stop_if_broken();
+            if self.violation().is_some() {
+                return false;
+            }
         }
         true
     }
@@ -316,6 +333,7 @@ impl World {
             Effect::Event(event) => {
                 let ms = self.now.mono_us / 1_000;
                 tracing::info_span!("node", host, ms).in_scope(|| self.hosts[host].note(&event));
+                self.judge.hear(host, &self.hosts[host], &event);
             }
             Effect::Stop { .. } => self.hosts[host].node = None,
         }
@@ -370,7 +388,11 @@ impl World {
 
     fn send_udp(&mut self, host: usize, socket: Socket, to: SocketAddr, bytes: Bytes) {
         match socket {
-            Socket::TpuVote => self.hosts[host].note_vote(&bytes),
+            Socket::TpuVote => {
+                if let Some(vote) = self.hosts[host].note_vote(&bytes) {
+                    self.judge.wire(host, vote);
+                }
+            }
             Socket::Gossip => self.wire.note_gossip(&bytes),
             Socket::Repair | Socket::ServeRepair => {}
         }

@@ -40,6 +40,9 @@ pub struct ChaosArgs {
     /// Seeds to play, as FROM..TO without the last. Without it: the one of --seed.
     #[arg(long, requires = "scenario", value_parser = range)]
     seeds: Option<Range<u64>>,
+    /// Play whole nodes, with banks, shreds and disks: slower by far. 4 or 5 of them unless --nodes says how many.
+    #[arg(long, requires = "scenario", conflicts_with = "without")]
+    whole: bool,
     /// Leave a check out, to see that the search finds what it is for.
     #[arg(long, requires = "scenario", value_enum)]
     without: Option<Check>,
@@ -84,6 +87,10 @@ pub fn run(args: &SimArgs) -> anyhow::Result<()> {
     };
     let nodes = args.nodes.map(usize::from);
     ensure!(nodes.is_none_or(|nodes| (3..=16).contains(&nodes)), "chaos plays 3 to 16 nodes");
+    if args.chaos.whole {
+        let seeds = args.chaos.seeds.clone().unwrap_or(args.seed..args.seed + 1);
+        return super::whole::run(seeds, nodes, args.json);
+    }
     let config = VotesConfig { nodes, checks, ..VotesConfig::default() };
     let Some(seeds) = args.chaos.seeds.clone() else {
         let outcome = votes::run(&VotesConfig { seed: args.seed, ..config });

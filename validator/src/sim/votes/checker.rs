@@ -179,6 +179,12 @@ impl Checker {
         }
     }
 
+    /// A node died, and may start again from an older root: what it roots then must be in one line with all other roots,
+    /// those of its earlier life among them.
+    pub fn died(&mut self, node: usize) {
+        self.roots[node] = 0;
+    }
+
     /// A node says that a block is its root.
     ///
     /// # Errors

@@ -1,0 +1,41 @@
+//! Safety by search, on whole nodes: what `chaos` plays with consensus alone, here with banks, shreds, repair, gossip and
+//! disks, under the same judge.
+
+use sundog_validator::sim::chaos::{self, ChaosConfig, ChaosOutcome};
+
+/// No rule is broken in any of these seeds, and after the faults all agree in time.
+#[track_caller]
+fn rules_hold(seeds: std::ops::Range<u64>) {
+    for seed in seeds {
+        let outcome = chaos::run(&ChaosConfig { seed, ..ChaosConfig::default() });
+        assert!(outcome.slots >= 100 && outcome.stakes.len() >= 4, "{outcome:?}");
+        assert_eq!(outcome.violation, None, "sundog sim --scenario chaos --whole --seed {seed}");
+    }
+}
+
+#[test]
+fn rules_hold_in_seeds_from_0() {
+    rules_hold(0..25);
+}
+
+#[test]
+fn rules_hold_in_seeds_from_25() {
+    rules_hold(25..50);
+}
+
+#[test]
+fn rules_hold_in_seeds_from_50() {
+    rules_hold(50..75);
+}
+
+#[test]
+fn rules_hold_in_seeds_from_75() {
+    rules_hold(75..100);
+}
+
+#[test]
+fn a_seed_gives_one_history() {
+    let run = |seed| -> ChaosOutcome { chaos::run(&ChaosConfig { seed, slots: 20, ..ChaosConfig::default() }) };
+    assert_eq!(run(5), run(5));
+    assert_ne!(run(5).history, run(6).history);
+}

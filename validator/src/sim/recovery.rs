@@ -1,0 +1,62 @@
+//! What must come back once all faults are over, and by when.
+
+use super::World;
+use std::time::Duration;
+use sundog_types::Slot;
+
+/// Slots beyond the longest promise that keeps nodes apart, within which all must have a new root.
+const SLOTS_MORE: u64 = 64;
+
+/// Slots after which nobody waits any longer: two sides that both rooted nothing are apart by at most 2^8 slots of
+/// lockout, since deeper promises have two thirds behind them.
+const PATIENCE_SLOTS: u32 = 640;
+
+/// How a cluster came together again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Recovery {
+    /// The newest root of any node when the faults were over.
+    pub root: Slot,
+    /// Slots until every running node had a newer one; `None` if that never came.
+    pub slots: Option<u64>,
+    /// Slots for which the longest promise still bound its voter, of those that were given above the newest block that
+    /// all had voted for or on.
+    pub promised: u64,
+}
+
+impl Recovery {
+    /// Slots that it might have taken.
+    #[must_use]
+    pub const fn allowed(&self) -> u64 {
+        self.promised + SLOTS_MORE
+    }
+
+    /// Whether the new root came in time.
+    #[must_use]
+    pub fn in_time(&self) -> bool {
+        self.slots.is_some_and(|slots| slots <= self.allowed())
+    }
+}
+
+impl World {
+    /// The slot that time has come to, by the node that is furthest.
+    #[must_use]
+    pub fn clock_slot(&self) -> Slot {
+        let nodes = self.hosts.iter().filter_map(|host| Some(host.node.as_ref()?.clock_slot(host.clock.read(self.now))));
+        nodes.max().unwrap_or_default()
+    }
+
+    /// The faults are over: waits until every running node has a root that is newer than any was.
+    pub fn recover(&mut self) -> Recovery {
+        let root = self.hosts.iter().filter_map(|host| host.rooted.last().copied()).max().unwrap_or_default();
+        let promised = self.judge.bound_until().saturating_sub(self.clock_slot().get());
+        let (began, slot) = (self.now, self.config().slot);
+        let done = self.run_until(slot * PATIENCE_SLOTS, |world| world.rooted_everywhere() > root);
+        let passed = slots_in(self.now.since(began), slot);
+        Recovery { root, slots: done.then_some(passed), promised }
+    }
+}
+
+/// The slots that a stretch of time takes, begun ones included.
+fn slots_in(time: Duration, slot: Duration) -> u64 {
+    u64::try_from(time.as_micros().div_ceil(slot.as_micros())).unwrap_or(u64::MAX)
+}

@@ -7,6 +7,7 @@ use liveness::agrees_after;
 
 /// Validators with these stakes.
 fn cluster(seed: u64, stakes: &[u64]) -> World {
+    sundog_validator::io::log_to_stderr("off");
     World::new(WorldConfig { seed, stakes: stakes.to_vec(), ..WorldConfig::default() })
 }
 

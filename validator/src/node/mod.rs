@@ -131,6 +131,8 @@ pub struct Voter {
 enum Awaited {
     /// The tower's own id.
     Tower(u64),
+    /// The blocks that it votes for; nobody waits for these alone.
+    Blocks,
     /// Own slots up to here are marked as led.
     Led(Slot),
     /// The bank of this slot is the root on disk.

@@ -4,7 +4,7 @@ use super::{Awaited, Divergence, Done, Effect, Event, Job, Node, Socket, Tally};
 use std::sync::Arc;
 use sundog_gossip::wire::duplicate::DuplicateProof;
 use sundog_gulfstream::Source;
-use sundog_types::{Effects, Machine, Now, Slot, vote};
+use sundog_types::{Effects, Machine, Now, Slot, store::Batch, vote};
 
 impl Node {
     pub(super) fn done(&mut self, now: Now, done: Done, out: &mut Effects<Effect>) {
@@ -46,7 +46,7 @@ impl Node {
             Some(Awaited::Tower(tower)) => self.consensus(now, sundog_tower::Input::Saved { id: tower }, out),
             Some(Awaited::Led(slot)) => self.lead_marked(now, slot, out),
             Some(Awaited::Root(slot)) => self.root_durable(now, slot, out),
-            None => {}
+            Some(Awaited::Blocks) | None => {}
         }
     }
 
@@ -203,10 +203,7 @@ impl Node {
         use sundog_tower::Effect as E;
         for effect in effects {
             match effect {
-                E::Save { id, bytes } => {
-                    let id = self.await_durable(Awaited::Tower(id));
-                    out.push(Effect::SaveTower { id, bytes });
-                }
+                E::Save { id, bytes } => self.save_tower(id, bytes, out),
                 E::Vote { vote, blockhash_of, last_slot } => self.cast(now, &vote, (blockhash_of, last_slot), out),
                 E::Root { slot } => self.tower_rooted(slot, out),
                 E::Reset { slot } => self.lead_reset(now, slot, out),
@@ -223,6 +220,15 @@ impl Node {
                 E::Abstained { slot, why } => self.abstained(slot, why),
             }
         }
+    }
+
+    /// Has the tower replaced on disk, and before it what it stands on: a tower whose last vote is for a block that a power
+    /// cut took from the ledger may leave its fork without proof (reference 8.5, a stray last vote).
+    fn save_tower(&mut self, id: u64, bytes: Vec<u8>, out: &mut Effects<Effect>) {
+        let blocks = self.await_durable(Awaited::Blocks);
+        out.push(Effect::Write { batch: Batch::default(), durable: Some(blocks) });
+        let id = self.await_durable(Awaited::Tower(id));
+        out.push(Effect::SaveTower { id, bytes });
     }
 
     /// A vote that gossip brought: it counts for confirmation at once, and a leader may include it.

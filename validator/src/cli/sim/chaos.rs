@@ -78,7 +78,8 @@ struct Found {
 /// # Errors
 /// If one is.
 pub fn run(args: &SimArgs) -> anyhow::Result<()> {
-    crate::io::log_to_stderr("info");
+    // Whole nodes say much themselves.
+    crate::io::log_to_stderr(if args.chaos.whole { "off,sundog_validator::cli=info" } else { "info" });
     let checks = Checks {
         switch: args.chaos.without != Some(Check::Switch),
         lockout: args.chaos.without != Some(Check::Lockout),

@@ -1,5 +1,8 @@
-//! F18: the tower file is deleted, is an older one, or is another node's. The node refuses to vote, or to start; told to
-//! vote all the same, it waits until what it may have promised has run out.
+//! F18: the tower file is deleted, is an older one, or is another node's. What can happen, though no outage is known to have
+//! begun with it: a validator is moved to another machine without the file, or its ledger directory is deleted, and it votes
+//! again as if it had promised nothing. What holds now: the node refuses to vote, or to start, when the chain or gossip
+//! shows votes that its tower does not know; told to vote all the same, it waits until what it may have promised has run
+//! out.
 
 use super::*;
 use sundog_tower::SavedTower;

@@ -1,6 +1,8 @@
-//! Networks that fall apart and heal (scenario F16 of the reference). While a network is in parts, at most one of them
-//! holds two thirds of the stake and goes on rooting; what the others make is left behind or taken over. Once it is
-//! whole again, all agree on a new root as soon as the longest promise that was given on a wrong fork has run out.
+//! F16: networks that fall apart and heal. What happened: this is tied to no single outage; in December 2020 the cluster stood
+//! in three minority partitions that did not find together again by themselves. What holds now: while a network is in
+//! two halves, in three thirds, or cut one way only, at most one part holds two thirds of the stake and goes on rooting;
+//! what the others make is left behind or taken over. Once it is whole again, all agree on a new root within 64 slots of
+//! the moment at which the longest promise that kept them apart has run out, and no two have rooted conflicting blocks.
 
 use super::*;
 use liveness::agrees_after;

@@ -156,6 +156,14 @@ impl Broadcast {
         oldest != newest
     }
 
+    /// Whether sets of a block that gets no more entries are still to be made or to leave.
+    pub(super) fn owes(&self) -> bool {
+        let open = self.open.as_ref().map(|open| open.block.slot);
+        let queued = self.queue.iter().map(|batch| batch.block.slot);
+        let mut under_way = self.held.iter().filter_map(slot_of).chain(self.working).chain(queued);
+        under_way.any(|slot| Some(slot) != open)
+    }
+
     fn close_due(&mut self, now: Now) {
         if self.open.as_ref().is_some_and(|open| open.is_due(now)) {
             self.close_open();
@@ -249,6 +257,7 @@ impl Node {
             self.turbine(now, sundog_turbine::Input::Own { set }, out);
         }
         self.broadcast.again = self.broadcast.may_release(self.leading.marked).then_some(now);
+        self.save_tower(out);
     }
 
     /// Takes the sets that a batch became.

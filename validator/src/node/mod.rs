@@ -173,6 +173,8 @@ pub struct Node {
     /// Transactions in blocks that are not confirmed yet.
     unsettled: BTreeMap<Slot, Vec<Signature>>,
     awaited: BTreeMap<u64, Awaited>,
+    /// A tower that waits for the last sets of an own block. The tower makes none while one is not saved.
+    unsaved: Option<(u64, Vec<u8>)>,
     next_id: u64,
     checks: checks::Checks,
     roots: roots::Roots,
@@ -220,6 +222,7 @@ impl Node {
             told: BTreeMap::new(),
             unsettled: BTreeMap::new(),
             awaited: BTreeMap::new(),
+            unsaved: None,
             next_id: 0,
             checks: checks::Checks::default(),
             roots: roots::Roots::new(&parts.root),

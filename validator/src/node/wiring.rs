@@ -203,7 +203,10 @@ impl Node {
         use sundog_tower::Effect as E;
         for effect in effects {
             match effect {
-                E::Save { id, bytes } => self.save_tower(id, bytes, out),
+                E::Save { id, bytes } => {
+                    self.unsaved = Some((id, bytes));
+                    self.save_tower(out);
+                }
                 E::Vote { vote, blockhash_of, last_slot } => self.cast(now, &vote, (blockhash_of, last_slot), out),
                 E::Root { slot } => self.tower_rooted(slot, out),
                 E::Reset { slot } => self.lead_reset(now, slot, out),
@@ -222,9 +225,13 @@ impl Node {
         }
     }
 
-    /// Has the tower replaced on disk, and before it what it stands on: a tower whose last vote is for a block that a power
-    /// cut took from the ledger may leave its fork without proof (reference 8.5, a stray last vote).
-    fn save_tower(&mut self, id: u64, bytes: Vec<u8>, out: &mut Effects<Effect>) {
+    /// Replaces the tower on disk once the blocks that it votes for are there, own ones to their last set. A tower whose last
+    /// vote is for a block that a power cut took from the ledger may leave its fork without proof (reference 8.5.4).
+    pub(super) fn save_tower(&mut self, out: &mut Effects<Effect>) {
+        if self.broadcast.owes() {
+            return;
+        }
+        let Some((id, bytes)) = self.unsaved.take() else { return };
         let blocks = self.await_durable(Awaited::Blocks);
         out.push(Effect::Write { batch: Batch::default(), durable: Some(blocks) });
         let id = self.await_durable(Awaited::Tower(id));

@@ -1,5 +1,5 @@
-//! Storms over whole nodes: partitions, one-way cuts, power cuts, loss, wrong clocks and fast recorders at random moments,
-//! a hundred seeds of them. During a storm nothing may contradict; after it all must agree.
+//! Storms over whole nodes: partitions, one-way cuts, power cuts, loss, wrong clocks and fast recorders at random moments.
+//! During a storm nothing may contradict; after it all must agree. `whole` plays a hundred seeds of chaos.
 
 use super::*;
 use liveness::agrees_after;
@@ -65,11 +65,14 @@ fn more_than_a_third_far_ahead_on_another_fork_does_not_stop_the_others_from_mak
 }
 
 #[test]
-fn in_fifty_storms_nothing_contradicts_and_after_each_all_agree() {
-    (600..650).for_each(storm);
+fn in_ten_storms_nothing_contradicts_and_after_each_all_agree() {
+    (600..610).for_each(storm);
 }
 
+/// These took one to six slots more than the 64 while promises on the fork that won were not counted.
 #[test]
-fn nor_in_fifty_others() {
-    (650..700).for_each(storm);
+fn after_three_storms_that_were_once_late_all_agree_in_time() {
+    storm(662);
+    storm_with(659, Duration::from_millis(80));
+    storm(659);
 }

@@ -41,7 +41,13 @@ impl Judge {
         let start = (start.slot(), start.hash());
         let voter = |(host, stake): (&Host, &u64)| Voter { account: host.vote.pubkey(), stake: *stake, honest: true };
         let voters: Vec<Voter> = hosts.iter().zip(stakes).map(voter).collect();
-        Self { last: vec![None; voters.len()], checker: Checker::new(voters, start), start, parents: BTreeMap::new(), broken: None }
+        Self {
+            last: vec![None; voters.len()],
+            checker: Checker::new(voters, start),
+            start,
+            parents: BTreeMap::new(),
+            broken: None,
+        }
     }
 
     /// The first rule that was broken.

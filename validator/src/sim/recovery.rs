@@ -41,7 +41,8 @@ impl World {
     /// The slot that time has come to, by the node that is furthest.
     #[must_use]
     pub fn clock_slot(&self) -> Slot {
-        let nodes = self.hosts.iter().filter_map(|host| Some(host.node.as_ref()?.clock_slot(host.clock.read(self.now))));
+        let nodes =
+            self.hosts.iter().filter_map(|host| Some(host.node.as_ref()?.clock_slot(host.clock.read(self.now))));
         nodes.max().unwrap_or_default()
     }
 

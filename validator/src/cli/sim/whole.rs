@@ -46,7 +46,10 @@ pub(super) fn run(seeds: Range<u64>, nodes: Option<usize>, json: bool) -> anyhow
         Some(outcome) if single && json => say_json(outcome),
         _ if json => say_json(&found),
         Some(outcome) if single => tell(outcome),
-        _ => say(format_args!("{} seeds  {} slots  {} votes  {} late", found.seeds, found.slots, found.votes, found.late)),
+        _ => say(format_args!(
+            "{} seeds  {} slots  {} votes  {} late",
+            found.seeds, found.slots, found.votes, found.late
+        )),
     }
     match found.first.and_then(|outcome| Some((outcome.seed, outcome.violation?))) {
         Some((seed, violation)) => bail!("seed {seed}: {violation}"),

@@ -20,6 +20,7 @@ pub fn agrees_after(world: &mut World) {
 
 /// Validators with these stakes and slots of a tenth of a second.
 fn cluster(seed: u64, stakes: &[u64]) -> World {
+    sundog_validator::io::log_to_stderr("off");
     let slot = Duration::from_millis(100);
     World::new(WorldConfig { seed, slot, stakes: stakes.to_vec(), ..WorldConfig::default() })
 }

@@ -19,7 +19,7 @@ pub struct Recovery {
     /// Slots until every running node had a newer one; `None` if that never came.
     pub slots: Option<u64>,
     /// Slots for which the longest promise still bound its voter, of those that were given above the newest block that
-    /// all had voted for or on.
+    /// all had voted for or on; counted from the slot that the slowest node had come to.
     pub promised: u64,
 }
 
@@ -46,10 +46,20 @@ impl World {
         nodes.max().unwrap_or_default()
     }
 
+    /// The slot that the slowest running node has come to. A node that was down for long goes on where it was, so on its fork
+    /// all slots are still to pass up to those that others voted for meanwhile.
+    fn slowest(&self) -> Slot {
+        let come_to = self.hosts.iter().filter_map(|host| {
+            let clock = host.node.as_ref()?.clock_slot(host.clock.read(self.now));
+            Some(host.voted.last().copied().unwrap_or_default().max(clock))
+        });
+        come_to.min().unwrap_or_default()
+    }
+
     /// The faults are over: waits until every running node has a root that is newer than any was.
     pub fn recover(&mut self) -> Recovery {
         let root = self.hosts.iter().filter_map(|host| host.rooted.last().copied()).max().unwrap_or_default();
-        let promised = self.judge.bound_until().saturating_sub(self.clock_slot().get());
+        let promised = self.judge.bound_until().saturating_sub(self.slowest().get());
         let (began, slot) = (self.now, self.config().slot);
         let done = self.run_until(slot * PATIENCE_SLOTS, |world| world.rooted_everywhere() > root);
         let passed = slots_in(self.now.since(began), slot);

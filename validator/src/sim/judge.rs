@@ -79,6 +79,11 @@ impl Judge {
         self.checker.died(number);
     }
 
+    /// A machine starts as its operator orders for the whole cluster.
+    pub(super) fn restarted(&mut self) {
+        self.checker.restarted();
+    }
+
     /// A machine said something; `host` has noted it.
     pub(super) fn hear(&mut self, number: usize, host: &Host, event: &Event) {
         if self.broken.is_none() {

@@ -3,7 +3,7 @@
 use super::{
     Fault, Host, Network, OnViolation, Outcome, Port, Wire, cuts::Cuts, host::Start, judge::Judge, links::Links,
 };
-use crate::node::{BootError, Done, Effect, Input, Job, Socket};
+use crate::node::{BootError, Done, Effect, Input, Job, RestartOrder, Socket};
 use bytes::Bytes;
 use rand::{Rng as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
@@ -175,6 +175,9 @@ impl World {
         let (stake, fanout) = (self.config.stakes[host], self.config.fanout);
         let start = Start { genesis: &self.genesis, number: host, stake, entrypoint, fanout };
         let here = self.here(host);
+        if self.hosts[host].restart != RestartOrder::default() {
+            self.judge.restarted();
+        }
         self.hosts[host].boot(start, seed, here, &mut out)?;
         for shreds in self.hosts[host].stored() {
             let life = self.hosts[host].life;

@@ -185,6 +185,14 @@ impl Checker {
         self.roots[node] = 0;
     }
 
+    /// The operators restarted the cluster from one block: what was promised, rooted and confirmed before binds nobody any
+    /// more.
+    pub fn restarted(&mut self) {
+        self.said.fill(None);
+        self.roots.fill(0);
+        (self.top_root, self.top_confirmed) = ((0, 0), 0);
+    }
+
     /// A node says that a block is its root.
     ///
     /// # Errors

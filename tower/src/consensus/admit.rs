@@ -232,6 +232,9 @@ impl Consensus {
         }
         match own {
             Some(own) if own == key => {}
+            // Two versions have 52 % only if more than 4 % of the stake lies. The first that was seen with them stays, or
+            // the two would be exchanged for each other for ever.
+            Some(own) if self.commitment.level(slot, own.1) >= Level::Duplicate => return false,
             Some(_) => {
                 self.tell_other_version(key, out);
                 return false;
@@ -247,7 +250,9 @@ impl Consensus {
             self.confirmed = slot;
             out.push(Effect::Confirmed { slot, hash });
         }
-        !self.choice.mark_valid(&key).is_empty()
+        // Once it is confirmed, every further vote for it would walk all above it for nothing.
+        let confirmed = self.choice.get(&key).is_some_and(|standing| standing.duplicate_confirmed);
+        !confirmed && !self.choice.mark_valid(&key).is_empty()
     }
 
     /// Confirms the newest block under a tip that the tip's bank knows more than 52 % of the stake to stand behind,
@@ -256,7 +261,16 @@ impl Consensus {
     fn confirm_under(&mut self, tip: Slot) {
         let Some(kept) = self.forks.get(tip) else { return };
         let settled = |slot: &Slot| is_duplicate_confirmed(kept.voted(*slot), kept.total);
-        let Some(key) = self.forks.ancestors(tip).find(settled).and_then(|slot| self.key_of(slot)) else { return };
+        let bound = self.forks.ancestors(tip).find(settled);
+        // A bank forgets votes that bind no more. When blocks are few, all may have run out before the next one came, and
+        // nobody would ever confirm what everybody stands on; but the newest votes of all that landed are known.
+        let behind = |slot: &Slot| {
+            let standing = self.key_of(*slot).and_then(|key| self.choice.get(&key));
+            standing.is_some_and(|standing| is_duplicate_confirmed(standing.stake_subtree, kept.total))
+        };
+        let open = self.duplicates.range(bound.unwrap_or_default()..tip).rev();
+        let latest = open.copied().filter(|slot| self.forks.is_ancestor(*slot, tip)).find(behind);
+        let Some(key) = bound.max(latest).and_then(|slot| self.key_of(slot)) else { return };
         if self.choice.get(&key).is_some_and(|standing| !standing.duplicate_confirmed) {
             self.choice.mark_valid(&key);
         }

@@ -146,6 +146,10 @@ impl Consensus {
 
     fn may_vote(&self, slot: Slot, switch: Switch) -> Result<(), Abstain> {
         self.standing.allows(slot)?;
+        if let Switch::Rollback { duplicate } = switch {
+            // An ancestor of the last vote is no newer either; but this says why it is the candidate.
+            return Err(Abstain::Rollback { duplicate });
+        }
         let checks = self.config.checks;
         let is_ancestor = |old| !checks.lockout || self.forks.is_ancestor(old, slot);
         self.tower.allows(slot, is_ancestor)?;
@@ -153,10 +157,9 @@ impl Consensus {
             return Err(Abstain::Diverged { slot });
         }
         match switch {
-            Switch::SameFork | Switch::Proven => {}
+            Switch::SameFork | Switch::Proven | Switch::Rollback { .. } => {}
             Switch::Failed { .. } if !checks.switch => {}
             Switch::Failed { stake, total } => return Err(Abstain::Switch { stake, total }),
-            Switch::Rollback { duplicate } => return Err(Abstain::Rollback { duplicate }),
         }
         let kept = self.forks.get(slot).expect("the candidate is in the tree");
         if checks.threshold {

@@ -103,3 +103,71 @@ impl Consensus {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::block::{Block, Input, RootBlock, VoterState};
+    use crate::consensus::ConsensusConfig;
+    use std::sync::Arc;
+    use sundog_types::stakes::{EpochStakes, VoteStake};
+    use sundog_types::{Machine as _, Now, sign};
+
+    const NOW: Now = Now { mono_us: 0, unix_ms: 0 };
+
+    fn hash(version: u8, slot: u64) -> Hash {
+        let mut bytes = [version; 32];
+        bytes[..8].copy_from_slice(&slot.to_le_bytes());
+        Hash::new_from_array(bytes)
+    }
+
+    fn account(number: u8) -> Pubkey {
+        Pubkey::new_from_array([number; 32])
+    }
+
+    /// However many blocks have another result elsewhere, those that wait to be judged are in the tree and young.
+    #[test]
+    fn suspects_are_no_more_than_the_slots_that_votes_are_waited_for() {
+        let stakes = [40, 60];
+        let voters = (1_u8..).zip(stakes).map(|(number, stake)| {
+            (account(number), VoteStake { node: account(number), authorized_voter: account(number), stake })
+        });
+        let stakes = Arc::new(EpochStakes { by_vote_account: voters.collect() });
+        let root = RootBlock { slot: Slot::ZERO, hash: hash(0, 0) };
+        let signer = Arc::new(sign::Identity::new(solana_keypair::Keypair::new_from_array([7; 32])));
+        let mut machine = Consensus::new(ConsensusConfig::default(), None, root, None, signer);
+        let mut out = Vec::new();
+        let mut most = 0;
+        for slot in 1..=400 {
+            let state = |(vote_account, vote): (&Pubkey, &VoteStake)| VoterState {
+                vote_account: *vote_account,
+                stake: vote.stake,
+                lockouts: Vec::new(),
+                root: None,
+                last_timestamp: 0,
+            };
+            let block = Block {
+                slot: Slot::new(slot),
+                parent: Slot::new(slot - 1),
+                parent_hash: hash(0, slot - 1),
+                hash: hash(0, slot),
+                block_id: hash(1, slot),
+                mine: false,
+                votes: stakes.by_vote_account.iter().map(state).collect(),
+                total_stake: 100,
+                epoch_stakes: Arc::clone(&stakes),
+            };
+            machine.handle(NOW, Input::Frozen(block), &mut out);
+            let (vote_account, slot) = (account(1), Slot::new(slot));
+            let vote = Input::VoteSeen { vote_account, slot, hash: hash(9, slot.get()), block_id: hash(1, slot.get()) };
+            machine.handle(NOW, vote, &mut out);
+            most = most.max(machine.suspects.len() as u64);
+            if slot.get() == SETTLING_SLOTS {
+                assert_eq!(machine.diverged(), None, "the others may only be slower");
+            }
+        }
+        assert_eq!(most, SETTLING_SLOTS);
+        assert_eq!(machine.diverged(), Some(Slot::new(1)));
+        assert!(machine.suspects.is_empty(), "once it is known, nothing more is suspected: {:?}", machine.suspects);
+    }
+}

@@ -11,6 +11,7 @@
 mod judge;
 mod violation;
 
+pub use judge::Standstill;
 pub use violation::Violation;
 
 use std::collections::BTreeMap;

@@ -7,9 +7,12 @@ use sundog_types::Slot;
 /// leaders whose blocks come late.
 const RECOVERY_SLOTS: u64 = 64;
 
-/// A run ends so many slots after the faults at the latest. Two sides that both rooted nothing are apart by at most 2^8
-/// slots of lockout: deeper promises have two thirds behind them.
-const PATIENCE_SLOTS: u64 = 640;
+/// No promise that keeps honest hosts apart binds for longer: deeper ones have two thirds behind them. A run does not
+/// wait for more.
+const LONGEST_SLOTS: u64 = 1 << 9;
+
+/// Slots between two times that it is asked whether anybody may go on.
+const ASKED_SLOTS: u64 = 4;
 
 /// What has to come after the faults.
 #[derive(Clone, Copy, Debug)]
@@ -17,7 +20,9 @@ pub(super) struct Ending {
     healed: u64,
     /// The newest root when the faults ended.
     root: Slot,
-    /// The slot by which every honest host has a newer one.
+    /// The slot by which every honest host has a newer one: the last at which a promise of then binds, and 64 more.
+    due: u64,
+    /// The same, counted from the last slot at which the rules let nobody go on.
     by: u64,
 }
 
@@ -39,41 +44,46 @@ impl VotesWorld {
         let towers = self.honest().filter_map(|host| self.hosts[host].machine.as_ref()).map(|machine| machine.tower());
         let apart = towers.flat_map(|tower| tower.lockouts().votes()).filter(|vote| vote.slot > common);
         let until = apart.map(|vote| vote.last_locked_out().get()).filter(|until| *until > slot).max();
-        Ending { healed: slot, root, by: until.map_or(0, |until| until + RECOVERY_SLOTS) }
+        let until = until.map_or(slot, |until| until.min(slot + LONGEST_SLOTS));
+        let by = until + RECOVERY_SLOTS;
+        Ending { healed: slot, root, due: by, by }
     }
 
     /// The faults are over at `slot`.
     pub(super) fn end_faults(&mut self, slot: u64) {
-        let ending = self.ending_of(slot);
-        self.ending = Some(Ending { by: ending.by.max(slot + RECOVERY_SLOTS), ..ending });
+        self.ending = Some(self.ending_of(slot));
     }
 
-    /// Whether the run is over: every honest host has a new root, or it took too long.
+    /// Whether the run is over: every honest host has a new root, or it took too long. Where somebody lied, the time counts
+    /// from when the rules let somebody go on.
     pub(super) fn is_over(&mut self, slot: u64) -> bool {
-        let Some(Ending { healed, root, by }) = self.ending else { return false };
-        // Who is bound to a fork that too few stand behind may vote on it a few times more, and is bound longer.
-        let by = self.ending_of(slot).by.max(by);
-        self.ending = Some(Ending { healed, root, by });
+        let Some(Ending { healed, root, due, mut by }) = self.ending else { return false };
         let lowest = self.honest().map(|host| self.root_of(host)).min().unwrap_or_default();
         if lowest > root {
             return true;
         }
-        let patience = if self.plan.is_truthful() { PATIENCE_SLOTS } else { RECOVERY_SLOTS };
-        let late = slot > by.min(healed + patience);
-        self.outcome.late |= late;
-        if late && self.plan.is_truthful() {
+        let asked = slot > by || slot.is_multiple_of(ASKED_SLOTS);
+        let standstill = if asked && !self.plan.is_truthful() { self.checker.standstill() } else { None };
+        if standstill.is_some() {
+            by = by.max(self.ending_of(slot).by);
+            self.outcome.standstill = standstill;
+        }
+        self.ending = Some(Ending { healed, root, due, by });
+        self.outcome.late = slot > due;
+        let stuck = slot > by;
+        if stuck {
             let roots = self.honest().map(|host| self.root_of(host)).collect();
             let (healed, by) = (Slot::new(healed), Slot::new(by));
             self.judged(Err(Violation::Stuck { healed, by, root, roots }));
         }
-        late
+        stuck || (standstill.is_some() && slot > due)
     }
 
     pub(super) fn into_outcome(mut self, slot: u64) -> VotesOutcome {
         self.outcome.slots = slot;
         self.outcome.roots = (0..self.hosts.len()).map(|host| self.root_of(host).get()).collect();
         self.outcome.recovered_in = self.ending.map(|ending| slot - ending.healed);
-        self.outcome.allowed = self.ending.map(|ending| ending.by - ending.healed);
+        self.outcome.allowed = self.ending.map(|ending| ending.due - ending.healed);
         self.outcome.abandoned = self.checker.abandoned();
         self.outcome.violation = self.violation;
         self.outcome

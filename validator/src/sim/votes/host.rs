@@ -15,6 +15,10 @@ use sundog_types::{
 
 /// Votes of one voter that a host remembers: as many as may matter for forks that it builds on.
 pub(super) const HEARD_MAX: usize = 8;
+/// An own block that too few have is sent again after so many milliseconds,
+const AGAIN_MS: u64 = 5_000;
+/// then after twice as long, up to so many times.
+const AGAIN_DOUBLINGS: u32 = 6;
 /// The tower file before what is signed: a tag, the signature, and a length.
 const HEAD: (usize, usize, usize) = (4, 68, 76);
 
@@ -37,6 +41,10 @@ pub(super) struct Host {
     pub(super) chosen: BTreeMap<Slot, BlockId>,
     /// Slots with a proof of two versions.
     pub(super) proven: BTreeSet<Slot>,
+    /// Blocks that are stored and not executed: what they are built on is missing, or here in another version.
+    pub(super) stray: BTreeSet<BlockId>,
+    /// Versions of blocks that were sent on.
+    pub(super) passed_on: BTreeSet<BlockId>,
     /// Blocks to be fetched.
     pub(super) wanted: BTreeSet<BlockId>,
     /// By voter: the newest votes heard, by slot.
@@ -46,6 +54,8 @@ pub(super) struct Host {
     pub(super) voted: Option<BlockId>,
     /// The newest slot in which it made a block.
     pub(super) made: Option<u64>,
+    /// The own block that too few have: when it is sent again, in milliseconds, and how often it was.
+    pub(super) again: Option<(Slot, u64, u32)>,
     /// What it sends takes so much longer, in milliseconds.
     pub(super) slow_ms: u64,
 }
@@ -62,11 +72,14 @@ impl Host {
             executed: BTreeMap::new(),
             chosen: BTreeMap::new(),
             proven: BTreeSet::new(),
+            stray: BTreeSet::new(),
+            passed_on: BTreeSet::new(),
             wanted: BTreeSet::new(),
             heard: vec![Vec::new(); voters],
             root: 0,
             voted: None,
             made: None,
+            again: None,
             slow_ms: 0,
         }
     }
@@ -98,6 +111,25 @@ impl Host {
             votes.insert(place, Arc::clone(cast));
         }
         true
+    }
+
+    /// The own block that is to be sent again now because too few of the others have it (reference 8.6): for the first
+    /// time after five seconds, then after twice as long each time.
+    pub(super) fn sends_again(&mut self, now_ms: u64) -> Option<BlockId> {
+        let machine = self.machine.as_ref()?;
+        let Some(own) = machine.newest_own(machine.reset_block().0).filter(|own| !machine.is_propagated(*own)) else {
+            self.again = None;
+            return None;
+        };
+        let (slot, due, sent) = self.again.unwrap_or((own, now_ms + AGAIN_MS, 0));
+        self.again = Some((slot, due, sent));
+        if slot != own {
+            self.again = Some((own, now_ms + AGAIN_MS, 0));
+        } else if due <= now_ms {
+            self.again = Some((own, now_ms + (AGAIN_MS << (sent + 1).min(AGAIN_DOUBLINGS)), sent + 1));
+            return self.executed.get(&own).copied();
+        }
+        None
     }
 
     /// What the tower file says, if there is one. Only what is read again is worth a real signature.

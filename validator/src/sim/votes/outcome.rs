@@ -1,7 +1,7 @@
 //! What came of a run.
 
 use super::{
-    checker::Violation,
+    checker::{Standstill, Violation},
     config::VotesConfig,
     plan::{Lie, Plan},
 };
@@ -41,9 +41,10 @@ pub struct VotesOutcome {
     pub recovered_in: Option<u64>,
     /// Slots that it might have taken.
     pub allowed: Option<u64>,
-    /// Whether that took longer. It is a violation where nobody lied; after lies about blocks, votes may be so divided
-    /// among versions that nobody may leave any of them (docs/chaos.md).
+    /// Whether that took longer. It is a violation unless somebody lied and the rules let nobody go on.
     pub late: bool,
+    /// Why they did not, last.
+    pub standstill: Option<Standstill>,
     /// The first rule that was broken.
     #[serde(serialize_with = "sentence")]
     pub violation: Option<Violation>,
@@ -75,6 +76,7 @@ impl VotesOutcome {
             recovered_in: None,
             allowed: None,
             late: false,
+            standstill: None,
             violation: None,
             history: 0xcbf2_9ce4_8422_2325,
         }

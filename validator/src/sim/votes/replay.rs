@@ -31,10 +31,23 @@ impl VotesWorld {
             self.prove(host, slot);
         }
         self.vote_freely(host, block);
+        self.pass_on(host, block);
         // A ledger holds one version of a slot: the first, until the cluster chose another.
         if !second || known {
             self.hosts[host].store(block, true);
             self.replay(host, &[block]);
+        }
+    }
+
+    /// Where there are two versions of a block, Turbine's trees carry both on from whomever each was sent to.
+    fn pass_on(&mut self, host: usize, block: BlockId) {
+        let several = self.chain.versions(self.chain.get(block).slot).count() > 1;
+        if several && self.hosts[host].passed_on.insert(block) {
+            let to = self.rng.gen_range(0..self.hosts.len());
+            if to != host {
+                let after = self.delay(host);
+                self.later(after, Event::Blocks { from: host, to, blocks: vec![block] });
+            }
         }
     }
 
@@ -79,8 +92,14 @@ impl VotesWorld {
             while this.has(missing) && self.chain.get(missing).slot > root {
                 missing = self.chain.get(missing).parent;
             }
+            let other = this.executed.contains_key(&parent.slot);
+            this.stray.insert(block);
             if self.chain.get(missing).slot > root {
                 this.wanted.insert(missing);
+            }
+            if other {
+                // On the wrong parent it cannot be executed.
+                self.feed(host, Input::Dead(slot));
             }
             return false;
         }
@@ -89,6 +108,7 @@ impl VotesWorld {
             return false;
         }
         this.executed.insert(slot, block);
+        this.stray.remove(&block);
         let mut votes = (*made.voters).clone();
         if self.plan.seats[this.seat].lie.is_some() {
             // A twin must not learn what the other does.
@@ -116,6 +136,17 @@ impl VotesWorld {
         }
         self.feed(host, Input::Frozen(input));
         self.hosts[host].executed.get(&slot) == Some(&block)
+    }
+
+    /// Sends the last own block once more if too few have it.
+    pub(super) fn spread_again(&mut self, host: usize) {
+        let Some(block) = self.hosts[host].sends_again(self.now_ms) else { return };
+        for to in (0..self.hosts.len()).filter(|to| *to != host) {
+            if self.rng.gen_range(0..100) >= self.plan.loss_percent {
+                let after = self.delay(host);
+                self.later(after, Event::Blocks { from: host, to, blocks: vec![block] });
+            }
+        }
     }
 
     /// Asks a neighbour for what is missing, with all that leads there.
@@ -154,27 +185,54 @@ impl VotesWorld {
     }
 
     /// The cluster settled on a version of a slot that this host has not: the own one goes, with all that was built on
-    /// it.
+    /// it. What the version is built on is settled with it, since every block names the one before it.
     pub(super) fn replace(&mut self, host: usize, slot: Slot, hash: Hash) {
         let Some(right) = self.chain.find(slot, hash) else { return };
-        let this = &mut self.hosts[host];
-        if this.executed.get(&slot) == Some(&right) {
-            return;
+        let root = self.chain.get(self.hosts[host].root).slot;
+        let mut line = Vec::new();
+        let mut at = right;
+        while self.chain.get(at).slot > root && self.hosts[host].executed.get(&self.chain.get(at).slot) != Some(&at) {
+            line.push(at);
+            at = self.chain.get(at).parent;
         }
-        self.outcome.replaced += 1;
-        this.chosen.insert(slot, right);
-        if let Some(wrong) = this.executed.get(&slot).copied() {
-            let chain = &self.chain;
-            this.executed.retain(|at, block| *at < slot || !chain.descends(*block, wrong));
+        self.outcome.replaced += u64::from(!line.is_empty());
+        for &at in line.iter().rev() {
+            let slot = self.chain.get(at).slot;
+            let (this, chain) = (&mut self.hosts[host], &self.chain);
+            this.chosen.insert(slot, at);
+            this.stray.remove(&at);
+            if let Some(wrong) = this.executed.get(&slot).copied() {
+                this.executed.retain(|at, block| *at < slot || !chain.descends(*block, wrong));
+            }
+            for other in self.chain.versions(slot).filter(|other| *other != at) {
+                this.store(other, false);
+            }
+            self.feed(host, Input::Forgotten(slot));
         }
-        for other in self.chain.versions(slot).filter(|other| *other != right) {
-            this.store(other, false);
+        let missing = line.iter().rev().find(|at| !self.hosts[host].has(**at)).copied();
+        self.hosts[host].wanted.extend(missing);
+        if let Some(&first) = line.last() {
+            self.replay(host, &[first]);
         }
-        self.feed(host, Input::Forgotten(slot));
-        if self.hosts[host].has(right) {
-            self.replay(host, &[right]);
-        } else {
-            self.hosts[host].wanted.insert(right);
+    }
+
+    /// Follows what was voted for, and cannot be executed here, back to where another version is.
+    pub(super) fn trace_versions(&mut self, host: usize) {
+        let (this, root) = (&self.hosts[host], self.chain.get(self.hosts[host].root).slot);
+        let Some(machine) = &this.machine else { return };
+        let voted = this.heard.iter().flatten().map(|cast| cast.block);
+        let open: BTreeSet<BlockId> = voted.chain(this.stray.iter().copied()).collect();
+        let settled = |block: &BlockId| {
+            let made = self.chain.get(*block);
+            let lacking = made.slot > root && this.executed.get(&made.slot) != Some(block);
+            let fresh = this.chosen.get(&made.slot) != Some(block);
+            lacking && fresh && machine.chosen_version(made.slot).is_some_and(|(hash, _)| hash == made.hash)
+        };
+        let settled: Vec<BlockId> = open.into_iter().filter(settled).collect();
+        self.hosts[host].stray.retain(|block| self.chain.get(*block).slot > root);
+        for block in settled {
+            let (slot, hash) = (self.chain.get(block).slot, self.chain.get(block).hash);
+            self.replace(host, slot, hash);
         }
     }
 }

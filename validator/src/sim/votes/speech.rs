@@ -7,6 +7,7 @@ use super::{
     world::{Event, SLOT_MS, VotesWorld},
 };
 use rand::Rng as _;
+use solana_signer::Signer as _;
 use std::sync::Arc;
 use sundog_tower::{Effect, Input};
 use sundog_types::{Hash, Slot, vote::VoteOnWire};
@@ -98,7 +99,8 @@ impl VotesWorld {
         self.feed(host, Input::VoteSeen { vote_account, slot, hash, block_id });
     }
 
-    /// A host hears all that a neighbour has heard.
+    /// A host hears all that a neighbour has heard, and which of the host's own blocks the neighbour has: what a node says
+    /// that it has stays in gossip.
     pub(super) fn hear_all(&mut self, from: usize, to: usize) {
         for voter in 0..self.plan.seats.len() {
             for place in 0..self.hosts[from].heard[voter].len() {
@@ -109,6 +111,14 @@ impl VotesWorld {
         let proven: Vec<Slot> = self.hosts[from].proven.difference(&self.hosts[to].proven).copied().collect();
         for slot in proven {
             self.prove(to, slot);
+        }
+        let machine = self.hosts[to].machine.as_ref();
+        let waits = |slot: &Slot| machine.is_some_and(|machine| !machine.is_propagated(*slot));
+        let own = |(slot, block): (&Slot, &BlockId)| (self.chain.get(*block).leader == to).then_some(*slot);
+        let had: Vec<Slot> = self.hosts[from].executed.iter().filter_map(own).filter(waits).collect();
+        let node = self.keys[self.hosts[from].seat].pubkey();
+        for slot in had {
+            self.feed(to, Input::Announced { node, slot });
         }
     }
 

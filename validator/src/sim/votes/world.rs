@@ -195,6 +195,8 @@ impl VotesWorld {
         }
         this.executed.clear();
         this.wanted.clear();
+        this.stray.clear();
+        this.again = None;
         this.heard.iter_mut().for_each(Vec::clear);
         self.outcome.crashes += 1;
     }
@@ -283,7 +285,9 @@ impl VotesWorld {
                 machine.handle_timeout(now, &mut effects);
                 self.obey(host, effects);
             }
+            self.trace_versions(host);
             self.fetch(host);
+            self.spread_again(host);
             let peer = self.rng.gen_range(0..self.hosts.len());
             if slot.is_multiple_of(PULL_SLOTS) && peer != host {
                 let after = self.delay(peer);

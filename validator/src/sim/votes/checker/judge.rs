@@ -8,6 +8,16 @@ const STACK: usize = 31;
 /// How deep a vote may be buried before two thirds must stand behind it.
 const SHALLOW: usize = 8;
 
+/// Why the rules let nobody go on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Standstill {
+    /// Two thirds are on no fork, and nowhere are the 38 % elsewhere that somebody needs to leave the own one.
+    Divided,
+    /// Votes are divided among versions of a block, none of which has 52 %.
+    Versions,
+}
+
 /// The last slot at which a vote that was confirmed so often binds.
 pub(super) const fn last_bound(slot: u64, count: u32) -> u64 {
     slot.saturating_add(1 << if count < 31 { count } else { 31 })
@@ -93,6 +103,16 @@ impl Checker {
         if self.descends(to, from) || self.lost(from, to) {
             return Ok(());
         }
+        let (last, stake) = (self.slot(from), self.bound_elsewhere(from, to));
+        if self.is_proof(stake) {
+            return Ok(());
+        }
+        Err(Violation::NoSwitchProof { node, from: last, to: self.slot(to), stake, total: self.total })
+    }
+
+    /// Stake that anybody could see to be bound to forks other than that of `from`, as far as it counts for leaving it for
+    /// `to`.
+    fn bound_elsewhere(&self, from: u32, to: u32) -> u64 {
         let last = self.slot(from);
         let mut bound = 0_u64;
         for (place, seen) in self.blocks.iter().enumerate().filter(|(_, seen)| seen.behind != 0) {
@@ -103,11 +123,55 @@ impl Checker {
             let voters = seen.binds.iter().enumerate().filter(|(_, until)| **until >= last.get());
             bound |= voters.fold(0, |bits, (voter, _)| bits | (1 << voter));
         }
-        let stake = self.stake(bound);
-        if stake as f64 / self.total as f64 > 0.38 {
-            return Ok(());
+        self.stake(bound)
+    }
+
+    fn is_proof(&self, stake: u64) -> bool {
+        stake as f64 / self.total as f64 > 0.38
+    }
+
+    /// Whether the rules let nobody go on from where the honest voters stand, and why (docs/chaos.md): of the stake, two
+    /// thirds are behind no fork, and whoever is not on the heaviest one has no proof to leave its own, or cannot see it
+    /// because it stands on a version of a block that may still win.
+    #[must_use]
+    pub fn standstill(&self) -> Option<Standstill> {
+        let said = self.said.iter().enumerate().filter(|(voter, _)| self.voters[*voter].honest);
+        let heads: Vec<u32> = said.filter_map(|(_, said)| Some(said.as_ref()?.block)).collect();
+        let weigh = |tip: u32| {
+            let on = self.said.iter().enumerate().filter(|(voter, said)| {
+                self.voters[*voter].honest && said.as_ref().is_some_and(|said| self.descends(tip, said.block))
+            });
+            on.map(|(voter, _)| self.voters[voter].stake).sum::<u64>()
+        };
+        let best = heads.iter().copied().max_by_key(|tip| weigh(*tip))?;
+        if weigh(best) * 3 > self.total * 2 {
+            return None;
         }
-        Err(Violation::NoSwitchProof { node, from: last, to: self.slot(to), stake, total: self.total })
+        let mut why = Standstill::Divided;
+        for &head in heads.iter().filter(|head| !self.descends(best, **head)) {
+            if !self.is_proof(self.bound_elsewhere(head, best)) {
+                continue;
+            }
+            why = Standstill::Versions;
+            if !self.is_open(head) && !self.is_open(best) {
+                return None;
+            }
+        }
+        Some(why)
+    }
+
+    /// Whether a block stands on a version of a block that more than 52 % may still vote for, and have not.
+    fn is_open(&self, block: u32) -> bool {
+        let mut at = block;
+        while at != 0 && self.slot(at) > self.slot(self.roots.iter().copied().min().unwrap_or(0)) {
+            let mine = self.at(at);
+            let other = self.blocks.iter().any(|seen| seen.slot == mine.slot && seen.hash != mine.hash);
+            if other && self.stake(mine.voted) as f64 / self.total as f64 <= 0.52 {
+                return true;
+            }
+            at = mine.parent;
+        }
+        false
     }
 
     /// Whether more than 52 % stand behind another version of the block, or of one that it is built on since the forks

@@ -3,7 +3,7 @@
 use super::SimArgs;
 use crate::{
     cli::{say, say_json},
-    sim::votes::{self, VotesConfig, VotesOutcome},
+    sim::votes::{self, VotesConfig, VotesOutcome, checker::Standstill},
 };
 use anyhow::{Context as _, bail, ensure};
 use clap::{Args, ValueEnum};
@@ -67,8 +67,10 @@ struct Found {
     seeds: u64,
     slots: u64,
     votes: u64,
-    /// Runs with lies in which no new root came in time.
+    /// Runs with lies in which no new root came in time, because the rules let nobody go on.
     late: u64,
+    /// Of those, the ones in which votes were divided among versions of a block.
+    versions: u64,
     /// The first violation.
     first: Option<VotesOutcome>,
 }
@@ -76,10 +78,14 @@ struct Found {
 /// Plays the seeds until a rule is broken.
 ///
 /// # Errors
-/// If one is.
+/// If one is; the program then ends with exit code 1 and names the seed.
 pub fn run(args: &SimArgs) -> anyhow::Result<()> {
     // Whole nodes say much themselves.
     crate::io::log_to_stderr(if args.chaos.whole { "off,sundog_validator::cli=info" } else { "info" });
+    play(args)
+}
+
+fn play(args: &SimArgs) -> anyhow::Result<()> {
     let checks = Checks {
         switch: args.chaos.without != Some(Check::Switch),
         lockout: args.chaos.without != Some(Check::Lockout),
@@ -98,13 +104,14 @@ pub fn run(args: &SimArgs) -> anyhow::Result<()> {
         tell(&outcome, args.json);
         return judge(Some(&outcome));
     };
-    let mut found = Found { seeds: 0, slots: 0, votes: 0, late: 0, first: None };
+    let mut found = Found { seeds: 0, slots: 0, votes: 0, late: 0, versions: 0, first: None };
     for seed in seeds {
         let outcome = votes::run(&VotesConfig { seed, ..config });
         found.seeds += 1;
         found.slots += outcome.slots;
         found.votes += outcome.votes;
         found.late += u64::from(outcome.late);
+        found.versions += u64::from(outcome.late && outcome.standstill == Some(Standstill::Versions));
         if outcome.violation.is_some() {
             found.first = Some(outcome);
             break;
@@ -116,7 +123,10 @@ pub fn run(args: &SimArgs) -> anyhow::Result<()> {
     if args.json {
         say_json(&found);
     } else {
-        say(format_args!("{} seeds  {} slots  {} votes  {} late", found.seeds, found.slots, found.votes, found.late));
+        let Found { seeds, slots, votes, late, versions, .. } = &found;
+        say(format_args!(
+            "{seeds} seeds  {slots} slots  {votes} votes  {late} late, {versions} of them over two versions"
+        ));
     }
     judge(found.first.as_ref())
 }
@@ -146,6 +156,28 @@ fn judge(outcome: Option<&VotesOutcome>) -> anyhow::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Only for its arguments: the program's own parser.
+    #[derive(clap::Parser)]
+    struct Sim {
+        #[command(flatten)]
+        args: SimArgs,
+    }
+
+    fn played(arguments: &str) -> Result<(), String> {
+        use clap::Parser as _;
+        let words = ["sim", "--scenario", "chaos"].into_iter().chain(arguments.split(' '));
+        play(&Sim::try_parse_from(words).expect("arguments").args).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn a_broken_rule_is_an_error_that_names_the_seed() {
+        assert_eq!(played("--seed 3"), Ok(()));
+        let error = played("--seeds 0..20 --without lockout").expect_err("a search finds it");
+        let seed = error.strip_prefix("seed ").and_then(|rest| rest.split(':').next()).expect("the seed comes first");
+        assert!(seed.parse::<u64>().is_ok_and(|seed| seed < 20), "{error}");
+        assert_eq!(played(&format!("--seed {seed} --without lockout")), Err(error), "and plays again");
+    }
 
     #[test]
     fn seeds_are_a_range_with_something_in_it() {

@@ -61,11 +61,13 @@ impl VotesWorld {
 
     /// A vote leaves a host: to all by gossip, and straight to the leaders of now and of soon.
     fn cast(&mut self, host: usize, vote: VoteOnWire) {
-        let honest = self.is_honest(host);
+        if self.ending.is_some() && !self.is_honest(host) {
+            return;
+        }
         let said = vote.last_slot().and_then(|slot| self.chain.find(Slot::new(slot), vote.hash));
         let judged = self.checker.vote(host, &vote);
         self.judged(judged);
-        let Some(block) = said.filter(|_| honest || self.ending.is_none()) else { return };
+        let Some(block) = said else { return };
         self.hosts[host].voted = Some(block);
         self.casts += 1;
         self.outcome.votes += 1;

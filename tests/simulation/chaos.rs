@@ -112,6 +112,14 @@ fn seeds_that_were_stuck_once_are_not() {
     }
 }
 
+/// Nobody lies, and it takes 124 slots where 82 were left of the longest lockout and 64: docs/chaos.md has the argument.
+#[test]
+fn a_promise_that_was_made_deeper_just_after_the_heal_is_waited_out_in_seed_1075() {
+    let outcome = outcome(1_075);
+    assert_eq!((outcome.lying, outcome.duplicates, outcome.violation), (0, 0, None));
+    assert!(outcome.late && outcome.standstill.is_none());
+}
+
 /// Seeds in which duplicates that 80 % had voted above stayed out of the fork choice.
 #[test]
 fn seeds_1_4_5_and_6_confirm_duplicates_by_the_votes_above_them() {

@@ -293,3 +293,206 @@ impl Checker {
         self.descends(a, b) || self.descends(b, a)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const START: BlockKey = (Slot::ZERO, Hash::new_from_array([0; 32]));
+
+    fn hash(slot: u64, version: u8) -> Hash {
+        let mut bytes = [version; 32];
+        bytes[..8].copy_from_slice(&slot.to_le_bytes());
+        Hash::new_from_array(bytes)
+    }
+
+    fn key(slot: u64, version: u8) -> BlockKey {
+        if slot == 0 { START } else { (Slot::new(slot), hash(slot, version)) }
+    }
+
+    fn account(voter: usize) -> Pubkey {
+        Pubkey::new_from_array([voter as u8 + 1; 32])
+    }
+
+    /// Honest voters with 40, 30, 20 and 7 %, and a liar with 3 %; blocks of slots 1 to 40 in a row, version 0, and of 2 to 40
+    /// in a row on block 1, version 1.
+    fn judge_of(stakes: [u64; 5]) -> Checker {
+        let voter = |(n, stake)| Voter { account: account(n), stake, honest: n < 4 };
+        let mut judge = Checker::new(stakes.into_iter().enumerate().map(voter).collect(), START);
+        for version in [0, 1] {
+            for slot in 1 + u64::from(version)..=40 {
+                let parent = if slot == 2 { key(1, 0) } else { key(slot - 1, version) };
+                judge.block(Slot::new(slot), hash(slot, version), parent).expect("a new block");
+            }
+        }
+        judge
+    }
+
+    fn judge() -> Checker {
+        judge_of([40, 30, 20, 7, 3])
+    }
+
+    fn vote(voter: usize, version: u8, slots: &[(u64, u32)]) -> VoteOnWire {
+        VoteOnWire {
+            vote_account: account(voter),
+            slots: slots.to_vec(),
+            root: Some(0),
+            hash: slots.last().map_or(START.1, |(slot, _)| hash(*slot, version)),
+            block_id: Hash::default(),
+            timestamp: None,
+            switch: false,
+        }
+    }
+
+    /// What comes of the last of some votes, when all before it are fine.
+    #[track_caller]
+    fn last(judge: &mut Checker, votes: &[(usize, u8, &[(u64, u32)])]) -> Result<(), Violation> {
+        let (last, before) = votes.split_last().expect("some votes");
+        for (voter, version, slots) in before {
+            judge.vote(*voter, &vote(*voter, *version, slots)).expect("a fine vote");
+        }
+        judge.vote(last.0, &vote(last.0, last.1, last.2))
+    }
+
+    #[track_caller]
+    fn found(kind: &str, result: Result<(), Violation>) {
+        assert_eq!(result.expect_err("a violation").kind(), kind);
+    }
+
+    #[test]
+    fn a_voter_that_follows_one_fork_is_fine() {
+        let votes: &[(usize, u8, &[(u64, u32)])] =
+            &[(0, 0, &[(1, 1)]), (0, 0, &[(1, 2), (2, 1)]), (0, 0, &[(1, 2), (2, 1)]), (0, 0, &[(1, 2), (5, 1)])];
+        assert_eq!(last(&mut judge(), votes), Ok(()), "it votes, sends it again, and skips slots");
+    }
+
+    #[test]
+    fn a_vote_that_still_binds_is_not_left_behind() {
+        found("promise_broken", last(&mut judge(), &[(0, 0, &[(2, 1)]), (0, 1, &[(3, 1)])]));
+        // Towers name slots only: one that keeps the slot has still left the block.
+        found("no_switch_proof", last(&mut judge(), &[(0, 0, &[(2, 1)]), (0, 1, &[(2, 2), (3, 1)])]));
+    }
+
+    #[test]
+    fn a_fork_is_left_only_with_more_than_38_percent_bound_elsewhere() {
+        let votes: &[(usize, u8, &[(u64, u32)])] = &[(0, 0, &[(2, 1)]), (1, 1, &[(5, 1)]), (0, 1, &[(9, 1)])];
+        found("no_switch_proof", last(&mut judge(), votes));
+        let more: &[(usize, u8, &[(u64, u32)])] =
+            &[(0, 0, &[(2, 1)]), (1, 1, &[(5, 1)]), (2, 1, &[(5, 1)]), (0, 1, &[(9, 1)])];
+        assert_eq!(last(&mut judge(), more), Ok(()), "50 % are");
+        let expired: &[(usize, u8, &[(u64, u32)])] =
+            &[(1, 1, &[(5, 1)]), (2, 1, &[(5, 1)]), (0, 0, &[(20, 1)]), (0, 1, &[(30, 1)])];
+        found("no_switch_proof", last(&mut judge(), expired));
+    }
+
+    #[test]
+    fn a_version_that_lost_is_left_without_proof() {
+        let votes: &[(usize, u8, &[(u64, u32)])] =
+            &[(3, 0, &[(2, 1)]), (0, 1, &[(2, 1)]), (1, 1, &[(2, 1)]), (3, 1, &[(9, 1)])];
+        assert_eq!(last(&mut judge(), votes), Ok(()), "70 % have the other");
+    }
+
+    #[test]
+    fn one_votes_once_for_a_slot_and_never_back() {
+        found("voted_twice", last(&mut judge(), &[(0, 0, &[(2, 1)]), (0, 1, &[(2, 1)])]));
+        found("went_back", last(&mut judge(), &[(0, 0, &[(3, 1)]), (0, 0, &[(2, 1)])]));
+        let mut judge = judge();
+        judge.vote(0, &VoteOnWire { root: Some(1), ..vote(0, 0, &[(3, 1)]) }).expect("fine");
+        found("went_back", judge.vote(0, &vote(0, 0, &[(4, 1)])));
+    }
+
+    #[test]
+    fn a_tower_is_what_its_votes_add_up_to() {
+        found("no_tower", last(&mut judge(), &[(0, 0, &[(2, 1), (3, 1)])]));
+        found("no_tower", last(&mut judge(), &[(0, 0, &[(2, 0)])]));
+        found("no_tower", last(&mut judge(), &[(0, 0, &[(2, 2), (9, 1)])]));
+        found("no_tower", last(&mut judge(), &[(0, 0, &[(1, 3), (2, 2), (3, 1)]), (0, 0, &[(1, 3), (2, 2), (4, 1)])]));
+        let many: Vec<(u64, u32)> = (1..=32).map(|slot| (slot, 33 - slot as u32)).collect();
+        found("no_tower", judge().vote(0, &vote(0, 0, &many)));
+    }
+
+    #[test]
+    fn nothing_is_buried_that_two_thirds_do_not_stand_behind() {
+        let nine: Vec<(u64, u32)> = (1..=9).map(|slot| (slot, 10 - slot as u32)).collect();
+        found("buried", last(&mut judge(), &[(0, 0, &nine)]));
+        let behind: &[(usize, u8, &[(u64, u32)])] = &[(0, 0, &[(1, 1)]), (1, 0, &[(2, 1)]), (0, 0, &nine)];
+        assert_eq!(last(&mut judge(), behind), Ok(()), "70 % with its own");
+        assert_eq!(last(&mut judge(), &[(0, 0, &nine[..8])]), Ok(()), "eight are not deep");
+    }
+
+    #[test]
+    fn nobody_speaks_of_blocks_that_nobody_executed() {
+        found("unknown_block", last(&mut judge(), &[(0, 7, &[(2, 1)])]));
+        found("unknown_block", judge().root(0, Slot::new(2), hash(2, 7)));
+        found("unknown_block", judge().confirmed(0, Slot::new(2), hash(2, 7)));
+        assert_eq!(last(&mut judge(), &[(4, 7, &[(2, 1)])]), Ok(()), "a liar may");
+    }
+
+    #[test]
+    fn liars_are_counted_and_not_judged() {
+        let votes: &[(usize, u8, &[(u64, u32)])] = &[(4, 0, &[(2, 1)]), (4, 1, &[(2, 1)]), (4, 0, &[(3, 1), (4, 1)])];
+        assert_eq!(last(&mut judge(), votes), Ok(()));
+    }
+
+    #[test]
+    fn roots_are_on_one_line_and_only_grow() {
+        let mut judge = judge();
+        let root = |judge: &mut Checker, node, (slot, hash)| judge.root(node, slot, hash);
+        assert_eq!(root(&mut judge, 0, key(5, 0)), Ok(()));
+        assert_eq!(root(&mut judge, 1, key(3, 0)), Ok(()), "one may be behind");
+        assert_eq!(root(&mut judge, 0, key(5, 0)), Ok(()), "or say it twice");
+        found("root_went_back", root(&mut judge, 0, key(4, 0)));
+        found("root_conflict", root(&mut judge, 2, key(2, 1)));
+        judge.died(1);
+        assert_eq!(root(&mut judge, 1, key(1, 0)), Ok(()), "after a crash it starts from an older one");
+    }
+
+    #[test]
+    fn two_thirds_confirm_and_what_is_confirmed_stays() {
+        let mut judge = judge();
+        last(&mut judge, &[(0, 0, &[(2, 1)]), (2, 0, &[(2, 1)]), (3, 0, &[(3, 1)])]).expect("fine");
+        found("unconfirmed", judge.confirmed(0, Slot::new(2), hash(2, 0)));
+        last(&mut judge, &[(1, 0, &[(2, 1)])]).expect("fine");
+        assert_eq!(judge.confirmed(0, Slot::new(2), hash(2, 0)), Ok(()));
+        found("abandoned", judge.clone().root(3, Slot::new(4), hash(4, 1)));
+        // Liars have 3 %: even so no other version can be confirmed. Were it to happen, it is told.
+        for voter in &mut judge.voters {
+            voter.honest = false;
+        }
+        last(&mut judge, &[(0, 1, &[(5, 1)]), (1, 1, &[(5, 1)])]).expect("liars are not judged");
+        found("confirmed_conflict", judge.confirmed(0, Slot::new(5), hash(5, 1)));
+    }
+
+    #[test]
+    fn with_more_than_4_percent_lying_confirmations_may_be_left_behind_and_are_counted() {
+        let mut judge = judge_of([40, 30, 18, 7, 5]);
+        last(&mut judge, &[(0, 0, &[(2, 1)]), (1, 0, &[(2, 1)])]).expect("fine");
+        assert_eq!(judge.confirmed(0, Slot::new(2), hash(2, 0)), Ok(()));
+        assert_eq!(judge.root(3, Slot::new(4), hash(4, 1)), Ok(()));
+        assert_eq!(judge.abandoned(), 1);
+    }
+
+    #[test]
+    fn equal_blocks_give_equal_hashes_and_have_one_parent() {
+        let mut judge = judge();
+        assert_eq!(judge.executed(0, Slot::new(2), hash(2, 9), hash(2, 0)), Ok(()));
+        assert_eq!(judge.executed(1, Slot::new(2), hash(2, 9), hash(2, 0)), Ok(()));
+        found("hashes_differ", judge.executed(2, Slot::new(2), hash(2, 9), hash(2, 1)));
+        assert_eq!(judge.block(Slot::new(3), hash(3, 0), key(2, 0)), Ok(()));
+        found("two_parents", judge.block(Slot::new(3), hash(3, 0), key(2, 1)));
+    }
+
+    #[test]
+    fn a_standstill_is_one_only_where_the_rules_let_nobody_go_on() {
+        let mut all = judge();
+        last(&mut all, &[(0, 0, &[(2, 1)]), (1, 0, &[(3, 1)])]).expect("fine");
+        assert_eq!(all.standstill(), None, "70 % are on one fork");
+        let mut apart = judge_of([30, 30, 20, 17, 3]);
+        last(&mut apart, &[(0, 0, &[(2, 1)]), (1, 1, &[(2, 1)])]).expect("fine");
+        assert_eq!(apart.standstill(), Some(Standstill::Divided), "30 % are no proof for either, the others silent");
+        last(&mut apart, &[(2, 1, &[(2, 1)])]).expect("fine");
+        assert_eq!(apart.standstill(), Some(Standstill::Versions), "50 % are, but on a version without 52 %");
+        last(&mut apart, &[(4, 1, &[(2, 1)])]).expect("fine");
+        assert_eq!(apart.standstill(), Some(Standstill::Versions), "53 % have it, and the other is still open to 30 %");
+    }
+}

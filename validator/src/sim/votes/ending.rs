@@ -22,7 +22,7 @@ pub(super) struct Ending {
     root: Slot,
     /// The slot by which every honest host has a newer one: the last at which a promise of then binds, and 64 more.
     due: u64,
-    /// The same, counted from the last slot at which the rules let nobody go on.
+    /// The same, counted from promises that were made since, and from the last slot at which the rules let nobody go on.
     by: u64,
 }
 
@@ -35,23 +35,22 @@ impl VotesWorld {
         self.chain.get(self.hosts[host].root).slot
     }
 
-    /// How long the promises still hold, at `slot`, that keep honest hosts apart.
-    fn ending_of(&self, slot: u64) -> Ending {
-        let root = self.honest().map(|host| self.root_of(host)).max().unwrap_or_default();
+    /// The last slot at which a promise binds, as things are at `slot`, that keeps honest hosts apart; none if nothing does.
+    fn apart_until(&self, slot: u64) -> Option<u64> {
         let voted = self.honest().filter_map(|host| self.hosts[host].voted);
         let common = voted.reduce(|a, b| self.chain.fork_point(a, b)).unwrap_or(0);
         let common = self.chain.get(common).slot;
         let towers = self.honest().filter_map(|host| self.hosts[host].machine.as_ref()).map(|machine| machine.tower());
         let apart = towers.flat_map(|tower| tower.lockouts().votes()).filter(|vote| vote.slot > common);
         let until = apart.map(|vote| vote.last_locked_out().get()).filter(|until| *until > slot).max();
-        let until = until.map_or(slot, |until| until.min(slot + LONGEST_SLOTS));
-        let by = until + RECOVERY_SLOTS;
-        Ending { healed: slot, root, due: by, by }
+        until.map(|until| until.min(slot + LONGEST_SLOTS))
     }
 
     /// The faults are over at `slot`.
     pub(super) fn end_faults(&mut self, slot: u64) {
-        self.ending = Some(self.ending_of(slot));
+        let root = self.honest().map(|host| self.root_of(host)).max().unwrap_or_default();
+        let due = self.apart_until(slot).unwrap_or(slot) + RECOVERY_SLOTS;
+        self.ending = Some(Ending { healed: slot, root, due, by: due });
     }
 
     /// Whether the run is over: every honest host has a new root, or it took too long. Where somebody lied, the time counts
@@ -64,9 +63,12 @@ impl VotesWorld {
         }
         let asked = slot > by || slot.is_multiple_of(ASKED_SLOTS);
         let standstill = if asked && !self.plan.is_truthful() { self.checker.standstill() } else { None };
-        if standstill.is_some() {
-            by = by.max(self.ending_of(slot).by);
-            self.outcome.standstill = standstill;
+        if asked {
+            // Who does not know yet that all is well may vote on its own fork once more, and is bound twice as long.
+            let until = self.apart_until(slot).map(|until| until.min(healed + LONGEST_SLOTS));
+            let from = if standstill.is_some() { until.max(Some(slot)) } else { until };
+            by = from.map_or(by, |from| by.max(from + RECOVERY_SLOTS));
+            self.outcome.standstill = standstill.or(self.outcome.standstill);
         }
         self.ending = Some(Ending { healed, root, due, by });
         self.outcome.late = slot > due;

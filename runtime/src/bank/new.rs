@@ -188,6 +188,7 @@ impl Bank {
             self.update_stake_history();
         }
         self.update_clock(Some(parent_epoch));
+        self.update_last_restart_slot();
         self.svm.read_sysvars(self);
     }
 }

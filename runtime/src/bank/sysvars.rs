@@ -7,7 +7,7 @@ use solana_clock::Clock;
 use solana_sdk_ids::sysvar;
 use solana_slot_history::SlotHistory;
 use std::time::Duration;
-use sundog_types::{Hash, Pubkey};
+use sundog_types::{Hash, Pubkey, Slot};
 
 /// Entries of the SlotHashes sysvar.
 const SLOT_HASHES_MAX: usize = 512;
@@ -113,6 +113,18 @@ impl Bank {
         let schedule = bincode::serialize(&self.parameters.epoch_schedule).expect("plain numbers always encode");
         self.write_sysvar(sysvar::epoch_schedule::ID, schedule);
         self.write_sysvar(sysvar::last_restart_slot::ID, vec![0; 8]);
+    }
+
+    /// Notes the newest coordinated restart below this block, if that is news. The block that it went on from was executed
+    /// before it, and keeps its state.
+    pub(super) fn update_last_restart_slot(&mut self) {
+        let parent = Slot::new(self.place.parent_slot);
+        let newest = self.parameters.hard_forks.iter().take_while(|(slot, _)| *slot <= parent).last();
+        let Some((restart, _)) = newest else { return };
+        let data = restart.get().to_le_bytes().to_vec();
+        if self.account(&sysvar::last_restart_slot::ID).is_none_or(|known| known.data() != data) {
+            self.write_sysvar(sysvar::last_restart_slot::ID, data);
+        }
     }
 
     pub(super) fn update_recent_blockhashes(&mut self) {

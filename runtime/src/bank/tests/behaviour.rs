@@ -322,7 +322,10 @@ fn a_hard_fork_extends_the_hash_of_the_block_that_reaches_it_executed_or_restore
     let forked = finish(next(&root));
     let extended = Sha256::new().chain_update(plain.hash()).chain_update(2_u64.to_le_bytes()).finalize();
     assert_eq!(forked.hash().to_bytes(), <[u8; 32]>::from(extended));
-    assert_eq!(finish(next(&forked)).parent_hash(), forked.hash());
+    let after = finish(next(&forked));
+    assert_eq!(after.parent_hash(), forked.hash());
+    let restarted = |bank: &Bank| bank.account(&sysvar::last_restart_slot::ID).unwrap().data().to_vec();
+    assert_eq!((restarted(&forked), restarted(&after)), (vec![0; 8], 1_u64.to_le_bytes().to_vec()));
 
     store.commit(&plain.root_batch(), true).unwrap();
     let again = Arc::new(RootedAccounts::new(Arc::clone(&store) as Arc<dyn Store>));

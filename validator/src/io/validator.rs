@@ -412,7 +412,9 @@ fn sync_bounds(settings: &Settings) -> SyncBounds {
 /// What the operator says of coordinated restarts.
 fn restart_order(settings: &Settings) -> anyhow::Result<RestartOrder> {
     if settings.expected_bank_hash.is_some() && settings.wait_for_supermajority.is_none() {
-        bail!("expected-bank-hash is given without wait-for-supermajority, whose block it is of; give both, or neither");
+        bail!(
+            "expected-bank-hash is given without wait-for-supermajority, whose block it is of; give both, or neither"
+        );
     }
     let hash = settings.expected_bank_hash.as_deref().map(str::parse).transpose();
     Ok(RestartOrder {

@@ -79,9 +79,14 @@ impl Judge {
         self.checker.died(number);
     }
 
-    /// A machine starts as its operator orders for the whole cluster.
-    pub(super) fn restarted(&mut self) {
+    /// A machine starts as its operator orders for the whole cluster, at its root, whose bank hash is another than before.
+    pub(super) fn restarted(&mut self, host: &Host, root: BlockKey) {
         self.checker.restarted();
+        let parent = host.parents.get(&root.0).and_then(|parent| self.block_of(host, *parent));
+        if let Some(parent) = parent.filter(|_| self.broken.is_none()) {
+            self.parents.insert(root, parent);
+            self.broken = self.checker.block(root.0, root.1, parent).err();
+        }
     }
 
     /// A machine said something; `host` has noted it.

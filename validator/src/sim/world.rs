@@ -175,16 +175,24 @@ impl World {
         let (stake, fanout) = (self.config.stakes[host], self.config.fanout);
         let start = Start { genesis: &self.genesis, number: host, stake, entrypoint, fanout };
         let here = self.here(host);
-        if self.hosts[host].restart != RestartOrder::default() {
-            self.judge.restarted();
-        }
         self.hosts[host].boot(start, seed, here, &mut out)?;
+        self.restarted(host);
         for shreds in self.hosts[host].stored() {
             let life = self.hosts[host].life;
             self.push(Duration::ZERO, Happening::Deliver { host, life, input: Input::Stored { shreds } });
         }
         self.settle(host, out);
         Ok(())
+    }
+
+    /// Notes the block that a machine starts from, if its operator orders it to start from there.
+    fn restarted(&mut self, host: usize) {
+        let started = &mut self.hosts[host];
+        let Some(node) = started.node.as_ref().filter(|_| started.restart != RestartOrder::default()) else { return };
+        let slot = node.forks().root();
+        let hash = node.forks().get(slot).expect("the root is in the tree").bank.hash();
+        started.blocks.insert(slot, hash);
+        self.judge.restarted(&self.hosts[host], (slot, hash));
     }
 
     /// What a machine's clocks show.

@@ -191,6 +191,8 @@ impl Checker {
     pub fn restarted(&mut self) {
         self.said.fill(None);
         self.roots.fill(0);
+        // The block that they go on from has another bank hash now.
+        self.executed.clear();
         (self.top_root, self.top_confirmed) = ((0, 0), 0);
     }
 

@@ -99,6 +99,19 @@ impl Gulfstream {
         taken
     }
 
+    /// As [`Self::take`], but votes alone: for a block so far beyond the root that nothing else is to be in it.
+    pub fn take_votes(&mut self, max: usize, bytes_max: usize) -> Vec<VerifiedTransaction> {
+        let mut bytes_left = bytes_max;
+        let votes = std::iter::from_fn(|| {
+            let vote = self.ballots.take_best(bytes_left)?;
+            bytes_left -= vote.packet().len();
+            Some(vote)
+        });
+        let taken: Vec<_> = votes.take(max).collect();
+        self.metrics.taken += taken.len() as u64;
+        taken
+    }
+
     /// Takes back what the leader loop could not put into its block. It keeps its age.
     pub fn give_back(&mut self, transactions: Vec<VerifiedTransaction>) {
         self.metrics.given_back += transactions.len() as u64;

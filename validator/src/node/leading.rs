@@ -15,6 +15,7 @@
 use super::{
     Effect, Event, Node,
     own_block::{OwnBlock, Tick},
+    windows,
 };
 use std::collections::{BTreeSet, VecDeque};
 use sundog_poh::{RecorderEffect, RecorderInput};
@@ -30,8 +31,8 @@ pub(super) const MISSING_SLOTS_MAX: u64 = 3_072;
 const TICKS_MAX: usize = 64 * (MISSING_SLOTS_MAX + 4 * WINDOW_SLOTS) as usize;
 // A block names its parent by a distance of 16 bits (reference 3.2).
 const _: () = assert!(MISSING_SLOTS_MAX < 65_535);
-/// Slots that the previous leader is given to finish its window (reference 2.8).
-const GRACE_SLOTS: u64 = 2;
+/// Own slots in a row of which shreds are held and that are passed over; after so many the next reset looks again.
+const HELD_SLOTS_MAX: usize = 64;
 /// Slots of one leader's window.
 pub(super) const WINDOW_SLOTS: u64 = 4;
 /// How many slots ahead Gulf Stream is told the leaders of: it holds transactions for 20 (reference 9.2).
@@ -58,8 +59,6 @@ pub(super) struct Planned {
     start: Now,
     /// When the recorder must start to be ready by then.
     wake: Now,
-    /// The first own slot after the reset: grace is counted from it.
-    first: Slot,
 }
 
 /// A node's state as a leader.
@@ -182,21 +181,38 @@ impl Node {
         }
     }
 
+    /// The first own slot from `from` on that nobody has made: a namesake or an earlier life may have.
+    fn next_free(&self, from: Slot) -> Option<Slot> {
+        let own = |from| self.leaders.next_slot_of(&self.identity, from, LOOKAHEAD_SLOTS);
+        let slots = std::iter::successors(own(from), |slot| own(slot.next()));
+        slots.take(HELD_SLOTS_MAX).find(|slot| !self.is_held(*slot))
+    }
+
+    /// Whether shreds of a slot are here.
+    fn is_held(&self, slot: Slot) -> bool {
+        self.turbine.slot_status(slot).is_some()
+    }
+
     fn next_own(&self, now: Now, from: Slot) -> Option<Planned> {
         let reset = self.leading.reset?;
-        let me = self.identity;
-        let not_before = self.leading.begun.max(self.leading.led_before).map_or(from, |led| from.max(led.next()));
+        let made = self.leading.begun.max(self.leading.led_before);
+        let first = self.next_free(made.map_or(reset.slot.next(), |made| reset.slot.max(made).next()))?;
+        let halves = windows::grace_halves(&self.leaders, &self.identity, (reset.slot, reset.mine), first);
+        let not_before = from.max(first.saturating_add(u64::from(halves / 2)));
         let not_before =
             if now.since(reset.at) > self.config.slot { not_before.max(self.clock_slot(now)) } else { not_before };
-        let first = self.leaders.next_slot_of(&me, reset.slot.next(), LOOKAHEAD_SLOTS)?;
-        let slot = self.leaders.next_slot_of(&me, not_before, LOOKAHEAD_SLOTS)?;
-        let missing = slot.since(reset.slot).map_or(0, |d| d.get().saturating_sub(1));
-        let missing = u32::try_from(missing).ok().filter(|missing| u64::from(*missing) <= MISSING_SLOTS_MAX)?;
-        let start = reset.at.after(self.config.slot.saturating_mul(missing));
+        let slot = self.next_free(not_before)?;
+        let missing = |slot: Slot| slot.since(reset.slot).map_or(0, |d| d.get().saturating_sub(1));
+        let begins = |slot| {
+            let missing = u32::try_from(missing(slot)).unwrap_or(u32::MAX);
+            reset.at.after(self.config.slot.saturating_mul(missing))
+        };
+        let missing = u32::try_from(missing(slot)).ok().filter(|missing| u64::from(*missing) <= MISSING_SLOTS_MAX)?;
+        let start = begins(slot).max(begins(first).after(self.config.slot * halves / 2));
         // One slot, and a tenth of the missing ones: the recorder makes late ticks twenty times as fast as they fall due.
         let early = self.config.slot + self.config.slot / 10 * missing.min(1_000);
-        let wake_after = start.since(reset.at).saturating_sub(early);
-        Some(Planned { slot, start, wake: reset.at.after(wake_after), first })
+        let wake_after = begins(slot).since(reset.at).saturating_sub(early);
+        Some(Planned { slot, start, wake: reset.at.after(wake_after) })
     }
 
     /// Starts the recorder, or begins a slot, if it is time.
@@ -264,13 +280,16 @@ impl Node {
             || self.broadcast.is_behind()
             || !self.ready_to_lead(now)
             || self.leading.begun.is_some_and(|begun| planned.slot <= begun)
+            || self.is_held(planned.slot)
             || !self.may_build_on(reset.slot, planned.slot)
         {
             return false;
         }
-        let gap = planned.first.since(reset.slot).map_or(0, sundog_types::Delta::get);
-        let grace = !reset.mine && gap > 1 && gap <= WINDOW_SLOTS;
-        !grace || planned.slot.get() >= planned.first.get() + GRACE_SLOTS
+        let waits = self.leading.begun.is_none() && self.first_vote.waits(now, self.config.slot);
+        if waits {
+            tracing::info!(slot = %planned.slot, "own slot left out: no vote of this run is in a block yet");
+        }
+        !waits
     }
 
     fn begin(&mut self, now: Now, planned: Planned, out: &mut Effects<Effect>) {

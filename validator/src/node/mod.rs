@@ -30,6 +30,7 @@ mod sync;
 mod view;
 mod voting;
 mod waiting;
+mod windows;
 mod wiring;
 
 pub use boot::{Boot, BootError, FEATURE_SET, GossipSettings, SyncBounds, TowerPolicy, VERSION, stored};
@@ -58,7 +59,8 @@ use sundog_runtime::Bank;
 use sundog_tower::Consensus;
 use sundog_turbine::Turbine;
 use sundog_types::{
-    Effects, Hash, Machine, Now, Pubkey, Signature, Slot, machine::earliest, peer::Peer, schedule::Leaders, sign::Sign,
+    Effects, Hash, Machine, Now, Pubkey, Signature, Slot, machine::earliest, peer::Peer, schedule::Leaders,
+    shred::View as ShredView, sign::Sign,
 };
 
 /// How often the view's counters are renewed when nothing else renews it.
@@ -162,6 +164,7 @@ pub struct Node {
     dead: BTreeSet<Slot>,
     proven: heard::Proven,
     returning: returning::Returning,
+    first_vote: windows::FirstVote,
     propagation: propagation::Propagation,
     /// The highest slot of which a shred came or for which a vote was cast.
     highest_seen: Slot,
@@ -215,6 +218,7 @@ impl Node {
             dead: BTreeSet::new(),
             proven: heard::Proven::default(),
             returning: returning::Returning::new(parts.listens, parts.genesis_ms),
+            first_vote: windows::FirstVote::default(),
             propagation: propagation::Propagation::default(),
             highest_seen: Slot::ZERO,
             newest_votes: BTreeMap::new(),
@@ -232,6 +236,7 @@ impl Node {
             wait: parts.wait,
             counters: Counters::default(),
         };
+        node.first_vote.was_stored(parts.root.slot());
         node.enter_epochs(now, &parts.root, out);
         let own = node.voter.as_ref().and_then(|voter| returning::tower_in(&parts.root, voter.account));
         if let Some(own) = own {
@@ -324,7 +329,11 @@ impl Machine for Node {
             Input::Poh(effect) => self.lead_poh(now, effect, out),
             Input::Durable { id } => self.durable(now, id, out),
             Input::Sync(input) => self.sync(now, input, out),
-            Input::Stored { shreds } => self.turbine(now, sundog_turbine::Input::Stored { shreds }, out),
+            Input::Stored { shreds } => {
+                let slot = shreds.first().and_then(|shred| ShredView::read(shred).ok()).map(|shred| shred.slot());
+                self.first_vote.was_stored(slot.unwrap_or_default());
+                self.turbine(now, sundog_turbine::Input::Stored { shreds }, out);
+            }
         }
     }
 
@@ -342,6 +351,7 @@ impl Machine for Node {
             self.tell_chain(now, out);
             self.spread_again(now, out);
             self.trace_versions(now, out);
+            self.hear_others(now);
             self.publish(now, out);
         }
     }

@@ -1,6 +1,6 @@
 //! The block that this node is making: ticks and transactions go in, until its last tick, or until it is given up.
 
-use super::{Effect, Node, forks::Frozen, job::Job};
+use super::{Effect, Node, forks::Frozen, job::Job, windows};
 use std::time::Duration;
 use sundog_gulfstream::VerifiedTransaction;
 use sundog_poh::RecorderInput;
@@ -109,7 +109,11 @@ impl Node {
         if !self.broadcast.has_room(ENTRY_BYTES_MAX, ticks_to_come) {
             return;
         }
-        let transactions = self.gulfstream.take(BATCH_TRANSACTIONS, BATCH_BYTES);
+        let transactions = if windows::is_vote_only(bank.slot(), self.roots.tower()) {
+            self.gulfstream.take_votes(BATCH_TRANSACTIONS, BATCH_BYTES)
+        } else {
+            self.gulfstream.take(BATCH_TRANSACTIONS, BATCH_BYTES)
+        };
         if transactions.is_empty() {
             return;
         }

@@ -215,14 +215,7 @@ pub(super) struct Publisher {
 
 impl Publisher {
     pub(super) fn new(now: Now) -> Self {
-        Self {
-            last: now,
-            changed: true,
-            gossip: Arc::default(),
-            gossip_since: None,
-            outlook: None,
-            outlook_of: None,
-        }
+        Self { last: now, changed: true, gossip: Arc::default(), gossip_since: None, outlook: None, outlook_of: None }
     }
 
     /// Something changed that readers want to see soon.

@@ -206,6 +206,12 @@ impl World {
         self.deliver(to, Duration::ZERO, Input::Gossip { from, bytes });
     }
 
+    /// Hands a shred to a node, as if another node had sent it.
+    pub fn shred(&mut self, to: usize, from: usize, bytes: Bytes) {
+        let from = sundog_turbine::Sender::Peer(self.hosts[from].identity.pubkey());
+        self.deliver(to, Duration::ZERO, Input::Shred { from, bytes });
+    }
+
     /// Runs until `done` says so, or `limit` of virtual time has passed from now. Whether it was done. It stands still
     /// once a rule is broken.
     ///

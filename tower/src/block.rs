@@ -13,12 +13,12 @@ pub struct RootBlock {
     pub hash: Hash,
 }
 
-/// A vote account with stake, as a bank knows it.
+/// A vote account, as a bank knows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct VoterState {
     /// The account.
     pub vote_account: Pubkey,
-    /// Its stake, in lamports.
+    /// Its stake in the bank's epoch, in lamports.
     pub stake: u64,
     /// Its tower: slots from oldest to newest with their confirmation counts.
     pub lockouts: Vec<(u64, u32)>,
@@ -43,11 +43,11 @@ pub struct Block {
     pub block_id: Hash,
     /// Whether this node produced it.
     pub mine: bool,
-    /// Every vote account with stake, as this bank knows it.
+    /// Every vote account with stake in the block's epoch, as this bank knows it, and the own one even without.
     pub votes: Vec<VoterState>,
-    /// All stake that votes in this bank, in lamports.
+    /// All stake of the block's epoch, in lamports.
     pub total_stake: u64,
-    /// Stakes of the epoch that the block is in: whose votes heard outside of blocks count.
+    /// Stakes of the epoch that the block is in: whose votes for it count, and for how much.
     pub epoch_stakes: Arc<EpochStakes>,
 }
 
@@ -70,6 +70,14 @@ pub enum Input {
         hash: Hash,
         /// The block id it voted for; zero if it is not told: a leader does not know that of its own block.
         block_id: Hash,
+    },
+    /// The stakes of an epoch, fixed by the root: whose votes for blocks of it count. Of an epoch that was not told, its
+    /// first block tells.
+    Epoch {
+        /// The epoch's first slot.
+        first: Slot,
+        /// Its stakes.
+        stakes: Arc<EpochStakes>,
     },
     /// A node says that it has the block of a slot (reference 6.13): it counts towards propagation.
     Announced {

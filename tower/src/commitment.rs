@@ -8,6 +8,10 @@ use sundog_types::{Hash, Pubkey, Slot, stakes::EpochStakes};
 /// floods pushes out only its own older votes.
 pub const MAX_VOTES_PER_VOTER: usize = 64;
 
+/// Electorates kept: those of the root's epoch and of the next are fixed by the root, and a fork that is not rooted yet may
+/// be some epochs ahead of it.
+pub const MAX_ELECTORATES: usize = 8;
+
 /// Share of stake that shows that a block has spread, exclusive (reference 8.6).
 const PROPAGATED: f64 = 1.0 / 3.0;
 
@@ -50,12 +54,21 @@ struct Tally {
     stake: u64,
 }
 
-/// Counts votes for exact blocks.
+/// Who counts from some slot on, and how much they have together.
+#[derive(Clone, Debug, Default)]
+struct Electorate {
+    stakes: Arc<EpochStakes>,
+    total: u64,
+}
+
+/// Counts votes for exact blocks, each by the stakes of its slot's epoch.
 #[derive(Clone, Debug, Default)]
 pub struct Commitment {
     root: Slot,
-    electorate: Arc<EpochStakes>,
-    total: u64,
+    /// By the first slot that each holds for: that of the root, and those after it that are known.
+    electorates: BTreeMap<Slot, Electorate>,
+    /// For a slot of which nothing is known.
+    nobody: Electorate,
     tallies: BTreeMap<(Slot, Hash), Tally>,
     by_voter: BTreeMap<Pubkey, BTreeSet<(Slot, Hash)>>,
 }
@@ -67,26 +80,47 @@ impl Commitment {
         Self { root, ..Self::default() }
     }
 
-    /// Who counts, and for how much. Votes that were counted are weighed again; `false` if nothing changed.
-    pub fn set_electorate(&mut self, electorate: &Arc<EpochStakes>) -> bool {
-        if Arc::ptr_eq(&self.electorate, electorate) || self.electorate == *electorate {
+    /// Who counts from a slot on, and for how much. Votes that were counted are weighed again; `false` if nothing
+    /// changed. The first ones count from the beginning. Full: the oldest are forgotten.
+    pub fn set_electorate(&mut self, from: Slot, stakes: &Arc<EpochStakes>) -> bool {
+        let known = &self.at(from).stakes;
+        if Arc::ptr_eq(known, stakes) || known == stakes {
             return false;
         }
-        self.electorate = Arc::clone(electorate);
-        self.total = electorate.total();
-        self.by_voter.retain(|voter, _| electorate.of_vote_account(voter) > 0);
-        for tally in self.tallies.values_mut() {
+        let from = if self.electorates.is_empty() { Slot::ZERO } else { from };
+        self.electorates.insert(from, Electorate { stakes: Arc::clone(stakes), total: stakes.total() });
+        if self.electorates.len() > MAX_ELECTORATES {
+            self.electorates.pop_first();
+        }
+        let mut tallies = std::mem::take(&mut self.tallies);
+        for ((slot, _), tally) in tallies.range_mut((from, Hash::default())..) {
+            let electorate = self.electorate(*slot);
             tally.voters.retain(|voter, _| electorate.of_vote_account(voter) > 0);
             tally.stake = tally.voters.keys().map(|v| electorate.of_vote_account(v)).sum();
         }
-        self.tallies.retain(|_, tally| !tally.voters.is_empty());
+        tallies.retain(|_, tally| !tally.voters.is_empty());
+        for (voter, votes) in &mut self.by_voter {
+            votes.retain(|key| tallies.get(key).is_some_and(|tally| tally.voters.contains_key(voter)));
+        }
+        self.by_voter.retain(|_, votes| !votes.is_empty());
+        self.tallies = tallies;
         true
     }
 
-    /// Who counts.
+    fn at(&self, slot: Slot) -> &Electorate {
+        self.electorates.range(..=slot).next_back().map_or(&self.nobody, |(_, electorate)| electorate)
+    }
+
+    /// Who counts for a block of `slot`.
     #[must_use]
-    pub fn electorate(&self) -> &EpochStakes {
-        &self.electorate
+    pub fn electorate(&self, slot: Slot) -> &EpochStakes {
+        &self.at(slot).stakes
+    }
+
+    /// Whether a voter counts for any slot from the root on, as far as is known.
+    #[must_use]
+    pub fn has_stake(&self, voter: &Pubkey) -> bool {
+        self.electorates.values().any(|electorate| electorate.stakes.of_vote_account(voter) > 0)
     }
 
     /// Counts a vote that tells no block id.
@@ -96,13 +130,17 @@ impl Commitment {
 
     /// Counts a vote with the block id that it tells, or zero.
     pub fn count_version(&mut self, voter: Pubkey, key: (Slot, Hash), block_id: Hash) -> Counted {
-        let stake = self.electorate.of_vote_account(&voter);
+        let stake = self.electorate(key.0).of_vote_account(&voter);
         if stake == 0 {
             return Counted::Unstaked;
         }
         if key.0 < self.root {
             return Counted::Stale;
         }
+        let oldest_stake = self.by_voter.get(&voter).and_then(BTreeSet::first).map_or(0, |(oldest, _)| {
+            // It may be of an epoch in which the voter had another stake.
+            self.electorate(*oldest).of_vote_account(&voter)
+        });
         let votes = self.by_voter.entry(voter).or_default();
         if votes.contains(&key) {
             let told = self.tallies.get_mut(&key).and_then(|tally| tally.voters.get_mut(&voter));
@@ -116,7 +154,7 @@ impl Commitment {
                 return Counted::Stale;
             }
             if let Some(oldest) = votes.pop_first() {
-                Self::withdraw(&mut self.tallies, oldest, &voter, stake);
+                Self::withdraw(&mut self.tallies, oldest, &voter, oldest_stake);
             }
         }
         votes.insert(key);
@@ -142,7 +180,7 @@ impl Commitment {
     #[must_use]
     pub fn level(&self, slot: Slot, hash: Hash) -> Level {
         let stake = self.tallies.get(&(slot, hash)).map_or(0, |tally| tally.stake);
-        let above = |share: f64| stake > (self.total as f64 * share) as u64;
+        let above = |share: f64| stake > (self.total(slot) as f64 * share) as u64;
         match () {
             () if above(OPTIMISTIC) => Level::Optimistic,
             () if above(DUPLICATE) => Level::Duplicate,
@@ -165,10 +203,10 @@ impl Commitment {
         self.tallies.range(versions).map(|((_, hash), _)| *hash)
     }
 
-    /// All stake that counts, in lamports.
+    /// All stake that counts for a block of `slot`, in lamports.
     #[must_use]
-    pub fn total(&self) -> u64 {
-        self.total
+    pub fn total(&self, slot: Slot) -> u64 {
+        self.at(slot).total
     }
 
     /// The version of a slot's block that more than 52 % voted for.
@@ -177,15 +215,19 @@ impl Commitment {
         self.versions(slot).find(|&hash| self.level(slot, hash) >= Level::Duplicate)
     }
 
-    /// Forgets votes below `root`.
-    pub fn set_root(&mut self, root: Slot) {
+    /// Forgets votes below `root`, and who counted for them alone. Whether anybody did.
+    pub fn set_root(&mut self, root: Slot) -> bool {
         self.root = root;
+        let holds_from = self.electorates.range(..=root).next_back().map(|(from, _)| *from);
+        let before = self.electorates.len();
+        self.electorates = self.electorates.split_off(&holds_from.unwrap_or_default());
         let first = (root, Hash::default());
         self.tallies = self.tallies.split_off(&first);
         for votes in self.by_voter.values_mut() {
             *votes = votes.split_off(&first);
         }
         self.by_voter.retain(|_, votes| !votes.is_empty());
+        self.electorates.len() < before
     }
 
     /// How many votes are remembered.
@@ -239,7 +281,7 @@ mod tests {
 
     fn commitment(stakes: &[u64]) -> Commitment {
         let mut commitment = Commitment::new(Slot::new(0));
-        commitment.set_electorate(&electorate(stakes));
+        commitment.set_electorate(Slot::ZERO, &electorate(stakes));
         commitment
     }
 
@@ -301,8 +343,43 @@ mod tests {
         let mut commitment = commitment(&[10, 30]);
         commitment.count(key(1), Slot::new(4), HASH);
         assert_eq!(commitment.level(Slot::new(4), HASH), Level::Low);
-        assert!(commitment.set_electorate(&electorate(&[30, 10])));
+        assert!(commitment.set_electorate(Slot::ZERO, &electorate(&[30, 10])));
         assert_eq!(commitment.level(Slot::new(4), HASH), Level::Optimistic);
+    }
+
+    #[test]
+    fn each_vote_weighs_what_its_slots_epoch_says() {
+        let mut commitment = commitment(&[10, 30]);
+        let (old, new) = (Slot::new(99), Slot::new(100));
+        assert!(commitment.set_electorate(new, &electorate(&[30, 0, 10])));
+        assert!(!commitment.set_electorate(Slot::new(140), &electorate(&[30, 0, 10])), "the same goes on");
+        for voter in 1..=3 {
+            commitment.count(key(voter), old, HASH);
+            commitment.count(key(voter), new, HASH);
+        }
+        let voters = |commitment: &Commitment, slot| commitment.voters(slot, HASH).count();
+        assert_eq!((voters(&commitment, old), voters(&commitment, new)), (2, 2));
+        assert_eq!((commitment.total(old), commitment.total(new)), (40, 40));
+        let mut first_alone = Commitment::new(Slot::ZERO);
+        first_alone.set_electorate(Slot::ZERO, &electorate(&[10, 30]));
+        first_alone.count(key(1), old, HASH);
+        first_alone.count(key(1), new, HASH);
+        assert_eq!([old, new].map(|slot| first_alone.level(slot, HASH)), [Level::Low, Level::Low]);
+        first_alone.set_electorate(new, &electorate(&[30, 0, 10]));
+        assert_eq!([old, new].map(|slot| first_alone.level(slot, HASH)), [Level::Low, Level::Optimistic]);
+        assert!(first_alone.has_stake(&key(2)), "for the slots below");
+        first_alone.set_root(new);
+        assert!(!first_alone.has_stake(&key(2)) && first_alone.has_stake(&key(3)));
+    }
+
+    #[test]
+    fn the_oldest_electorates_are_forgotten_when_there_are_too_many() {
+        let mut commitment = commitment(&[1]);
+        for from in 1..=2 * MAX_ELECTORATES as u64 {
+            assert!(commitment.set_electorate(Slot::new(from * 100), &electorate(&[1 + from])));
+        }
+        assert_eq!(commitment.electorates.len(), MAX_ELECTORATES);
+        assert_eq!((commitment.total(Slot::new(99)), commitment.total(Slot::new(1_699))), (0, 17));
     }
 
     #[test]

@@ -123,7 +123,6 @@ pub struct Consensus {
     optimistic: BTreeSet<BlockKey>,
     /// Newest votes heard of outside of blocks, one per voter with stake.
     heard: BTreeMap<Pubkey, BlockKey>,
-    electorate_of: Slot,
     dead: BTreeSet<Slot>,
     duplicates: BTreeSet<Slot>,
     told_versions: BTreeSet<Slot>,
@@ -182,7 +181,6 @@ impl Consensus {
             diverged: None,
             optimistic: BTreeSet::new(),
             heard: BTreeMap::new(),
-            electorate_of: root.slot,
             dead: BTreeSet::new(),
             duplicates: BTreeSet::new(),
             told_versions: BTreeSet::new(),
@@ -286,6 +284,7 @@ impl Machine for Consensus {
             Input::VoteSeen { vote_account, slot, hash, block_id } => {
                 self.vote_seen(now, vote_account, ((slot, hash), block_id), out);
             }
+            Input::Epoch { first, stakes } => self.epoch(first, &stakes),
             Input::Announced { node, slot } => self.announced(now, node, slot, out),
             Input::Forgotten(slot) => self.forgotten(now, slot, out),
             Input::OwnVote(own) => self.own_vote(&own),

@@ -99,6 +99,12 @@ impl<T> Forks<T> {
         old < new && self.ancestors(new).take_while(|&slot| slot >= old).any(|slot| slot == old)
     }
 
+    /// Whether the tree holds a block of `slot` that nothing is built on.
+    #[must_use]
+    pub fn is_leaf(&self, slot: Slot) -> bool {
+        self.nodes.get(&slot).is_some_and(|node| node.children.is_empty())
+    }
+
     /// Blocks that nothing is built on, ascending.
     pub fn leaves(&self) -> impl Iterator<Item = (Slot, &T)> + '_ {
         self.nodes.iter().filter(|(_, n)| n.children.is_empty()).map(|(&slot, n)| (slot, &n.block))

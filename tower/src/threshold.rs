@@ -1,6 +1,6 @@
 //! Whether enough of the others stand behind a vote before it is buried deep.
 //!
-//! A vote eight deep binds for 256 slots. It goes that deep only if more than two thirds of the stake
+//! A vote with eight on top of it binds for 512 slots. It goes that deep only if more than two thirds of the stake
 //! voted for the same slot or above it, so that a voter alone on its fork stays free to leave it.
 
 use crate::lockouts::Lockouts;

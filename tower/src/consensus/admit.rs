@@ -9,8 +9,9 @@ use crate::lockouts::Lockouts;
 use crate::metrics::DropReason;
 use crate::threshold;
 use crate::tower::Tower;
-use std::collections::{BTreeMap, BTreeSet};
-use sundog_types::{Effects, Hash, Now, Pubkey, Slot, vote::VoteOnWire};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use sundog_types::{Effects, Hash, Now, Pubkey, Slot, stakes::EpochStakes, vote::VoteOnWire};
 
 impl Consensus {
     pub(super) fn frozen(&mut self, now: Now, block: Block, out: &mut Effects<Effect>) {
@@ -27,15 +28,7 @@ impl Consensus {
         self.choice.add(key, parent_key);
         let below = parent_own.filter(|own| *own > self.forks.root());
         self.metrics.blocks += 1;
-        if block.slot >= self.electorate_of {
-            self.electorate_of = block.slot;
-            if self.commitment.set_electorate(&block.epoch_stakes) {
-                let electorate = &block.epoch_stakes.by_vote_account;
-                self.heard.retain(|voter, _| electorate.contains_key(voter));
-                let stakes: BTreeSet<Pubkey> = block.votes.iter().map(|v| v.vote_account).collect();
-                self.choice.retain_voters(|voter| stakes.contains(voter));
-            }
-        }
+        self.epoch(block.slot, &block.epoch_stakes);
         if self.duplicates.contains(&block.slot) {
             self.choice.mark_invalid(&key);
         }
@@ -56,19 +49,33 @@ impl Consensus {
         self.refresh(now, out);
     }
 
+    /// Whose votes for slots from `first` on count, and for how much.
+    pub(super) fn epoch(&mut self, first: Slot, stakes: &Arc<EpochStakes>) {
+        if self.commitment.set_electorate(first, stakes) {
+            self.forget_unstaked();
+        }
+    }
+
+    /// Forgets the votes of those who have no stake from the root on.
+    pub(super) fn forget_unstaked(&mut self) {
+        let Self { commitment, heard, choice, .. } = self;
+        heard.retain(|voter, _| commitment.has_stake(voter));
+        choice.retain_voters(|voter| commitment.has_stake(voter));
+    }
+
     /// Watches an own block, and counts whoever voted for the block before it was executed here.
     fn spread(&mut self, block: &Block, below: Option<Slot>) {
         if block.mine {
             self.propagation.watch(block.slot, below);
             if let Some(account) = self.vote_account {
-                self.propagation.support(block.slot, &account, self.commitment.electorate());
+                self.propagation.support(block.slot, &account, self.commitment.electorate(block.slot));
             }
         }
         let Some(own) = self.newest_own(block.slot).filter(|own| self.propagation.is_waiting(*own)) else {
             return;
         };
         for (voter, _) in self.commitment.voters(block.slot, block.hash) {
-            self.propagation.support(own, voter, self.commitment.electorate());
+            self.propagation.support(own, voter, self.commitment.electorate(own));
         }
     }
 
@@ -77,7 +84,7 @@ impl Consensus {
         let Some(own) = self.newest_own(slot).filter(|own| self.propagation.is_waiting(*own)) else {
             return false;
         };
-        self.propagation.support(own, voter, self.commitment.electorate());
+        self.propagation.support(own, voter, self.commitment.electorate(own));
         !self.propagation.is_waiting(own)
     }
 
@@ -85,7 +92,7 @@ impl Consensus {
         if self.is_propagated(slot) {
             return;
         }
-        let accounts = self.commitment.electorate().by_vote_account.iter().filter(|(_, vote)| vote.node == node);
+        let accounts = self.commitment.electorate(slot).by_vote_account.iter().filter(|(_, vote)| vote.node == node);
         let accounts: Vec<Pubkey> = accounts.map(|(account, _)| *account).collect();
         // Once it is enough, nobody else's say is of interest.
         if accounts.iter().any(|account| self.has_block(slot, account)) {
@@ -114,10 +121,20 @@ impl Consensus {
         let mut leaves = self.forks.leaves().map(|(slot, _)| slot);
         let leaf = leaves.find(|slot| !needed.contains(slot)).ok_or(DropReason::TreeFull)?;
         drop(leaves);
-        let kept = self.forks.remove_leaf(leaf).ok_or(DropReason::TreeFull)?;
-        self.choice.remove_leaf(&(leaf, kept.hash));
+        self.remove_leaf(leaf);
         self.metrics.evicted += 1;
         Ok(())
+    }
+
+    /// Forgets a block that nothing is built on. A block below it that becomes a tip knows from then on what it knew of
+    /// votes for itself and below: they bind, whichever block told of them, and may be what allows to leave a fork.
+    pub(super) fn remove_leaf(&mut self, leaf: Slot) {
+        let parent = self.forks.ancestors(leaf).next();
+        let Some(mut kept) = self.forks.remove_leaf(leaf) else { return };
+        self.choice.remove_leaf(&(leaf, kept.hash));
+        let Some(parent) = parent.filter(|parent| self.forks.is_leaf(*parent)) else { return };
+        kept.intervals.retain(|vote| vote.start <= parent);
+        self.forks.get_mut(parent).expect("it is a leaf").intervals = kept.intervals;
     }
 
     /// Counts the newest vote of every account in the block: for the fork choice and as confirmation. On
@@ -130,8 +147,8 @@ impl Consensus {
         };
         let votes: Vec<(Pubkey, BlockKey)> =
             voters().filter_map(newest).filter(|(_, key)| self.forks.is_ancestor(key.0, block.slot)).collect();
-        let stakes: BTreeMap<Pubkey, u64> = voters().map(|v| (v.vote_account, v.stake)).collect();
-        self.choice.vote(votes.iter().copied(), |voter, _| stakes.get(voter).copied().unwrap_or(0));
+        let Self { choice, commitment, .. } = &mut *self;
+        choice.vote(votes.iter().copied(), |voter, slot| commitment.electorate(slot).of_vote_account(voter));
         for (voter, key) in votes {
             self.has_block(key.0, &voter);
             if self.commitment.count(voter, key.0, key.1) == Counted::New {

@@ -34,12 +34,12 @@ impl Consensus {
         let dissents = others.map(|theirs| {
             let voters = self.commitment.voters(slot, theirs).filter(|(_, id)| same(*id));
             let voters: Vec<Pubkey> = voters.map(|(voter, _)| *voter).collect();
-            let electorate = self.commitment.electorate();
+            let electorate = self.commitment.electorate(slot);
             let stake = voters.iter().map(|voter| electorate.of_vote_account(voter)).fold(0, u64::saturating_add);
             Dissent { theirs, voters, stake }
         });
         let most = dissents.max_by_key(|dissent| dissent.stake)?;
-        (u128::from(most.stake) * 3 > u128::from(self.commitment.total())).then_some(most)
+        (u128::from(most.stake) * 3 > u128::from(self.commitment.total(slot))).then_some(most)
     }
 
     /// Whether others executed the block of `slot` with another result; it is judged when their votes had time.
@@ -62,7 +62,7 @@ impl Consensus {
                 continue;
             }
             let had_time = self.forks.highest() >= slot.saturating_add(SETTLING_SLOTS);
-            if had_time || dissent.stake as f64 > self.commitment.total() as f64 * HOPELESS {
+            if had_time || dissent.stake as f64 > self.commitment.total(slot) as f64 * HOPELESS {
                 self.diverge(slot, out);
             } else {
                 self.suspects.insert(slot);
@@ -80,7 +80,7 @@ impl Consensus {
         };
         let ours = self.key_of(slot).map_or_else(Hash::default, |(_, hash)| hash);
         self.diverged = Some(slot);
-        out.push(Effect::Diverged { slot, ours, theirs, stake, total: self.commitment.total(), voters });
+        out.push(Effect::Diverged { slot, ours, theirs, stake, total: self.commitment.total(slot), voters });
     }
 
     /// Remembers that more than two thirds voted for a block, executed here or not.

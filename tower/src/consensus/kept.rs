@@ -24,7 +24,7 @@ pub(super) struct Kept {
     /// Stake by vote account; shared along a chain while it does not change.
     pub(super) stakes: Arc<BTreeMap<Pubkey, u64>>,
     pub(super) total: u64,
-    /// The own vote account, if it has stake.
+    /// The own vote account, if the bank knows it.
     pub(super) own: Option<VoterState>,
 }
 
@@ -74,7 +74,7 @@ impl Kept {
             intervals,
             stakes: if same { Arc::clone(&parent.stakes) } else { Arc::new(stakes) },
             total: block.total_stake,
-            own: voters().find(|voter| Some(voter.vote_account) == vote_account).cloned(),
+            own: block.votes.iter().find(|voter| Some(voter.vote_account) == vote_account).cloned(),
         }
     }
 

@@ -28,9 +28,7 @@ impl Consensus {
             self.purged = Some(Purged { slot: last, under, duplicate: slot });
         }
         for &gone in gone.iter().rev() {
-            if let Some(kept) = self.forks.remove_leaf(gone) {
-                self.choice.remove_leaf(&(gone, kept.hash));
-            }
+            self.remove_leaf(gone);
         }
         self.propagation.retain(|own| !gone.contains(&own));
         self.suspects.retain(|suspect| !gone.contains(suspect));
@@ -45,10 +43,10 @@ impl Consensus {
         let mut told = BTreeMap::<Hash, u64>::new();
         for (voter, block_id) in self.commitment.voters(slot, hash).filter(|(_, id)| *id != Hash::default()) {
             let stake = told.entry(block_id).or_default();
-            *stake = stake.saturating_add(self.commitment.electorate().of_vote_account(voter));
+            *stake = stake.saturating_add(self.commitment.electorate(slot).of_vote_account(voter));
         }
         let most = told.into_iter().max_by_key(|(_, stake)| *stake);
-        let enough = |stake: u64| u128::from(stake) * 3 > u128::from(self.commitment.total());
+        let enough = |stake: u64| u128::from(stake) * 3 > u128::from(self.commitment.total(slot));
         Some((hash, most.filter(|(_, stake)| enough(*stake)).map(|(id, _)| id)))
     }
 }

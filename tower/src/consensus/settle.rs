@@ -50,7 +50,9 @@ impl Consensus {
         self.tower.raise_root(root, |vote| settled(vote.slot));
         self.forks.set_root(root);
         self.choice.set_root(&key);
-        self.commitment.set_root(root);
+        if self.commitment.set_root(root) {
+            self.forget_unstaked();
+        }
         for slots in [&mut self.dead, &mut self.duplicates, &mut self.told_versions] {
             *slots = slots.split_off(&root.next());
         }

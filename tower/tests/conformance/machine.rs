@@ -1,6 +1,7 @@
 //! The machine: alone, and in clusters with dead nodes, partitions and restarts.
 
 use super::cluster::{Cluster, REFRESH, ROOT, account, at, electorate, hash_of, signer};
+use sundog_tower::switch::Switch;
 use sundog_tower::{Abstain, Block, Consensus, ConsensusConfig, DropReason, Effect, Input, RootBlock, VoterState};
 use sundog_types::{Hash, Machine, Slot};
 
@@ -376,4 +377,50 @@ fn a_start_above_the_towers_root_keeps_what_may_be_on_another_fork() {
     let out = frozen(&mut machine, block(258, 200, &[]));
     assert!(matches!(out[1], Effect::Save { .. }), "{out:?}");
     assert_eq!(machine.tower().lockouts().to_parts(), [(258, 1)]);
+}
+
+#[test]
+fn what_binds_others_is_still_known_when_the_block_that_told_of_it_had_to_go() {
+    let config = ConsensusConfig { max_blocks: 64, ..ConsensusConfig::default() };
+    let mut machine = alone(config);
+    let mut out = Vec::new();
+    machine.handle(at(1), Input::Duplicate(Slot::new(2)), &mut out);
+    frozen(&mut machine, block(5, 0, &[]));
+    saved(&mut machine, 1);
+    frozen(&mut machine, block(4, 0, &[]));
+    frozen(&mut machine, block(6, 4, &[]));
+    // Half of the stake is bound to 2 through 10, as only 7 tells; an unconfirmed duplicate, it is no place to go.
+    frozen(&mut machine, block(2, 0, &[]));
+    frozen(&mut machine, block(7, 2, &[&[], &[(2, 3)], &[(2, 3)]]));
+    for slot in 20..78 {
+        frozen(&mut machine, block(slot, if slot == 20 { 5 } else { slot - 1 }, &[]));
+    }
+    assert_eq!((machine.fork_choice().len(), machine.metrics().evicted), (64, 0));
+    let out = frozen(&mut machine, block(90, 6, &[]));
+    assert_eq!(machine.metrics().evicted, 1, "7 is the oldest tip that nothing needs");
+    assert!(machine.fork_choice().get(&(Slot::new(7), hash_of(7))).is_none());
+    assert_eq!(machine.decision().map(|decision| decision.switch), Some(Switch::Proven));
+    assert!(out.iter().any(|effect| matches!(effect, Effect::Save { .. })), "it votes: {out:?}");
+}
+
+#[test]
+fn a_vote_weighs_what_the_epoch_of_its_slot_says() {
+    let mut machine = alone(ConsensusConfig::default());
+    let (now, later) = (electorate(&[1_000, 600, 400]), electorate(&[1_000, 100, 900]));
+    let mut out = Vec::new();
+    for (first, stakes) in [(0, &now), (3, &later)] {
+        machine.handle(at(1), Input::Epoch { first: Slot::new(first), stakes: stakes.clone() }, &mut out);
+    }
+    let weights = |machine: &Consensus| {
+        [1, 2, 3].map(|slot| machine.fork_choice().get(&(Slot::new(slot), hash_of(slot))).map(|block| block.stake_at))
+    };
+    frozen(&mut machine, block(1, 0, &[]));
+    frozen(&mut machine, block(2, 1, &[&[], &[(1, 1)], &[(1, 1)]]));
+    assert_eq!(weights(&machine), [Some(1_000), Some(0), None]);
+    let third = Block { epoch_stakes: later.clone(), ..block(3, 2, &[&[], &[(2, 1)], &[(1, 1)]]) };
+    frozen(&mut machine, third);
+    assert_eq!(weights(&machine), [Some(400), Some(600), Some(0)], "the new epoch's first block knows old votes");
+    let fourth = Block { epoch_stakes: later, ..block(4, 3, &[&[], &[(3, 1)], &[(3, 1)]]) };
+    frozen(&mut machine, fourth);
+    assert_eq!(weights(&machine), [Some(0), Some(0), Some(1_000)]);
 }

@@ -74,8 +74,9 @@ impl Node {
         if mine {
             self.propagation.watch(now, slot);
         }
+        self.look_for_first_vote(&bank);
         self.gossip(now, sundog_gossip::Input::Completed(vec![slot]), out);
-        let votes = Self::voters(&bank);
+        let votes = self.voters(&bank);
         let epoch_stakes = bank.current_epoch_stakes();
         self.consensus(
             now,
@@ -235,6 +236,8 @@ impl Node {
             self.leaders.insert(Arc::clone(&leaders));
             let first_slot = Slot::new(schedule.get_first_slot_in_epoch(epoch.get()));
             let gates = Gates::since_genesis(epoch);
+            let input = sundog_tower::Input::Epoch { first: first_slot, stakes: Arc::clone(&stakes) };
+            self.consensus(now, input, out);
             let info = EpochInfo { epoch, first_slot, slots, leaders, stakes, gates };
             self.sync(now, sundog_turbine::sync::Input::Epoch(info.clone()), out);
             self.turbine(now, sundog_turbine::Input::Epoch(info), out);

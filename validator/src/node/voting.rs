@@ -40,6 +40,7 @@ impl Node {
         let bytes = bytes::Bytes::from(bytes);
         let root = vote.root.map_or(Slot::ZERO, Slot::new);
         out.push(Effect::Event(Event::Voted { slot: last_slot, root, vote: Arc::new(vote.clone()) }));
+        self.first_vote.cast(last_slot);
         self.counters.votes += 1;
         self.gossip(now, sundog_gossip::Input::PublishVote { transaction: transaction.clone(), slot: last_slot }, out);
         self.gulf(now, sundog_gulfstream::Input::Packets { source: Source::Vote, packets: vec![bytes.clone()] }, out);
@@ -77,9 +78,10 @@ impl Node {
         }
     }
 
-    /// The node that votes with the account, if the vote's key may vote for it in this epoch.
+    /// The node that votes with the account, if the vote's key may vote for it in the epoch of the slot voted for.
     pub(super) fn node_behind(&self, parsed: &ParsedVote) -> Option<Pubkey> {
-        let stakes = self.forks.get(self.forks.root())?.bank.current_epoch_stakes();
+        let epoch = self.leaders.epoch(Slot::new(parsed.last_slot));
+        let stakes = self.forks.get(self.forks.root())?.bank.epoch_stakes(epoch)?;
         let vote = stakes.by_vote_account.get(&parsed.vote_account)?;
         (vote.authorized_voter == parsed.voter).then_some(vote.node)
     }
@@ -102,9 +104,32 @@ impl Node {
     /// The highest slot that more than so many thirds of the stake have voted for or beyond. With one third, no lie of
     /// the fewer than a third who may lie moves it.
     pub(super) fn voted_beyond(&self, thirds: u128) -> Option<Slot> {
+        self.voted_beyond_by(thirds, |_| true)
+    }
+
+    /// Notes what more than a third of the stake votes for, this node's own left out.
+    pub(super) fn hear_others(&mut self, now: Now) {
+        let own = self.voter.as_ref().map(|voter| voter.account);
+        if let Some(voted) = self.voted_beyond_by(1, |account| Some(*account) != own) {
+            self.first_vote.hear(now, voted);
+        }
+    }
+
+    /// Looks for a vote of this life in a bank, as long as none was found.
+    pub(super) fn look_for_first_vote(&mut self, bank: &Bank) {
+        let Some(wanted) = self.first_vote.looks_for(bank.slot()) else { return };
+        let own = self.voter.as_ref().and_then(|voter| super::returning::tower_in(bank, voter.account));
+        let last = own.and_then(|own| own.lockouts.last().map(|(slot, _)| Slot::new(*slot)));
+        if last >= Some(wanted) {
+            self.first_vote.landed();
+        }
+    }
+
+    fn voted_beyond_by(&self, thirds: u128, counts: impl Fn(&Pubkey) -> bool) -> Option<Slot> {
         let stakes = self.forks.get(self.forks.root())?.bank.current_epoch_stakes();
+        let voters = self.newest_votes.iter().filter(|(account, _)| counts(account));
         let mut votes: Vec<(Slot, u64)> =
-            self.newest_votes.iter().map(|(account, slot)| (*slot, stakes.of_vote_account(account))).collect();
+            voters.map(|(account, slot)| (*slot, stakes.of_vote_account(account))).collect();
         votes.sort_unstable_by(|a, b| b.cmp(a));
         let total = u128::from(stakes.total());
         let mut voted = 0_u128;
@@ -114,14 +139,18 @@ impl Node {
         })
     }
 
-    /// What a frozen bank says of its voters, for the tower.
-    pub(super) fn voters(bank: &Arc<Bank>) -> Vec<VoterState> {
+    /// What a frozen bank says of its voters, for the tower. They weigh what its epoch gives them; the own account votes
+    /// from the moment that something is delegated to it, before that counts.
+    pub(super) fn voters(&self, bank: &Arc<Bank>) -> Vec<VoterState> {
+        let stakes = bank.current_epoch_stakes();
+        let own = self.voter.as_ref().map(|voter| voter.account);
         bank.vote_accounts()
             .into_iter()
-            .filter(|account| account.stake > 0)
-            .map(|account| VoterState {
+            .map(|account| (stakes.of_vote_account(&account.pubkey), account))
+            .filter(|(stake, account)| *stake > 0 || (account.stake > 0 && Some(account.pubkey) == own))
+            .map(|(stake, account)| VoterState {
                 vote_account: account.pubkey,
-                stake: account.stake,
+                stake,
                 lockouts: account.lockouts,
                 root: account.root,
                 last_timestamp: account.last_timestamp.1,

@@ -36,7 +36,7 @@ pub struct GenesisArgs {
     #[arg(long, default_value_t = 400, value_parser = clap::value_parser!(u64).range(20..=10_000))]
     slot_ms: u64,
     /// Slots in an epoch.
-    #[arg(long, default_value_t = 8_192, value_parser = clap::value_parser!(u64).range(32..=1_000_000))]
+    #[arg(long, default_value_t = 8_192, value_parser = epoch_slots)]
     slots_per_epoch: u64,
     /// Hashes in a tick; 0 for one hash and sleep. Default: what costs a leader a fiftieth of a core here.
     #[arg(long)]
@@ -44,6 +44,27 @@ pub struct GenesisArgs {
     /// Print JSON.
     #[arg(long)]
     json: bool,
+}
+
+/// The shortest epoch: the next one's leaders are fixed by a rooted block of this one, and a root takes 32 votes, more
+/// when blocks are missing.
+const EPOCH_SLOTS_MIN: u64 = 128;
+/// The longest epoch: more than two of the public clusters'.
+const EPOCH_SLOTS_MAX: u64 = 1_000_000;
+
+/// The length of an epoch, as it is given on the command line.
+///
+/// # Errors
+/// What is wrong with it, and what to give.
+pub fn epoch_slots(text: &str) -> Result<u64, String> {
+    match text.parse() {
+        Ok(slots @ EPOCH_SLOTS_MIN..=EPOCH_SLOTS_MAX) => Ok(slots),
+        Ok(slots @ 0..EPOCH_SLOTS_MIN) => Err(format!(
+            "an epoch of {slots} slots is too short: the next one's leaders are fixed by a rooted block of this one, and a root takes 32 votes and more; give {EPOCH_SLOTS_MIN} or more"
+        )),
+        Ok(slots) => Err(format!("an epoch of {slots} slots is too long; give {EPOCH_SLOTS_MAX} or less")),
+        Err(_) => Err("it is no number of slots".to_owned()),
+    }
 }
 
 /// A validator of a genesis, with its keys.

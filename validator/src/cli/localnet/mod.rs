@@ -55,8 +55,8 @@ pub struct LocalnetArgs {
     /// Slots of 100 ms, so that `finalized` is seconds away.
     #[arg(long)]
     fast: bool,
-    /// Slots in an epoch.
-    #[arg(long, value_parser = clap::value_parser!(u64).range(32..=1_000_000))]
+    /// Slots in an epoch, 128 or more. Default: 8,192.
+    #[arg(long, value_parser = crate::cli::genesis::epoch_slots)]
     slots_per_epoch: Option<u64>,
     /// Children of a node in a Turbine tree, for every node of the cluster. Default: as the protocol says, 200.
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..))]

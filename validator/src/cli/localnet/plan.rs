@@ -119,6 +119,15 @@ mod tests {
     }
 
     #[test]
+    fn an_epoch_too_short_for_a_root_is_refused_with_what_to_give() {
+        assert_eq!(plan(&["--slots-per-epoch", "128"], None).slots_per_epoch, 128);
+        for (given, says) in [("127", "give 128 or more"), ("1000001", "give 1000000 or less"), ("x", "no number")] {
+            let refused = Line::try_parse_from(["localnet", "--slots-per-epoch", given]).err().map(|e| e.to_string());
+            assert!(refused.as_ref().is_some_and(|why| why.contains(says)), "{given}: {refused:?}");
+        }
+    }
+
+    #[test]
     fn a_plan_from_before_there_was_a_fanout_is_still_read() {
         let old = serde_json::json!({"stakes": [1_000, 600], "slot_ms": 100, "slots_per_epoch": 8_192});
         let kept: Plan = serde_json::from_value(old).expect("a plan");

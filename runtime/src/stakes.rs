@@ -140,7 +140,7 @@ impl Delegation {
             }
             let weight = (self.stake - effective) as f64 / cluster.activating as f64;
             let newly = ((weight * (cluster.effective as f64 * warmup.rate(epoch))) as u64).max(1);
-            effective = self.stake.min(effective + newly);
+            effective = self.stake.min(effective.saturating_add(newly));
             if effective == self.stake || epoch >= target || epoch >= self.deactivation_epoch {
                 break;
             }
@@ -297,5 +297,81 @@ impl Stakes {
             last_timestamp: (state.last_timestamp.slot, state.last_timestamp.timestamp),
         };
         self.votes.iter().map(view).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use solana_stake_interface::{stake_history, state};
+
+    /// Some epochs after each other, as large as real clusters.
+    fn histories() -> impl Strategy<Value = Vec<HistoryEntry>> {
+        let entry = (0..1_u64 << 58, 0..1_u64 << 58, 0..1_u64 << 58)
+            .prop_map(|(effective, activating, deactivating)| HistoryEntry { effective, activating, deactivating });
+        prop::collection::vec(prop_oneof![entry, Just(HistoryEntry::default())], 1..12)
+    }
+
+    /// The published crate of the stake program, which reckons in whole numbers, against ours, which reckons in floating
+    /// point as the reference's banks do: the same but for what is rounded away, an epoch's part in 2^50.
+    fn agrees(delegation: &Delegation, entries: &[HistoryEntry], (target, lower_from): (u64, Option<u64>)) {
+        let mut ours = StakeHistory::default();
+        let mut theirs = stake_history::StakeHistory::default();
+        for (epoch, entry) in (2..).zip(entries) {
+            ours.add(epoch, *entry);
+            let HistoryEntry { effective, activating, deactivating } = *entry;
+            theirs.add(epoch, stake_history::StakeHistoryEntry { effective, activating, deactivating });
+        }
+        let same = state::Delegation {
+            voter_pubkey: delegation.voter,
+            stake: delegation.stake,
+            activation_epoch: delegation.activation_epoch,
+            deactivation_epoch: delegation.deactivation_epoch,
+            ..state::Delegation::default()
+        };
+        let status = delegation.status(target, &ours, Warmup { lower_from });
+        let expected = same.stake_activating_and_deactivating_v2(target, &theirs, lower_from);
+        let near = |ours: u64, theirs: u64| ours.abs_diff(theirs) <= 16 + (delegation.stake >> 46);
+        let alike = near(status.effective, expected.effective)
+            && near(status.activating, expected.activating)
+            && near(status.deactivating, expected.deactivating);
+        assert!(alike, "{status:?} and {expected:?} of {delegation:?} with {entries:?}");
+    }
+
+    proptest! {
+        #[test]
+        fn stake_warms_up_and_cools_down_as_the_published_crate_says(
+            entries in histories(),
+            stake in 1..1_u64 << 58,
+            (activation, active, target) in (0..14_u64, prop_oneof![0..8_u64, Just(u64::MAX)], 0..20_u64),
+            lower_from in prop_oneof![Just(None), Just(Some(0)), (0..14_u64).prop_map(Some)],
+        ) {
+            let activation_epoch = if activation == 0 { u64::MAX } else { activation };
+            let deactivation_epoch = if activation == 0 { 4_u64.saturating_add(active) } else { activation.saturating_add(active) };
+            let voter = Pubkey::default();
+            let delegation = Delegation { voter, stake, activation_epoch, deactivation_epoch, credits_observed: 0 };
+            agrees(&delegation, &entries, (target, lower_from));
+        }
+    }
+
+    #[test]
+    fn a_large_delegation_warms_up_nine_percent_of_the_cluster_an_epoch_and_a_bootstrap_one_counts_at_once() {
+        let warmup = Warmup { lower_from: Some(0) };
+        let mut history = StakeHistory::default();
+        let delegation = |stake, activation_epoch| {
+            let voter = Pubkey::default();
+            Delegation { voter, stake, activation_epoch, deactivation_epoch: u64::MAX, credits_observed: 0 }
+        };
+        let (first, new) = (delegation(2_000, u64::MAX), delegation(500, 3));
+        let mut counts = Vec::new();
+        for epoch in 3..9 {
+            let [first, new] = [first, new].map(|delegation| delegation.status(epoch, &history, warmup));
+            assert_eq!(first, HistoryEntry { effective: 2_000, activating: 0, deactivating: 0 });
+            counts.push(new.effective);
+            let (effective, activating) = (first.effective + new.effective, new.activating);
+            history.add(epoch, HistoryEntry { effective, activating, deactivating: 0 });
+        }
+        assert_eq!(counts, [0, 180, 376, 500, 500, 500]);
     }
 }

@@ -6,6 +6,7 @@ mod agreement;
 mod catching_up;
 mod chaos;
 mod crashes;
+mod epochs;
 mod gossip;
 mod hearsay;
 mod hostile;
@@ -24,6 +25,7 @@ mod timelines;
 mod transfers;
 mod trees;
 mod whole;
+mod windows;
 
 use std::time::Duration;
 use sundog_types::{Pubkey, Slot};

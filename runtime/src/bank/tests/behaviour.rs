@@ -335,3 +335,26 @@ fn a_hard_fork_extends_the_hash_of_the_block_that_reaches_it_executed_or_restore
         assert_eq!(restored.hash(), hash);
     }
 }
+
+#[test]
+fn an_epochs_stakes_name_the_voter_that_is_authorised_in_it() {
+    let genesis = start(&localnet(32));
+    let vote_account = address(3);
+    let mut bank = Bank::child(&genesis, Slot::new(31), NODE);
+    let mut account = bank.account(&vote_account).unwrap();
+    let mut state = VoteStateV4::deserialize(account.data(), &vote_account).unwrap();
+    state.authorized_voters.insert(3, address(9));
+    let versions = solana_vote_interface::state::VoteStateVersions::new_v4(state);
+    let mut data = bincode::serialize(&versions).unwrap();
+    data.resize(3_762, 0);
+    account.set_data_from_slice(&data);
+    bank.store(vote_account, account);
+    let first = finish(next(&finish(bank)));
+    let second = finish(Bank::child(&first, Slot::new(64), NODE));
+    let voter = |epoch| {
+        let stakes = second.epoch_stakes(sundog_types::Epoch::new(epoch)).expect("it is fixed a whole epoch ahead");
+        stakes.by_vote_account[&vote_account].authorized_voter
+    };
+    assert_eq!([0, 1, 2, 3].map(voter), [vote_account, vote_account, vote_account, address(9)]);
+    assert!(second.epoch_stakes(sundog_types::Epoch::new(4)).is_none(), "and no further");
+}

@@ -19,7 +19,8 @@ impl Consensus {
         let Some(root) = supermajority_root(roots, block.total_stake) else {
             return;
         };
-        if root > self.settled && self.forks.is_ancestor(root, block.slot) {
+        // What the own root left behind is below this block too: the bank took it for a root, on this very fork.
+        if root > self.settled && (root <= self.forks.root() || self.forks.is_ancestor(root, block.slot)) {
             self.settled = root;
         }
     }

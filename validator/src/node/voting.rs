@@ -78,10 +78,12 @@ impl Node {
         }
     }
 
-    /// The node that votes with the account, if the vote's key may vote for it in the epoch of the slot voted for.
+    /// The node that votes with the account, if the vote's key may vote for it in the epoch of the slot voted for. Of an
+    /// epoch that the root does not fix yet, as to a node that is far behind, its own epoch speaks.
     pub(super) fn node_behind(&self, parsed: &ParsedVote) -> Option<Pubkey> {
         let epoch = self.leaders.epoch(Slot::new(parsed.last_slot));
-        let stakes = self.forks.get(self.forks.root())?.bank.epoch_stakes(epoch)?;
+        let root = &self.forks.get(self.forks.root())?.bank;
+        let stakes = root.epoch_stakes(epoch).unwrap_or_else(|| root.current_epoch_stakes());
         let vote = stakes.by_vote_account.get(&parsed.vote_account)?;
         (vote.authorized_voter == parsed.voter).then_some(vote.node)
     }

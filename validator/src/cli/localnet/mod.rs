@@ -55,7 +55,8 @@ pub struct LocalnetArgs {
     /// Slots of 100 ms, so that `finalized` is seconds away.
     #[arg(long)]
     fast: bool,
-    /// Slots in an epoch, 128 or more. Default: 8,192.
+    /// Slots in an epoch, 128 or more. A cluster that roots nothing for a whole epoch knows no further leaders and stops,
+    /// as the reference does. Default: 8,192.
     #[arg(long, value_parser = crate::cli::genesis::epoch_slots)]
     slots_per_epoch: Option<u64>,
     /// Children of a node in a Turbine tree, for every node of the cluster. Default: as the protocol says, 200.

@@ -6,7 +6,6 @@ mod agreement;
 mod catching_up;
 mod chaos;
 mod crashes;
-mod epochs;
 mod gossip;
 mod hearsay;
 mod hostile;

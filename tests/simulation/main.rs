@@ -35,6 +35,7 @@ const PATIENCE: Duration = Duration::from_secs(120);
 
 /// The usual three validators.
 fn three(seed: u64) -> World {
+    sundog_validator::io::log_to_stderr("off");
     World::new(WorldConfig { seed, ..WorldConfig::default() })
 }
 

@@ -7,7 +7,10 @@ use super::{
 };
 use crate::node::Event;
 use solana_signer::Signer as _;
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 use sundog_ledger::MemoryStore;
 use sundog_runtime::{Bank, RootedAccounts, genesis::GenesisConfig};
 use sundog_types::{Hash, Slot, vote::VoteOnWire};
@@ -31,6 +34,8 @@ pub(super) struct Judge {
     /// By machine: its newest vote, whatever became of it.
     last: Vec<Option<VoteOnWire>>,
     broken: Option<Violation>,
+    /// Machines that are not judged any more.
+    unjudged: BTreeSet<usize>,
 }
 
 impl Judge {
@@ -47,6 +52,7 @@ impl Judge {
             start,
             parents: BTreeMap::new(),
             broken: None,
+            unjudged: BTreeSet::new(),
         }
     }
 
@@ -91,7 +97,7 @@ impl Judge {
 
     /// A machine said something; `host` has noted it.
     pub(super) fn hear(&mut self, number: usize, host: &Host, event: &Event) {
-        if self.broken.is_none() {
+        if self.broken.is_none() && !self.unjudged.contains(&number) {
             self.broken = self.judge(number, host, event).err();
         }
     }
@@ -124,7 +130,7 @@ impl Judge {
 
     /// A vote leaves a machine by its socket: it says no more than what was cast.
     pub(super) fn wire(&mut self, number: usize, vote: &VoteOnWire) {
-        if self.broken.is_none() {
+        if self.broken.is_none() && !self.unjudged.contains(&number) {
             self.broken = self.checker.vote(number, vote).err();
         }
     }
@@ -146,6 +152,11 @@ impl World {
     #[must_use]
     pub fn violation(&self) -> Option<&Violation> {
         self.judge.broken()
+    }
+
+    /// From now on what a machine says is not judged: somebody took away what it is to go by.
+    pub fn do_not_judge(&mut self, host: usize) {
+        self.judge.unjudged.insert(host);
     }
 
     /// Ends a run in which a rule is broken.

@@ -13,7 +13,6 @@ pub fn clock(world: &World) -> u64 {
 #[track_caller]
 pub fn agrees_after(world: &mut World) {
     let recovery = world.recover();
-    println!("seed {}: {recovery:?}", world.config().seed);
     assert!(recovery.in_time(), "seed {}: {recovery:?}: {:?}", world.config().seed, world.outcome());
     holds(world);
 }

@@ -247,7 +247,10 @@ mod tests {
         let traffic = Arc::new(Traffic::default());
         let capped = Capped::new(listener, 4, Duration::from_secs(9), Arc::clone(&traffic));
         let view = Arc::new(ArcSwapOption::empty());
-        tokio::spawn(serve(capped, Sources { view, traffic, lanes: Lanes::new().0, ledger: ledger(), faults: Faults::off() }));
+        tokio::spawn(serve(
+            capped,
+            Sources { view, traffic, lanes: Lanes::new().0, ledger: ledger(), faults: Faults::off() },
+        ));
         format!("http://{address}")
     }
 

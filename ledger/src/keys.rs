@@ -18,6 +18,7 @@ const META: u8 = b'm';
 const ROOTED: u8 = b'r';
 const TIMELINE: u8 = b't';
 const DUPLICATE: u8 = b'd';
+const SETTLED: u8 = b's';
 
 /// The first key of a slot in the spaces that are ordered by slot.
 pub(crate) fn slot(slot: Slot) -> [u8; 8] {
@@ -56,6 +57,10 @@ pub(crate) fn timeline(slot: Slot) -> [u8; 9] {
 
 pub(crate) fn duplicate(slot: Slot) -> [u8; 9] {
     family(DUPLICATE, slot)
+}
+
+pub(crate) fn settled(slot: Slot) -> [u8; 9] {
+    family(SETTLED, slot)
 }
 
 pub(crate) fn signature(signature: &Signature, slot: Slot) -> [u8; 72] {

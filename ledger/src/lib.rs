@@ -59,4 +59,4 @@ pub use read::{Block, Ledger, Located, TRANSACTIONS_PER_BLOCK_MAX};
 pub use record::{InnerInstruction, InnerInstructions, LoadedAddresses, StatusMeta, TokenBalance, TransactionRecord};
 pub use restarts::{Restarts, put_restarts};
 pub use stretch::{RootedBlock, Stretch};
-pub use write::{put_duplicate, put_led, put_meta, put_shreds, put_timeline, put_transactions, set_root};
+pub use write::{put_duplicate, put_led, put_meta, put_settled, put_shreds, put_timeline, put_transactions, set_root};

@@ -37,7 +37,7 @@ impl Ledger {
             batch.delete(Space::Transactions, key);
             room -= 1;
         }
-        for family in [keys::timeline, keys::duplicate, keys::meta, keys::rooted] {
+        for family in [keys::timeline, keys::duplicate, keys::settled, keys::meta, keys::rooted] {
             let (first, last) = (family(from), family(below));
             for (key, _) in self.store.range(Space::Slots, &first, &last, room)? {
                 batch.delete(Space::Slots, key);
@@ -73,6 +73,7 @@ impl Ledger {
             batch.delete(Space::Transactions, key);
         }
         batch.delete(Space::Slots, keys::timeline(slot).to_vec());
+        batch.delete(Space::Slots, keys::settled(slot).to_vec());
         batch.delete(Space::Slots, keys::meta(slot).to_vec());
         Ok(batch)
     }

@@ -174,6 +174,38 @@ impl Ledger {
         Ok(self.store.get(Space::Slots, &keys::duplicate(slot))?)
     }
 
+    /// The bank hash of a slot, if its version that is here is the one that the cluster settled on: it is rooted, or was
+    /// kept as settled.
+    ///
+    /// # Errors
+    /// If the store fails or the metadata does not decode.
+    pub fn settled(&self, slot: Slot) -> Result<Option<Hash>, LedgerError> {
+        let Some(meta) = self.slot_meta(slot)?.filter(SlotMeta::executed) else { return Ok(None) };
+        let kept = self.store.get(Space::Slots, &keys::settled(slot))?;
+        let settled = meta.rooted || kept.is_some_and(|kept| kept[..] == *meta.bank_hash.as_ref());
+        Ok(settled.then_some(meta.bank_hash))
+    }
+
+    /// The bank hashes of a settled slot and of the blocks below it, the slot first, at most `limit`; as far as they are
+    /// here. Empty: it is not settled.
+    ///
+    /// # Errors
+    /// If the store fails or metadata does not decode.
+    pub fn ancestor_hashes(&self, slot: Slot, limit: usize) -> Result<Vec<(Slot, Hash)>, LedgerError> {
+        let mut hashes = Vec::new();
+        if self.settled(slot)?.is_none() {
+            return Ok(hashes);
+        }
+        let mut next = Some(slot);
+        while let Some(at) = next.filter(|_| hashes.len() < limit)
+            && let Some(meta) = self.slot_meta(at)?.filter(SlotMeta::executed)
+        {
+            hashes.push((at, meta.bank_hash));
+            next = Some(meta.parent).filter(|parent| *parent < at);
+        }
+        Ok(hashes)
+    }
+
     /// A data shred as it came.
     ///
     /// # Errors

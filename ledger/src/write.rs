@@ -3,7 +3,7 @@
 use crate::{SlotMeta, TransactionRecord, error::encode, history::Sighting, keys};
 use bytes::Bytes;
 use sundog_types::{
-    Slot,
+    Hash, Slot,
     shred::{Kind, Shred, Signed},
     store::{Batch, Space},
 };
@@ -52,6 +52,11 @@ pub fn put_timeline(batch: &mut Batch, slot: Slot, bytes: Vec<u8>) {
 /// Keeps a proof that the leader of a slot signed two versions of it, so that it is still known after a restart.
 pub fn put_duplicate(batch: &mut Batch, slot: Slot, proof: Bytes) {
     batch.put(Space::Slots, keys::duplicate(slot).to_vec(), proof);
+}
+
+/// Keeps the bank hash of the version of a slot that the cluster settled on, by votes for it or for what is built on it.
+pub fn put_settled(batch: &mut Batch, slot: Slot, hash: &Hash) {
+    batch.put(Space::Slots, keys::settled(slot).to_vec(), Bytes::copy_from_slice(hash.as_ref()));
 }
 
 /// Notes that this node has led, or is about to lead, `slot`: commit it durably before the first

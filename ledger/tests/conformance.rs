@@ -8,7 +8,7 @@ use sundog_ledger::*;
 use sundog_types::{
     Hash, Pubkey, ShredIndex, Signature, Slot,
     shred::{Kind, Shred, Signed},
-    store::{Batch, Space, Store},
+    store::{Batch, Space, Store, Write},
 };
 
 fn slot(number: u64) -> Slot {
@@ -353,6 +353,67 @@ fn purging_forgets_what_is_old_and_nothing_else() {
     assert_eq!(ledger.root().unwrap(), Some(slot(9)));
     assert!(ledger.purge(slot(7), 4_096).unwrap().is_empty());
     assert!(ledger.purge(slot(3), 4_096).unwrap().is_empty());
+}
+
+#[test]
+fn a_block_that_lost_leaves_nothing_but_the_proof_that_there_were_two() {
+    let (store, ledger) = ten_slots();
+    write(&store, |batch| put_settled(batch, slot(4), &Hash::new_from_array([4; 32])));
+    let before = rows(&store);
+    store.commit(&ledger.forget(slot(4), 8).unwrap(), false).unwrap();
+    // Eight shreds; metadata, timeline and what was settled; a transaction with its rows.
+    let gone: Vec<usize> = before.iter().zip(rows(&store)).map(|(before, now)| before - now).collect();
+    assert_eq!(gone, [8, 3, 1, 1, 2]);
+    assert!(ledger.data_shreds(slot(4)).unwrap().is_empty() && ledger.transactions(slot(4)).unwrap().is_empty());
+    assert_eq!((ledger.slot_meta(slot(4)).unwrap(), ledger.timeline(slot(4)).unwrap()), (None, None));
+    assert!(ledger.duplicate(slot(4)).unwrap().is_some());
+    assert!([3, 5].iter().all(|other| ledger.data_shreds(slot(*other)).unwrap().len() == 8), "its neighbours stay");
+    store.commit(&ledger.forget(slot(4), 8).unwrap(), false).unwrap();
+    store.crash();
+    assert_eq!(ledger.data_shreds(slot(4)).unwrap().len(), 0, "nothing was durable here");
+}
+
+#[test]
+fn shreds_that_wait_to_be_written_go_with_the_block_that_lost() {
+    let (store, ledger) = fresh();
+    let batch = ledger.forget(slot(4), 3).unwrap();
+    assert_eq!(batch.writes.iter().filter(|write| matches!(write, Write::Delete(Space::DataShreds, _))).count(), 3);
+    let endless = ledger.forget(slot(4), u32::MAX).unwrap();
+    assert!(endless.writes.len() < 40_000, "no more than a slot may have: {}", endless.writes.len());
+    store.commit(&batch, false).unwrap();
+    assert!(store.is_empty());
+}
+
+/// A chain of executed blocks 1 to 40, of which 1 to 20 are rooted, with a bank hash each.
+fn chain() -> (Arc<MemoryStore>, Ledger) {
+    let (store, ledger) = fresh();
+    for number in 1..=40 {
+        let hash = Hash::new_from_array([number; 32]);
+        let parent = slot(u64::from(number) - 1);
+        let meta = SlotMeta { parent, bank_hash: hash, blockhash: hash, ..SlotMeta::default() };
+        write(&store, |batch| put_meta(batch, slot(number.into()), &meta));
+    }
+    let rooted: Vec<_> = (1..20).map(slot).collect();
+    write(&store, |batch| set_root(batch, slot(20), &rooted));
+    (store, ledger)
+}
+
+#[test]
+fn ancestors_are_told_of_what_is_rooted_or_settled_and_of_nothing_else() {
+    let (store, ledger) = chain();
+    let slots = |of: u64| -> Vec<u64> {
+        let hashes = ledger.ancestor_hashes(slot(of), 30).unwrap();
+        assert!(hashes.iter().all(|(at, hash)| u64::from(hash.to_bytes()[0]) == at.get()));
+        hashes.iter().map(|(at, _)| at.get()).collect()
+    };
+    assert_eq!(slots(20), (1..=20).rev().collect::<Vec<_>>());
+    assert_eq!((slots(30), slots(50)), (vec![], vec![]));
+    write(&store, |batch| put_settled(batch, slot(35), &Hash::new_from_array([35; 32])));
+    write(&store, |batch| put_settled(batch, slot(36), &Hash::new_from_array([99; 32])));
+    assert_eq!(slots(35), (6..=35).rev().collect::<Vec<_>>(), "no more than may be in an answer");
+    assert_eq!(slots(36), Vec::<u64>::new(), "another version is settled than the one here");
+    write(&store, |batch| put_meta(batch, slot(30), &SlotMeta { parent: slot(29), ..SlotMeta::default() }));
+    assert_eq!(slots(35), (31..=35).rev().collect::<Vec<_>>(), "as far as they were executed");
 }
 
 #[test]

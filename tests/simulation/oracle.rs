@@ -9,7 +9,9 @@ const TOWER_VOTES: usize = 31;
 
 /// Every vote that any node cast, over all its lives, kept the promises of the votes before it.
 pub fn lockouts_kept(world: &World) {
-    let parents: BTreeMap<Slot, Slot> = world.hosts.iter().flat_map(|h| h.parents.clone()).collect();
+    // A vote for a block that was thrown away later is a promise, too.
+    let lost = world.hosts.iter().flat_map(|h| h.lost_parents.clone());
+    let parents: BTreeMap<Slot, Slot> = lost.chain(world.hosts.iter().flat_map(|h| h.parents.clone())).collect();
     for (number, host) in world.hosts.iter().enumerate() {
         if let Err(broken) = replay(&host.voted, &parents).and_then(|()| ascending(host)) {
             panic!("seed {}: node {number} {broken}", world.config().seed);

@@ -127,6 +127,9 @@ pub enum Input {
     Wanted(Vec<Slot>),
     /// Forget what is gathered of a slot and fetch it afresh, in whatever version comes that was not said to have lost.
     Forget(Slot),
+    /// Ask a sample of peers for the bank hashes of a slot and its ancestors. What over half of them agree on comes as
+    /// [`Effect::Ancestors`]; otherwise nothing does.
+    AskAncestors(Slot),
     /// Another version of a slot was confirmed than the one that is here. Forget that and gather no other than the
     /// confirmed one, for as long as the slot is above the root.
     Choose {
@@ -198,6 +201,8 @@ pub enum RepairKind {
     Highest,
     /// For a slot and its ancestors.
     Orphan,
+    /// For the bank hashes of a slot and its ancestors.
+    Ancestors,
     /// The answer to a server's ping.
     Pong,
 }
@@ -359,6 +364,14 @@ pub enum Effect {
         /// What gossip carries to convince others ([`crate::proof`]), at most once for each slot. `None`: the pair is
         /// no proof to others, or the slot had one.
         proof: Option<Bytes>,
+    },
+    /// Over half of the peers that were asked say that these are the bank hashes of a slot and its ancestors, as the
+    /// cluster confirmed them: the slot first, then downwards.
+    Ancestors {
+        /// The slot that was asked about.
+        slot: Slot,
+        /// Slots with their bank hashes.
+        hashes: Vec<(Slot, Hash)>,
     },
     /// How the shreds of a slot arrived: when its block is complete, and again, if more came, when the root passes it.
     Timeline {

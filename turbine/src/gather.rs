@@ -329,6 +329,11 @@ impl Gather {
         }
     }
 
+    /// Whether one version of a slot was chosen, or one was said to have lost.
+    pub(crate) fn is_pinned(&self, slot: Slot) -> bool {
+        self.pins.contains_key(&slot)
+    }
+
     /// Shreds that turned out to belong to the chosen version of their slot since this was asked last.
     pub(crate) fn take_ripe(&mut self) -> Vec<Shred<Signed>> {
         std::mem::take(&mut self.ripe)

@@ -52,6 +52,7 @@
 //! Sockets, clocks, the signature pool, the ledger's tables (it reads them through [`ShredSource`]), entries, banks,
 //! votes, gossip (it says what proves a contradiction, not whom to tell).
 
+pub mod ancestry;
 pub mod announced;
 pub mod arrivals;
 pub mod block;

@@ -1,6 +1,7 @@
 //! Turbine as a machine: what arrives is judged, gathered, passed on, and what is missing is asked for.
 
 use crate::{
+    ancestry::Ancestry,
     arrivals::{ARRIVALS_BYTES_MAX, Arrivals},
     block::Status,
     checks::Checks,
@@ -38,6 +39,7 @@ pub struct Turbine {
     pub(crate) checks: Checks,
     pub(crate) gather: Gather,
     pub(crate) repair: Repair,
+    ancestry: Ancestry,
     serve: Serve,
     pub(crate) relays: Relays,
     pub(crate) decoding: Decoding,
@@ -90,6 +92,7 @@ impl Turbine {
             gather: Gather::new(bounds, config.patience),
             repair: Repair::new(Arc::clone(&signer), pace, draw()),
             serve: Serve::new(Arc::clone(&signer), source, draw()),
+            ancestry: Ancestry::new(Arc::clone(&signer), draw()),
             signer,
             relays: Relays::new(),
             decoding: Decoding::new(),
@@ -120,6 +123,12 @@ impl Turbine {
             Status::Complete(block_id) => block_id,
             Status::Gathering | Status::Dead(_) => None,
         }
+    }
+
+    /// Whether one version of a slot was chosen, or one was said to have lost.
+    #[must_use]
+    pub fn is_chosen(&self, slot: Slot) -> bool {
+        self.gather.is_pinned(slot)
     }
 
     /// What a slot builds on, as its shreds say, while it is above the root.
@@ -165,12 +174,12 @@ impl Turbine {
 
     fn response(&mut self, now: Now, from: SocketAddr, bytes: Bytes, out: &mut Vec<Effect>) {
         if bytes.len() == PING_RESPONSE_BYTES {
-            let ping = Ping::decode_response(&bytes).ok_or(DropReason::BadPing);
-            match ping.and_then(|ping| self.repair.pong(now, from, &ping)) {
-                Ok(bytes) => {
-                    self.metrics.pongs_sent += 1;
-                    out.push(Effect::SendRepair { to: from, bytes, kind: RepairKind::Pong });
-                }
+            return self.pinged(now, from, &bytes, out);
+        }
+        let nonce = bytes.last_chunk().map(|nonce| u32::from_le_bytes(*nonce));
+        if nonce.is_some_and(|nonce| self.ancestry.is_awaited(nonce)) {
+            match self.ancestry.answered(from, &bytes) {
+                Ok(agreed) => out.extend(agreed),
                 Err(why) => self.metrics.refuse(why),
             }
             return;
@@ -181,6 +190,27 @@ impl Turbine {
         {
             Ok((shred, server)) => self.arrive(now, shred, Origin::Repair(server), out),
             Err(why) => self.metrics.refuse(why),
+        }
+    }
+
+    fn pinged(&mut self, now: Now, from: SocketAddr, bytes: &[u8], out: &mut Vec<Effect>) {
+        let ping = Ping::decode_response(bytes).or_else(|| Ping::decode_ancestor_response(bytes));
+        let pong = ping.ok_or(DropReason::BadPing).and_then(|ping| Ok((ping, self.repair.pong(now, from, &ping)?)));
+        match pong {
+            Ok((ping, bytes)) => {
+                self.metrics.pongs_sent += 1;
+                out.push(Effect::SendRepair { to: from, bytes, kind: RepairKind::Pong });
+                self.ancestry.ponged(now, &ping.from, out);
+            }
+            Err(why) => self.metrics.refuse(why),
+        }
+    }
+
+    fn ask_ancestors(&mut self, now: Now, slot: Slot, out: &mut Vec<Effect>) {
+        if slot > self.gather.root() {
+            let peers = self.repair.peers().copied().collect();
+            let asked = self.ancestry.ask(now, slot, peers, out);
+            self.repair.note_asked(now, &asked);
         }
     }
 
@@ -210,6 +240,7 @@ impl Turbine {
         self.gather.set_root(root);
         self.checks.set_root(root);
         self.repair.set_root(root);
+        self.ancestry.set_root(root);
     }
 
     /// Sets the timer, the gauges, and hands out what is to be stored.
@@ -245,7 +276,11 @@ impl Turbine {
         self.metrics.repair_searches_over_budget = tally.searches_over_budget;
         self.metrics.repair_unanswered = tally.unanswered;
         self.metrics.repair_given_up = tally.given_up;
-        if !self.repair.has_work(&self.gather) {
+        let ends = self.ancestry.ends;
+        (self.metrics.ancestors_asked, self.metrics.ancestors_refused) = (ends.asked, ends.refused);
+        (self.metrics.ancestors_agreed, self.metrics.ancestors_split) = (ends.agreed, ends.split);
+        self.metrics.ancestors_unknown = ends.unknown;
+        if !self.repair.has_work(&self.gather) && self.ancestry.is_idle() {
             self.next_tick = None;
         } else if self.next_tick.is_none() {
             self.next_tick = Some(now.after(TICK));
@@ -283,6 +318,7 @@ impl Machine for Turbine {
                 self.repair.announce(from, &slots);
             }
             Input::Wanted(slots) => self.repair.set_wanted(slots),
+            Input::AskAncestors(slot) => self.ask_ancestors(now, slot, out),
             Input::Forget(slot) => {
                 self.checks.forget(slot);
                 self.arrivals.forget(slot);
@@ -307,6 +343,8 @@ impl Machine for Turbine {
         }
         let from = out.len();
         self.repair.tick(now, self.tip, &mut self.gather, out);
+        let silent = self.ancestry.expire(now);
+        self.repair.note_silent(&silent);
         self.next_tick = None;
         self.settle(now, from, out);
     }

@@ -44,6 +44,10 @@ sundog_types::reasons! {
         OtherAddress = "other_address",
         /// A repair response that is not what was asked for.
         WrongAnswer = "wrong_answer",
+        /// An answer about ancestor hashes that is none, or has more than there may be.
+        AncestorsMalformed = "ancestors_malformed",
+        /// An answer about ancestor hashes that does not go down from the slot that was asked about.
+        AncestorsWrong = "ancestors_wrong",
         /// A ping from a node that was asked nothing.
         UnaskedPing = "unasked_ping",
         /// More pings than may be verified in a second.
@@ -152,6 +156,16 @@ pub struct Metrics {
     pub repair_unanswered: u64,
     /// Repair requests given up because too many were open.
     pub repair_given_up: u64,
+    /// Slots of which the ancestors' hashes were asked of a sample of peers.
+    pub ancestors_asked: u64,
+    /// Of these, those about which over half agreed.
+    pub ancestors_agreed: u64,
+    /// Those about which there were answers, but no majority for one.
+    pub ancestors_split: u64,
+    /// Those about which nobody knew anything.
+    pub ancestors_unknown: u64,
+    /// Not asked: too many were under way, or there was nobody to ask.
+    pub ancestors_refused: u64,
     /// Pings of repair servers answered.
     pub pongs_sent: u64,
     /// Shreds served to others.
@@ -221,6 +235,11 @@ impl Default for Metrics {
             repair_searches_over_budget: 0,
             repair_unanswered: 0,
             repair_given_up: 0,
+            ancestors_asked: 0,
+            ancestors_agreed: 0,
+            ancestors_split: 0,
+            ancestors_unknown: 0,
+            ancestors_refused: 0,
             pongs_sent: 0,
             served: 0,
             served_bytes: 0,

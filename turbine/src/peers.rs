@@ -333,6 +333,14 @@ impl RepairPeers {
         })
     }
 
+    /// A peer was asked past [`Self::pick`].
+    pub(crate) fn note_asked(&mut self, now: Now, identity: &Pubkey) {
+        self.update(identity, |server| {
+            server.peer.asked += 1;
+            server.asked_at = Some(now);
+        });
+    }
+
     /// A ping of this peer was answered.
     pub(crate) fn ponged(&mut self, now: Now, identity: &Pubkey) {
         self.update(identity, |server| {
@@ -396,6 +404,20 @@ mod tests {
 
     fn ms(ms: u64) -> Duration {
         Duration::from_millis(ms)
+    }
+
+    #[test]
+    fn peers_with_another_version_are_remembered_up_to_a_bound_the_farthest_slots_first_forgotten() {
+        let (mut peers, _) = peers(&[peer(1, 900), peer(2, 100)]);
+        for slot in 0..STRAYS_MAX as u64 + 10 {
+            peers.has_other_version(NOW, node(1), SLOT.saturating_add(slot));
+        }
+        let last = SLOT.saturating_add(STRAYS_MAX as u64 + 9);
+        assert_eq!(peers.strays.len(), STRAYS_MAX);
+        assert!(peers.is_stray(NOW, SLOT, &node(1)) && !peers.is_stray(NOW, last, &node(1)));
+        assert!(!peers.is_stray(NOW, SLOT, &node(2)) && !peers.is_stray(NOW.after(STRAY_LIFE), SLOT, &node(1)));
+        peers.set_root(SLOT.saturating_add(9));
+        assert_eq!(peers.strays.len(), STRAYS_MAX - 10);
     }
 
     #[test]

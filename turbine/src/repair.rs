@@ -142,6 +142,17 @@ impl Repair {
         self.peers.announce(peer, slots);
     }
 
+    /// These peers were asked for something else than shreds.
+    pub(crate) fn note_asked(&mut self, now: Now, peers: &[Pubkey]) {
+        peers.iter().for_each(|peer| self.peers.note_asked(now, peer));
+    }
+
+    /// These peers did not answer what they were asked beside shreds.
+    pub(crate) fn note_silent(&mut self, peers: &[Pubkey]) {
+        peers.iter().for_each(|peer| self.peers.unanswered(peer));
+        self.tally.unanswered += peers.len() as u64;
+    }
+
     /// How the peers have answered.
     pub(crate) fn peers(&self) -> impl Iterator<Item = &RepairPeer> {
         self.peers.iter()
@@ -276,7 +287,8 @@ impl Repair {
         let kind = match ask {
             Ask::Window { .. } => RepairKind::Window,
             Ask::Highest { .. } => RepairKind::Highest,
-            Ask::Orphan { .. } | Ask::AncestorHashes { .. } => RepairKind::Orphan,
+            Ask::Orphan { .. } => RepairKind::Orphan,
+            Ask::AncestorHashes { .. } => RepairKind::Ancestors,
         };
         out.push(Effect::SendRepair { to: address, bytes: request.sign(&*self.signer), kind });
     }

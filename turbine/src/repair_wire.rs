@@ -180,6 +180,13 @@ impl Ping {
         (tag == 0).then_some(Self { from, token, signature })
     }
 
+    /// Reads a ping in the form of [`Self::encode_ancestor_response`]. The signature is not checked.
+    #[must_use]
+    pub fn decode_ancestor_response(bytes: &[u8]) -> Option<Self> {
+        let (tag, from, token, signature) = read_triple(bytes)?;
+        (tag == 1).then_some(Self { from, token, signature })
+    }
+
     /// Whether the sender signed it.
     #[must_use]
     pub fn verify(&self) -> bool {
@@ -509,6 +516,8 @@ mod tests {
         let bytes = ping.encode_response();
         assert_eq!(bytes.len(), PING_RESPONSE_BYTES);
         assert_eq!(Ping::decode_response(&bytes), Some(ping));
+        assert_eq!(Ping::decode_ancestor_response(&bytes), None);
+        assert_eq!(Ping::decode_ancestor_response(&ping.encode_ancestor_response()), Some(ping));
         let pong = Pong::new(&ping, &client);
         assert_eq!(Packet::decode(&pong.encode()), Ok(Packet::Pong(pong)));
         assert!(ping.verify() && pong.verify());

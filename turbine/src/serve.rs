@@ -32,8 +32,9 @@ pub const STRANGERS_PER_SECOND: u64 = 500;
 pub const STRANGERS_EACH: u64 = 20;
 /// Nodes whose stake is known: all that repair may ask. More: those with the least stake count as without.
 pub const STAKED_MAX: usize = crate::peers::PEERS_MAX;
-/// Most reads that one request costs: a shred and a parent for each slot that an orphan request is answered with.
-pub const READS_MAX: usize = 2 * ORPHAN_ANSWERS as usize;
+/// Most reads that one request costs: for each ancestor what is known of it, and whether it is rooted.
+pub const READS_MAX: usize = 2 * (ANCESTORS_MAX + 2);
+const _: () = assert!(READS_MAX >= 2 * ORPHAN_ANSWERS as usize, "a shred and a parent for each slot of an ancestry");
 
 const SHRED_ANSWER_BYTES: u64 = DATA_SHRED_SIZE as u64 + 4;
 
@@ -47,7 +48,7 @@ pub trait ShredSource: Send + Sync {
     /// The slot's parent, if known.
     fn parent(&self, slot: Slot) -> Option<Slot>;
     /// Bank hashes of the slot and its ancestors, the slot first, up to [`ANCESTORS_MAX`], if the cluster has confirmed
-    /// that version of the slot. `None`, as if not given: it has not; the answer is then an empty list.
+    /// that version of the slot. `None`, as if not given, or nothing: it has not; the answer is then an empty list.
     fn ancestor_hashes(&self, slot: Slot) -> Option<Vec<(Slot, Hash)>> {
         let _ = slot;
         None

@@ -1,5 +1,6 @@
 //! Whole Turbine machines against each other: blocks arrive, whatever the network does.
 
+mod ancestors;
 mod hostile;
 mod limits;
 mod repair;

@@ -30,11 +30,16 @@ pub const SLOTS_PER_EPOCH: u64 = 8_192;
 pub const SOMEBODY: Sender = Sender::Address(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9));
 const LATENCY_US: u64 = 5_000;
 
-/// Data shreds by slot and index.
+/// Data shreds by slot and index, and what it says of ancestors.
 #[derive(Default)]
-pub struct Shelf(Mutex<BTreeMap<(Slot, ShredIndex), Bytes>>);
+pub struct Shelf(Mutex<BTreeMap<(Slot, ShredIndex), Bytes>>, Mutex<Vec<(Slot, Hash)>>);
 
 impl Shelf {
+    /// From now on it says this of the slot that comes first in it.
+    pub fn settle(&self, hashes: Vec<(Slot, Hash)>) {
+        *self.1.lock().unwrap() = hashes;
+    }
+
     pub fn of_slot(&self, slot: Slot) -> Vec<Bytes> {
         let shelf = self.0.lock().unwrap();
         shelf.range((slot, ShredIndex::ZERO)..(slot.next(), ShredIndex::ZERO)).map(|(_, shred)| shred.clone()).collect()
@@ -53,6 +58,10 @@ impl ShredSource for Shelf {
         let offset = u16::from_le_bytes([shred[83], shred[84]]);
         Some(slot.saturating_sub(offset.into()))
     }
+    fn ancestor_hashes(&self, slot: Slot) -> Option<Vec<(Slot, Hash)>> {
+        let hashes = self.1.lock().unwrap();
+        hashes.first().filter(|(first, _)| *first == slot).map(|_| hashes.clone())
+    }
 }
 
 /// One node and what came out of its machine.
@@ -69,6 +78,8 @@ pub struct Node {
     /// How leaders contradicted themselves, with the proof for others.
     pub conflicts: BTreeMap<(Slot, DuplicateReason), Option<Bytes>>,
     pub timelines: Vec<Timeline>,
+    /// What peers agreed on about the ancestors of each slot.
+    pub ancestors: BTreeMap<Slot, Vec<(Slot, Hash)>>,
     pub retransmitted: BTreeMap<Bytes, u32>,
 }
 
@@ -170,6 +181,7 @@ impl World {
             duplicate: Vec::new(),
             conflicts: BTreeMap::new(),
             timelines: Vec::new(),
+            ancestors: BTreeMap::new(),
             retransmitted: BTreeMap::new(),
         }
     }
@@ -320,6 +332,9 @@ impl World {
                     }
                 }
                 Effect::SlotStarted { .. } => {}
+                Effect::Ancestors { slot, hashes } => {
+                    assert!(node.ancestors.insert(slot, hashes).is_none(), "told once")
+                }
                 Effect::Data { slot, batch, .. } => node.data.entry(slot).or_default().push(batch),
                 Effect::Complete { slot, block_id, .. } => {
                     assert!(node.complete.insert(slot, block_id).is_none(), "complete once");

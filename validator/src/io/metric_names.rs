@@ -95,6 +95,16 @@ fn turbine(view: &View, take: &mut Take<'_>) -> fmt::Result {
 
 fn repair(m: &sundog_turbine::Metrics, take: &mut Take<'_>) -> fmt::Result {
     take(("turbine_repair_requests", "Repair requests sent"), one(m.repair_requests))?;
+    let ancestors = [
+        ("agreed", m.ancestors_agreed),
+        ("split", m.ancestors_split),
+        ("unknown", m.ancestors_unknown),
+        ("refused", m.ancestors_refused),
+    ];
+    take(
+        ("turbine_ancestor_hashes", "Slots of which the ancestors' hashes were asked of several peers, by outcome"),
+        by("outcome", ancestors),
+    )?;
     let limits = [
         ("unanswered", m.repair_unanswered),
         ("given_up", m.repair_given_up),
@@ -246,7 +256,12 @@ fn node(view: &View, take: &mut Take<'_>) -> fmt::Result {
     take(("transactions", "Transactions executed, votes included"), one(c.transactions))?;
     take(("votes", "Votes cast"), one(c.votes))?;
     take(("dead_blocks", "Blocks found dead"), one(c.dead))?;
-    let lost = [("swapped", c.lost), ("rooted", c.lost_too_late)];
+    let lost = [
+        ("swapped", c.lost),
+        ("rooted", c.lost_too_late),
+        ("by_ancestor_hashes", c.lost_by_ancestors),
+        ("version_given_up", c.versions_given_up),
+    ];
     take(
         ("lost_blocks", "Executed blocks of which the cluster chose another version, by what became of them"),
         by("outcome", lost),

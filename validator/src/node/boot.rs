@@ -16,6 +16,7 @@ use sundog_runtime::{Bank, RootedAccounts, genesis::GenesisConfig};
 use sundog_tower::{Consensus, ConsensusConfig, RootBlock, SavedError, SavedTower};
 use sundog_turbine::{
     ShredSource, Turbine, TurbineConfig, Versions,
+    repair_wire::ANCESTORS_MAX,
     sync::{Role, Sync, SyncConfig, SyncConfigError},
 };
 use sundog_types::{
@@ -394,5 +395,9 @@ impl ShredSource for Served {
 
     fn parent(&self, slot: Slot) -> Option<Slot> {
         self.0.slot_meta(slot).ok().flatten().map(|meta| meta.parent)
+    }
+
+    fn ancestor_hashes(&self, slot: Slot) -> Option<Vec<(Slot, Hash)>> {
+        self.0.ancestor_hashes(slot, ANCESTORS_MAX).ok()
     }
 }

@@ -8,6 +8,7 @@
 //!
 //! Nothing here waits, and nothing heavy runs here: work leaves as [`Job`]s, writes as batches.
 
+mod ancestors;
 mod boot;
 mod broadcast;
 mod checks;
@@ -21,6 +22,7 @@ mod outlook;
 mod own_block;
 mod ports;
 mod propagation;
+mod recall;
 mod record;
 mod replay;
 mod restart;
@@ -165,6 +167,9 @@ pub struct Node {
     proven: heard::Proven,
     returning: returning::Returning,
     first_vote: windows::FirstVote,
+    recall: recall::Recall,
+    ancestors: ancestors::Ancestors,
+    fetched: lost::Fetched,
     propagation: propagation::Propagation,
     /// The highest slot of which a shred came or for which a vote was cast.
     highest_seen: Slot,
@@ -217,6 +222,9 @@ impl Node {
             peers: Arc::default(),
             dead: BTreeSet::new(),
             proven: heard::Proven::default(),
+            recall: recall::Recall::default(),
+            ancestors: ancestors::Ancestors::default(),
+            fetched: lost::Fetched::default(),
             returning: returning::Returning::new(parts.listens, parts.genesis_ms),
             first_vote: windows::FirstVote::default(),
             propagation: propagation::Propagation::default(),
@@ -237,6 +245,8 @@ impl Node {
             counters: Counters::default(),
         };
         node.first_vote.was_stored(parts.root.slot());
+        let last_vote = node.consensus.tower().lockouts().last_voted();
+        node.recall = recall::Recall::of(&node.ledger, parts.root.slot(), last_vote);
         node.enter_epochs(now, &parts.root, out);
         let own = node.voter.as_ref().and_then(|voter| returning::tower_in(&parts.root, voter.account));
         if let Some(own) = own {
@@ -352,6 +362,10 @@ impl Machine for Node {
             self.spread_again(now, out);
             self.trace_versions(now, out);
             self.hear_others(now);
+            self.give_up_versions(now, out);
+            self.ask_ancestors(now, out);
+            self.note_settled(out);
+            self.recall_timeout(now, out);
             self.publish(now, out);
         }
     }

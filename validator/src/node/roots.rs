@@ -93,6 +93,7 @@ impl Node {
             }),
             out,
         );
+        self.recalled(slot, true, out);
         self.replay_children(slot, out);
         self.replay_put_off(now, out);
         self.sync_applied(now, slot, out);
@@ -190,6 +191,8 @@ impl Node {
         self.enter_epochs(now, &bank, out);
         self.turbine(now, sundog_turbine::Input::Root(slot), out);
         self.proven.set_root(slot);
+        self.ancestors.set_root(slot);
+        self.fetched.set_root(slot);
         self.propagation.set_root(slot);
         self.tell_gossip_root(now, out);
         self.tell_chain(now, out);

@@ -204,14 +204,9 @@ impl Node {
             self.sync_applied(now, slot, out);
             return;
         }
-        if self.forks.get(slot).is_some() {
-            let why = "the cluster finalised another version than this node executed".to_owned();
-            out.push(Effect::Event(Event::Duplicate { slot, why }));
-            return;
+        if self.give_way(now, (slot, block_id), out) {
+            self.turbine(now, sundog_turbine::Input::Synced { from, shreds }, out);
         }
-        self.replay_renew(slot);
-        self.turbine(now, sundog_turbine::Input::Forget(slot), out);
-        self.turbine(now, sundog_turbine::Input::Synced { from, shreds }, out);
     }
 
     /// A block is executed: if bulk sync brought it, that is how far the node has come.

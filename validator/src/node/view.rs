@@ -127,6 +127,10 @@ pub struct Counters {
     pub lost: u64,
     /// Times that another version was chosen of a slot that is rooted here.
     pub lost_too_late: u64,
+    /// Blocks thrown away because peers agreed on another bank hash.
+    pub lost_by_ancestors: u64,
+    /// Versions given up because nobody could bring the block id that voters or a later block named.
+    pub versions_given_up: u64,
     /// Votes from gossip whose signatures did not hold.
     pub unsigned_votes: u64,
     /// Votes from gossip of accounts and keys that may not vote; not even checked.

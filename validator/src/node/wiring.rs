@@ -151,6 +151,7 @@ impl Node {
                     self.replay_arrived(now, slot, (tally, block_id), out);
                 }
                 E::Dead { slot, why } => self.mark_dead(now, slot, why.to_string(), out),
+                E::Ancestors { hashes, .. } => self.ancestors_agreed(now, &hashes, out),
                 E::Duplicate { slot, first, second, why, proof } => {
                     out.push(Effect::Event(Event::Duplicate { slot, why: why.to_string() }));
                     if let Some(proof) = proof {

@@ -87,6 +87,8 @@ pub struct Host {
     pub parents: BTreeMap<Slot, Slot>,
     /// The blocks it threw away for another version, by slot: the bank hashes they had.
     pub lost: BTreeMap<Slot, Hash>,
+    /// The parents of the blocks it threw away.
+    pub lost_parents: BTreeMap<Slot, Slot>,
     /// The slots it found dead.
     pub dead: BTreeMap<Slot, String>,
     /// The slots of which it says that their leader signed two versions.
@@ -170,6 +172,7 @@ pub(super) fn hosts(config: &WorldConfig, rng: &mut ChaCha8Rng) -> Vec<Host> {
         refrozen: BTreeSet::new(),
         parents: BTreeMap::new(),
         lost: BTreeMap::new(),
+        lost_parents: BTreeMap::new(),
         dead: BTreeMap::new(),
         duplicates: BTreeMap::new(),
         rooted: Vec::new(),
@@ -296,7 +299,7 @@ impl Host {
             }
             Event::Lost { slot, hash } => {
                 self.blocks.remove(slot);
-                self.parents.remove(slot);
+                self.lost_parents.extend(self.parents.remove(slot).map(|parent| (*slot, parent)));
                 self.lost.insert(*slot, *hash);
             }
             Event::Dead { slot, why } => {

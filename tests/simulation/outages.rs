@@ -85,6 +85,8 @@ fn outage_2022_09() {
         assert!(deceived, "node 3 executes the version of slot {slot} that it got");
         assert_ne!(world.hosts[3].blocks.get(&slot), world.hosts[0].blocks.get(&slot), "it is another");
         forked.insert(slot);
+        // The others vote before they hear that there are two versions; else neither would have votes.
+        run_for(&mut world, Duration::from_millis(500));
         world.heal();
         run_to_root(&mut world, slot.get() + 20);
         let lost = world.hosts[3].lost.get(&slot);

@@ -29,6 +29,8 @@ pub const SAMPLE: usize = 21;
 pub const QUERIES_MAX: usize = 16;
 /// How long answers are taken.
 pub const ANSWERED_WITHIN: Duration = Duration::from_secs(5);
+/// So long after its pong a server is asked again: the pong must be there first.
+const AFTER_PONG: Duration = Duration::from_millis(50);
 
 /// A peer that was asked.
 #[derive(Clone, Copy, Debug)]
@@ -36,8 +38,16 @@ struct Asked {
     peer: Pubkey,
     address: SocketAddr,
     weight: u64,
-    /// Whether it was asked once more, after it had pinged.
-    again: bool,
+    /// When it is asked once more, after it has pinged.
+    again: Again,
+}
+
+/// A server that pings answers nothing before its pong is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Again {
+    Unpinged,
+    At(Now),
+    Done,
 }
 
 /// What is asked about one slot.
@@ -112,7 +122,7 @@ impl Ancestry {
                 }
             };
             query.weight += u128::from(weight);
-            let to = Asked { peer: peer.identity, address: peer.address, weight, again: false };
+            let to = Asked { peer: peer.identity, address: peer.address, weight, again: Again::Unpinged };
             query.open.insert(nonce, to);
             asked.push(peer.identity);
             out.push(self.request(now, slot, nonce, to));
@@ -155,17 +165,26 @@ impl Ancestry {
         self.queries.values().any(|query| query.open.contains_key(&nonce))
     }
 
-    /// A server pinged, and gets its pong: what it was asked before is asked once more.
-    pub(crate) fn ponged(&mut self, now: Now, server: &Pubkey, out: &mut Vec<Effect>) {
-        let mut again = Vec::new();
+    /// A server pinged, and gets its pong: soon it is asked once more.
+    pub(crate) fn ponged(&mut self, now: Now, server: &Pubkey) {
+        let open = self.queries.values_mut().flat_map(|query| query.open.values_mut());
+        for asked in open.filter(|asked| asked.peer == *server && asked.again == Again::Unpinged) {
+            asked.again = Again::At(now.after(AFTER_PONG));
+        }
+    }
+
+    /// Asks those once more that have their pong by now.
+    pub(crate) fn ask_again(&mut self, now: Now, out: &mut Vec<Effect>) {
+        let mut due = Vec::new();
         for (slot, query) in &mut self.queries {
-            let open = query.open.iter_mut().filter(|(_, asked)| asked.peer == *server && !asked.again);
-            for (nonce, asked) in open {
-                asked.again = true;
-                again.push((*slot, *nonce, *asked));
+            for (nonce, asked) in &mut query.open {
+                if matches!(asked.again, Again::At(at) if now.reached(at)) {
+                    asked.again = Again::Done;
+                    due.push((*slot, *nonce, *asked));
+                }
             }
         }
-        out.extend(again.into_iter().map(|(slot, nonce, asked)| self.request(now, slot, nonce, asked)));
+        out.extend(due.into_iter().map(|(slot, nonce, asked)| self.request(now, slot, nonce, asked)));
     }
 
     /// Takes an answer. `bytes` ends with a nonce for which [`Self::is_awaited`] holds. Tells what is agreed, once it is.
@@ -380,9 +399,13 @@ mod tests {
         let mut ancestry = ancestry();
         let first = asked(&mut ancestry, &[peer(1, 5)]);
         let mut out = Vec::new();
-        ancestry.ponged(NOW, &Pubkey::from([1; 32]), &mut out);
-        ancestry.ponged(NOW, &Pubkey::from([1; 32]), &mut out);
-        ancestry.ponged(NOW, &Pubkey::from([2; 32]), &mut out);
+        ancestry.ponged(NOW, &Pubkey::from([1; 32]));
+        ancestry.ponged(NOW, &Pubkey::from([2; 32]));
+        ancestry.ask_again(NOW, &mut out);
+        assert!(out.is_empty(), "not before its pong can be there");
+        ancestry.ask_again(NOW.after(AFTER_PONG), &mut out);
+        ancestry.ponged(NOW.after(AFTER_PONG), &Pubkey::from([1; 32]));
+        ancestry.ask_again(NOW.after(AFTER_PONG * 3), &mut out);
         let [Effect::SendRepair { bytes, .. }] = &out[..] else { panic!("one request, not {out:?}") };
         let Ok(Packet::Request(request, _)) = Packet::decode(bytes) else { panic!("it decodes") };
         assert_eq!(Some(&request.nonce), first.get(&1));

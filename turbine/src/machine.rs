@@ -200,7 +200,7 @@ impl Turbine {
             Ok((ping, bytes)) => {
                 self.metrics.pongs_sent += 1;
                 out.push(Effect::SendRepair { to: from, bytes, kind: RepairKind::Pong });
-                self.ancestry.ponged(now, &ping.from, out);
+                self.ancestry.ponged(now, &ping.from);
             }
             Err(why) => self.metrics.refuse(why),
         }
@@ -343,6 +343,7 @@ impl Machine for Turbine {
         }
         let from = out.len();
         self.repair.tick(now, self.tip, &mut self.gather, out);
+        self.ancestry.ask_again(now, out);
         let silent = self.ancestry.expire(now);
         self.repair.note_silent(&silent);
         self.next_tick = None;

@@ -30,7 +30,7 @@ fn what_most_peers_say_is_heard_within_a_few_round_trips_though_they_ping_first(
         [(1, [Some(7), Some(7), Some(7)]), (2, [Some(8), Some(7), Some(7)]), (3, [None, Some(7), Some(7)])]
     {
         let mut world = asked(seed, said);
-        world.run(Duration::from_millis(100));
+        world.run(Duration::from_millis(200));
         assert_eq!(world.nodes[NODE].ancestors.get(&slot(9)), Some(&chain(7)), "{said:?}");
         assert_eq!(world.nodes[NODE].turbine.metrics().ancestors_agreed, 1);
         world.run(ANSWERED_WITHIN * 2);

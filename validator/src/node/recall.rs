@@ -62,7 +62,7 @@ impl Node {
 mod tests {
     use super::*;
     use crate::{
-        node::{Boot, Effect, Event, Input, stored},
+        node::{Effect, Event, Input, stored},
         sim::{World, WorldConfig},
     };
     use std::sync::Arc;

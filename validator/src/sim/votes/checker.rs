@@ -302,6 +302,9 @@ mod tests {
 
     const START: BlockKey = (Slot::ZERO, Hash::new_from_array([0; 32]));
 
+    /// A voter, the version of the block that it votes for, and its tower.
+    type Told<'a> = (usize, u8, &'a [(u64, u32)]);
+
     fn hash(slot: u64, version: u8) -> Hash {
         let mut bytes = [version; 32];
         bytes[..8].copy_from_slice(&slot.to_le_bytes());
@@ -348,7 +351,7 @@ mod tests {
 
     /// What comes of the last of some votes, when all before it are fine.
     #[track_caller]
-    fn last(judge: &mut Checker, votes: &[(usize, u8, &[(u64, u32)])]) -> Result<(), Violation> {
+    fn last(judge: &mut Checker, votes: &[Told<'_>]) -> Result<(), Violation> {
         let (last, before) = votes.split_last().expect("some votes");
         for (voter, version, slots) in before {
             judge.vote(*voter, &vote(*voter, *version, slots)).expect("a fine vote");
@@ -363,7 +366,7 @@ mod tests {
 
     #[test]
     fn a_voter_that_follows_one_fork_is_fine() {
-        let votes: &[(usize, u8, &[(u64, u32)])] =
+        let votes: &[Told<'_>] =
             &[(0, 0, &[(1, 1)]), (0, 0, &[(1, 2), (2, 1)]), (0, 0, &[(1, 2), (2, 1)]), (0, 0, &[(1, 2), (5, 1)])];
         assert_eq!(last(&mut judge(), votes), Ok(()), "it votes, sends it again, and skips slots");
     }
@@ -377,20 +380,17 @@ mod tests {
 
     #[test]
     fn a_fork_is_left_only_with_more_than_38_percent_bound_elsewhere() {
-        let votes: &[(usize, u8, &[(u64, u32)])] = &[(0, 0, &[(2, 1)]), (1, 1, &[(5, 1)]), (0, 1, &[(9, 1)])];
+        let votes: &[Told<'_>] = &[(0, 0, &[(2, 1)]), (1, 1, &[(5, 1)]), (0, 1, &[(9, 1)])];
         found("no_switch_proof", last(&mut judge(), votes));
-        let more: &[(usize, u8, &[(u64, u32)])] =
-            &[(0, 0, &[(2, 1)]), (1, 1, &[(5, 1)]), (2, 1, &[(5, 1)]), (0, 1, &[(9, 1)])];
+        let more: &[Told<'_>] = &[(0, 0, &[(2, 1)]), (1, 1, &[(5, 1)]), (2, 1, &[(5, 1)]), (0, 1, &[(9, 1)])];
         assert_eq!(last(&mut judge(), more), Ok(()), "50 % are");
-        let expired: &[(usize, u8, &[(u64, u32)])] =
-            &[(1, 1, &[(5, 1)]), (2, 1, &[(5, 1)]), (0, 0, &[(20, 1)]), (0, 1, &[(30, 1)])];
+        let expired: &[Told<'_>] = &[(1, 1, &[(5, 1)]), (2, 1, &[(5, 1)]), (0, 0, &[(20, 1)]), (0, 1, &[(30, 1)])];
         found("no_switch_proof", last(&mut judge(), expired));
     }
 
     #[test]
     fn a_version_that_lost_is_left_without_proof() {
-        let votes: &[(usize, u8, &[(u64, u32)])] =
-            &[(3, 0, &[(2, 1)]), (0, 1, &[(2, 1)]), (1, 1, &[(2, 1)]), (3, 1, &[(9, 1)])];
+        let votes: &[Told<'_>] = &[(3, 0, &[(2, 1)]), (0, 1, &[(2, 1)]), (1, 1, &[(2, 1)]), (3, 1, &[(9, 1)])];
         assert_eq!(last(&mut judge(), votes), Ok(()), "70 % have the other");
     }
 
@@ -417,7 +417,7 @@ mod tests {
     fn nothing_is_buried_that_two_thirds_do_not_stand_behind() {
         let nine: Vec<(u64, u32)> = (1..=9).map(|slot| (slot, 10 - slot as u32)).collect();
         found("buried", last(&mut judge(), &[(0, 0, &nine)]));
-        let behind: &[(usize, u8, &[(u64, u32)])] = &[(0, 0, &[(1, 1)]), (1, 0, &[(2, 1)]), (0, 0, &nine)];
+        let behind: &[Told<'_>] = &[(0, 0, &[(1, 1)]), (1, 0, &[(2, 1)]), (0, 0, &nine)];
         assert_eq!(last(&mut judge(), behind), Ok(()), "70 % with its own");
         assert_eq!(last(&mut judge(), &[(0, 0, &nine[..8])]), Ok(()), "eight are not deep");
     }
@@ -432,7 +432,7 @@ mod tests {
 
     #[test]
     fn liars_are_counted_and_not_judged() {
-        let votes: &[(usize, u8, &[(u64, u32)])] = &[(4, 0, &[(2, 1)]), (4, 1, &[(2, 1)]), (4, 0, &[(3, 1), (4, 1)])];
+        let votes: &[Told<'_>] = &[(4, 0, &[(2, 1)]), (4, 1, &[(2, 1)]), (4, 0, &[(3, 1), (4, 1)])];
         assert_eq!(last(&mut judge(), votes), Ok(()));
     }
 

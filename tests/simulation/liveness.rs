@@ -144,5 +144,6 @@ fn more_than_a_third_far_ahead_on_another_fork_does_not_stop_those_who_are_bound
     world.heal();
     [1, 2].into_iter().for_each(|host| world.start(host));
     agrees_after(&mut world);
+    run_to_root(&mut world, ahead.get() + 1);
     assert!(world.hosts[0].rooted_chain(root(&world, 0)).contains(&bound), "65 % cannot be outvoted");
 }

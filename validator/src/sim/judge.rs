@@ -7,10 +7,7 @@ use super::{
 };
 use crate::node::Event;
 use solana_signer::Signer as _;
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
+use std::{collections::BTreeMap, sync::Arc};
 use sundog_ledger::MemoryStore;
 use sundog_runtime::{Bank, RootedAccounts, genesis::GenesisConfig};
 use sundog_types::{Hash, Slot, vote::VoteOnWire};
@@ -34,8 +31,6 @@ pub(super) struct Judge {
     /// By machine: its newest vote, whatever became of it.
     last: Vec<Option<VoteOnWire>>,
     broken: Option<Violation>,
-    /// Machines that are not judged any more.
-    unjudged: BTreeSet<usize>,
 }
 
 impl Judge {
@@ -52,7 +47,6 @@ impl Judge {
             start,
             parents: BTreeMap::new(),
             broken: None,
-            unjudged: BTreeSet::new(),
         }
     }
 
@@ -97,7 +91,7 @@ impl Judge {
 
     /// A machine said something; `host` has noted it.
     pub(super) fn hear(&mut self, number: usize, host: &Host, event: &Event) {
-        if self.broken.is_none() && !self.unjudged.contains(&number) {
+        if self.broken.is_none() {
             self.broken = self.judge(number, host, event).err();
         }
     }
@@ -130,7 +124,7 @@ impl Judge {
 
     /// A vote leaves a machine by its socket: it says no more than what was cast.
     pub(super) fn wire(&mut self, number: usize, vote: &VoteOnWire) {
-        if self.broken.is_none() && !self.unjudged.contains(&number) {
+        if self.broken.is_none() {
             self.broken = self.checker.vote(number, vote).err();
         }
     }
@@ -152,11 +146,6 @@ impl World {
     #[must_use]
     pub fn violation(&self) -> Option<&Violation> {
         self.judge.broken()
-    }
-
-    /// From now on what a machine says is not judged: somebody took away what it is to go by.
-    pub fn do_not_judge(&mut self, host: usize) {
-        self.judge.unjudged.insert(host);
     }
 
     /// Ends a run in which a rule is broken.

@@ -39,3 +39,8 @@ fn a_seed_gives_one_history() {
     assert_eq!(run(5), run(5));
     assert_ne!(run(5).history, run(6).history);
 }
+
+#[test]
+fn a_dead_block_on_another_fork_is_no_reason_to_leave_ones_own_in_seed_20() {
+    rules_hold(20..21);
+}

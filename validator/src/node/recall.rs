@@ -6,7 +6,7 @@
 //! to (reference 8.5.4, stray votes).
 
 use super::Node;
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 use sundog_ledger::Ledger;
 use sundog_types::{Effects, Now, Slot};
 
@@ -15,35 +15,44 @@ const CHAIN_MAX: usize = 1_024;
 /// A node waits no longer for the block of its last vote. It was executed once, so only a fault keeps it away.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// The slot voted for last in an earlier life, while its block is to be executed again.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Recall(Option<Slot>);
+/// The blocks from the one voted for last in an earlier life down to the root, while they are to be executed again. Empty
+/// otherwise.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Recall(BTreeSet<Slot>);
 
 impl Recall {
     /// Waits for the last vote's block, if the ledger has it and all between it and the root.
     pub(super) fn of(ledger: &Ledger, root: Slot, last_vote: Option<Slot>) -> Self {
         let mut at = last_vote.unwrap_or_default();
+        let mut chain = BTreeSet::new();
         for _ in 0..CHAIN_MAX {
             if at <= root {
                 break;
             }
             let meta = ledger.slot_meta(at).ok().flatten();
             let Some(meta) = meta.filter(|meta| meta.executed() && !meta.dead && meta.parent < at) else { break };
+            chain.insert(at);
             at = meta.parent;
         }
-        Self(last_vote.filter(|last| *last > root && at == root))
+        Self(if at == root { chain } else { BTreeSet::new() })
     }
 
     /// Whether a block is to wait.
-    pub(super) fn holds(self, slot: Slot) -> bool {
-        self.0.is_some_and(|last| slot > last)
+    pub(super) fn holds(&self, slot: Slot) -> bool {
+        self.0.last().is_some_and(|last| slot > *last)
+    }
+
+    /// Whether nothing waits any more once a block is executed again, or never will be: it is the last vote's block, or one
+    /// that this stands on and that failed. What becomes of other forks is no reason.
+    fn ends(&self, slot: Slot, executed: bool) -> bool {
+        self.0.last() == Some(&slot) || (!executed && self.0.contains(&slot))
     }
 }
 
 impl Node {
-    /// The block of a slot, or what it is built on, is executed again or never will be: what waited for it goes on.
+    /// A block is executed again, or never will be: what waited for the last vote's block may go on.
     pub(super) fn recalled(&mut self, slot: Slot, executed: bool, out: &mut Effects<super::Effect>) {
-        if self.recall.0.is_some_and(|last| if executed { slot == last } else { slot <= last }) {
+        if self.recall.ends(slot, executed) {
             self.recall = Recall::default();
             self.replay_waiting(out);
         }
@@ -51,7 +60,8 @@ impl Node {
 
     /// Waits no longer.
     pub(super) fn recall_timeout(&mut self, now: Now, out: &mut Effects<super::Effect>) {
-        if let Some(last) = self.recall.0.filter(|_| now.since(self.started) >= PATIENCE) {
+        let late = now.since(self.started) >= PATIENCE;
+        if let Some(last) = self.recall.0.last().copied().filter(|_| late) {
             tracing::warn!(%last, "the block of the last vote was not executed again; the node goes on without it");
             self.recalled(last, false, out);
         }
@@ -97,6 +107,18 @@ mod tests {
             }
         }
         frozen
+    }
+
+    /// Chaos on whole nodes, seed 20: a dead block of a liar let a node go on, which left its fork without proof.
+    #[test]
+    fn a_dead_block_on_another_fork_lets_nothing_go_on() {
+        let recall = Recall([10, 11, 15].map(Slot::new).into());
+        assert!(recall.holds(Slot::new(16)) && !recall.holds(Slot::new(15)));
+        assert!(!recall.ends(Slot::new(14), false), "not of the chain");
+        assert!(!recall.ends(Slot::new(11), true), "the last vote's block comes next");
+        assert!(recall.ends(Slot::new(11), false), "it cannot come any more");
+        assert!(recall.ends(Slot::new(15), true) && recall.ends(Slot::new(15), false));
+        assert!(!Recall::default().ends(Slot::new(15), true) && !Recall::default().holds(Slot::new(1)));
     }
 
     #[test]

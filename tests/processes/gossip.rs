@@ -4,11 +4,11 @@ use super::program::{Ended, any_ports, program, run, until};
 use serde_json::{Value, json};
 use std::{
     collections::BTreeMap,
-    net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket},
+    net::{Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
 };
-use sundog_validator::io::{client::Client, sockets::Bound};
+use sundog_validator::io::{client::Client, port_claim::PortClaim, sockets::Bound};
 
 fn text(path: &Path) -> String {
     path.to_str().expect("UTF-8").to_owned()
@@ -26,17 +26,6 @@ fn genesis(directory: &Path, name: &str) -> PathBuf {
     let made = run(&["genesis", "--validator", &validator, "--faucet", &faucet, "--out", &out].map(str::to_owned));
     assert!(made.status.success(), "{}", made.stderr);
     out.into()
-}
-
-/// A port that is free for UDP and TCP a moment ago.
-fn free_port() -> u16 {
-    loop {
-        let udp = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
-        let port = udp.local_addr().expect("bound").port();
-        if TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
-            return port;
-        }
-    }
 }
 
 fn here(port: u16) -> SocketAddr {
@@ -156,7 +145,9 @@ fn all_meet(nodes: &[&Node]) {
 fn nodes_meet_whoever_starts_first_and_again_after_they_moved_to_other_ports() {
     let directory = tempfile::tempdir().expect("a directory");
     let genesis = genesis(directory.path(), "chain");
-    let entrypoint = here(free_port());
+    // Nobody else gets it while nothing listens there.
+    let claim = PortClaim::take().expect("free ports");
+    let entrypoint = here(claim.port(0));
     let plan = |name: &str| Plan::new(directory.path(), name, &genesis, Some(entrypoint));
     let (first, second) = (plan("first"), plan("second"));
     let mut last = Plan { gossip_port: entrypoint.port(), ..plan("last") };

@@ -175,7 +175,7 @@ pub struct Localnet {
 }
 
 impl Localnet {
-    /// Starts one on ports that the system chooses.
+    /// Starts one on ports that are free, and stay a node's while it is down.
     pub fn start(directory: &Path, arguments: &[&str]) -> Self {
         let mut command = Command::new(program());
         command.args(["localnet", "--rpc-port", "0", "--dir"]).arg(directory).args(arguments);

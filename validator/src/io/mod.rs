@@ -18,6 +18,7 @@ pub mod lanes;
 pub mod metric_names;
 pub mod metrics;
 pub mod pace;
+pub mod port_claim;
 pub mod pushes;
 pub mod quic;
 pub mod recorder;

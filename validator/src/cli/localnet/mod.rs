@@ -15,6 +15,7 @@ mod hard_fork;
 mod layout;
 mod network;
 mod plan;
+mod ports;
 mod status;
 mod up;
 
@@ -46,8 +47,9 @@ pub struct LocalnetArgs {
     /// Throw away what DIR holds of an earlier cluster.
     #[arg(long)]
     reset: bool,
-    /// Port of node 0's JSON-RPC; node i uses this + 10 i. 0 lets the system choose every port.
-    #[arg(long, default_value_t = 8_899)]
+    /// Port of node 0's JSON-RPC; node i uses this + 10 i. 0: every port is one that is free, below those of outgoing
+    /// connections, and a node's for as long as the localnet runs.
+    #[arg(long, default_value_t = ports::RPC_PORT)]
     rpc_port: u16,
     /// Length of a slot, milliseconds.
     #[arg(long, value_parser = clap::value_parser!(u64).range(20..=10_000), conflicts_with = "fast")]

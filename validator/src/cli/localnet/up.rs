@@ -5,6 +5,7 @@ use super::{
     control::{self, Answer, Asked, Request},
     network::Network,
     plan::{Plan, make_genesis},
+    ports::Ports,
 };
 use crate::{
     cli::say,
@@ -23,8 +24,6 @@ use std::{
 };
 use sundog_types::Hash;
 
-/// Ports of one node lie in a stretch of this many.
-const PORTS_PER_NODE: u16 = 10;
 /// Bulk sync connections that a node takes from the address that all of them share: as many as it takes in all.
 const SYNC_CONNECTIONS: usize = 64;
 /// How long a node may take to bind its sockets: opening a large ledger takes seconds.
@@ -119,7 +118,7 @@ pub struct Localnet<'a> {
     /// The program's file, asked for while it is there: once another build has replaced it, the system names a file
     /// that does not exist.
     program: PathBuf,
-    rpc_port: u16,
+    ports: Ports,
     plan: Plan,
     /// The slot and bank hash of a restart that the nodes are started for now.
     wait: Option<(u64, Hash)>,
@@ -139,8 +138,8 @@ impl<'a> Localnet<'a> {
         let cluster =
             Cluster { genesis_hash, faucet: "faucet.json".into(), nodes: Vec::new(), network: Network::default() };
         let program = std::env::current_exe().context("the program's own file")?;
-        let (plan, running) = (plan.clone(), Vec::new());
-        let mut localnet = Self { layout, program, rpc_port, plan, wait: None, faults, order: 0, cluster, running };
+        let (plan, ports, running) = (plan.clone(), Ports::new(rpc_port), Vec::new());
+        let mut localnet = Self { layout, program, ports, plan, wait: None, faults, order: 0, cluster, running };
         for stake in localnet.plan.stakes.clone() {
             localnet.adopt(stake)?;
         }
@@ -214,7 +213,7 @@ impl<'a> Localnet<'a> {
             // What is wrong with the network holds for it from its first packet on.
             command.args(["--faults", "true", "--fault-rules"]).arg(self.rules(node));
         }
-        for (flag, port) in self.ports(node)? {
+        for (flag, port) in self.ports.of(node)? {
             command.arg(flag).arg(port.to_string());
         }
         let child = command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(log).spawn();
@@ -241,44 +240,6 @@ impl<'a> Localnet<'a> {
             }
             std::thread::sleep(Duration::from_millis(5));
         }
-    }
-
-    /// Ports by the localnet's convention: node i serves JSON-RPC on 8899 + 10 i. A node that had ports keeps them.
-    fn ports(&self, node: usize) -> anyhow::Result<Vec<(&'static str, u16)>> {
-        let flags = [
-            "--gossip-port",
-            "--tvu-port",
-            "--repair-port",
-            "--tpu-quic-port",
-            "--serve-repair-port",
-            "--tvu-quic-port",
-            "--tpu-vote-port",
-            "--tpu-port",
-        ];
-        let offset = u16::try_from(node).ok().and_then(|n| n.checked_mul(PORTS_PER_NODE)).context("too many nodes")?;
-        let rpc = if self.rpc_port == 0 {
-            0
-        } else {
-            self.rpc_port.checked_add(offset).context("the RPC ports exceed 65535; give a lower --rpc-port")?
-        };
-        let base = if self.rpc_port == 8_899 { Some(8_000 + offset) } else { None };
-        let mut ports: Vec<_> = (0_u16..).zip(flags).map(|(i, flag)| (flag, base.map_or(0, |base| base + i))).collect();
-        ports.push(("--rpc-port", rpc));
-        ports.push(("--websocket-port", if rpc == 0 { 0 } else { rpc + 1 }));
-        ports.push(("--metrics-port", if rpc == 0 { 0 } else { rpc + 3 }));
-        let had = &self.cluster.nodes[node];
-        let port_of = |text: &str| text.trim_end_matches("/metrics").rsplit(':').next().and_then(|p| p.parse().ok());
-        for (flag, text) in [
-            ("--gossip-port", &had.gossip),
-            ("--rpc-port", &had.rpc),
-            ("--websocket-port", &had.websocket),
-            ("--metrics-port", &had.metrics),
-        ] {
-            if let (Some(port), Some(entry)) = (port_of(text), ports.iter_mut().find(|(f, _)| *f == flag)) {
-                entry.1 = port;
-            }
-        }
-        Ok(ports)
     }
 
     pub(super) fn write_cluster(&self) -> anyhow::Result<()> {

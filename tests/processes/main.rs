@@ -7,6 +7,7 @@ mod leaders;
 mod partitions;
 mod program;
 mod restart;
+mod sim;
 mod spy;
 mod stranger;
 mod sync_refusals;

@@ -7,7 +7,7 @@ use crate::{
 };
 use anyhow::{Context as _, bail, ensure};
 use clap::{Args, ValueEnum};
-use std::ops::Range;
+use std::{fmt::Display, ops::Range};
 use sundog_tower::Checks;
 
 /// Progress is told after so many seeds.
@@ -102,7 +102,7 @@ fn play(args: &SimArgs) -> anyhow::Result<()> {
     let Some(seeds) = args.chaos.seeds.clone() else {
         let outcome = votes::run(&VotesConfig { seed: args.seed, ..config });
         tell(&outcome, args.json);
-        return judge(Some(&outcome));
+        return verdict((outcome.seed, outcome.violation.as_ref()));
     };
     let mut found = Found { seeds: 0, slots: 0, votes: 0, late: 0, versions: 0, first: None };
     for seed in seeds {
@@ -128,7 +128,7 @@ fn play(args: &SimArgs) -> anyhow::Result<()> {
             "{seeds} seeds  {slots} slots  {votes} votes  {late} late, {versions} of them over two versions"
         ));
     }
-    judge(found.first.as_ref())
+    found.first.as_ref().map_or(Ok(()), |outcome| verdict((outcome.seed, outcome.violation.as_ref())))
 }
 
 fn tell(outcome: &VotesOutcome, json: bool) {
@@ -146,11 +146,9 @@ fn tell(outcome: &VotesOutcome, json: bool) {
     say(format_args!("history {:016x}", outcome.history));
 }
 
-fn judge(outcome: Option<&VotesOutcome>) -> anyhow::Result<()> {
-    match outcome.and_then(|outcome| Some((outcome.seed, outcome.violation.as_ref()?))) {
-        Some((seed, violation)) => bail!("seed {seed}: {violation}"),
-        None => Ok(()),
-    }
+/// What the program ends with: an error that names the seed if a rule was broken.
+pub(super) fn verdict((seed, violation): (u64, Option<&impl Display>)) -> anyhow::Result<()> {
+    violation.map_or(Ok(()), |violation| bail!("seed {seed}: {violation}"))
 }
 
 #[cfg(test)]

@@ -1,10 +1,10 @@
 //! `sundog sim --scenario chaos --whole`.
 
+use super::chaos::verdict;
 use crate::{
     cli::{say, say_json},
     sim::chaos::{self, ChaosConfig, ChaosOutcome},
 };
-use anyhow::bail;
 use std::ops::Range;
 
 /// Progress is told after so many seeds.
@@ -51,10 +51,7 @@ pub(super) fn run(seeds: Range<u64>, nodes: Option<usize>, json: bool) -> anyhow
             found.seeds, found.slots, found.votes, found.late
         )),
     }
-    match found.first.and_then(|outcome| Some((outcome.seed, outcome.violation?))) {
-        Some((seed, violation)) => bail!("seed {seed}: {violation}"),
-        None => Ok(()),
-    }
+    found.first.as_ref().map_or(Ok(()), |outcome| verdict((outcome.seed, outcome.violation.as_ref())))
 }
 
 fn tell(outcome: &ChaosOutcome) {

@@ -93,6 +93,9 @@ pub struct ForksFacts {
     pub blocks: Vec<ForkBlock>,
     /// Blocks that are left out because there are more.
     pub left_out: usize,
+    /// Why a stopped node's tower cannot be read; its own vote and its root are not known then. Absent if nothing is wrong.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tower_unreadable: Option<String>,
 }
 
 /// A block of the tree.

@@ -130,6 +130,16 @@ fn a_running_node_and_the_directory_that_it_leaves_tell_the_same_tower_and_forks
     assert_eq!(look("tower", &["--ledger", text(elsewhere.path())])["votes"], left["votes"]);
     let no_ledger = refused(&["forks", "--ledger", text(elsewhere.path())]);
     assert!(no_ledger.contains("is no ledger directory"), "{no_ledger}");
+
+    // With a damaged one the forks are shown all the same, and why the own votes are missing.
+    let whole = fs::read(&file).expect("it is there");
+    fs::write(&file, &whole[..whole.len() / 2]).expect("written");
+    let damaged = look("forks", &["--ledger", text(&ledger)]);
+    let why = damaged["towerUnreadable"].as_str().expect("it says why");
+    assert!(why.contains("tower-1_9-") && damaged["ownVote"].is_null(), "{damaged}");
+    assert!(blocks(&damaged).contains_key(&newest) && tree.get("towerUnreadable").is_none(), "{damaged}");
+    let drawn = run(&["forks", "--ledger", text(&ledger)].map(str::to_owned)).stdout;
+    assert!(drawn.contains(&format!("own votes are not known: {why}\n")), "{drawn}");
     localnet.down();
 }
 

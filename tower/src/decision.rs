@@ -45,6 +45,10 @@ pub enum Reset {
 }
 
 impl Reset {
+    /// The kinds' names in metrics and logs.
+    pub const NAMES: [&str; Self::KINDS] =
+        ["heaviest", "switched", "own_fork", "deepest", "rollback", "other_version", "purged", "stray"];
+
     /// How many kinds there are.
     pub const KINDS: usize = 8;
 
@@ -66,7 +70,7 @@ impl Reset {
     /// The kind's name in metrics and logs.
     #[must_use]
     pub fn name(&self) -> &'static str {
-        ["heaviest", "switched", "own_fork", "deepest", "rollback", "other_version", "purged", "stray"][self.index()]
+        Self::NAMES[self.index()]
     }
 }
 

@@ -391,6 +391,7 @@ impl Chain for Fake {
             total_stake: 40,
             blocks: vec![block],
             left_out: 0,
+            tower_unreadable: None,
         }
     }
     fn heights(&self) -> Heights {

@@ -6,6 +6,7 @@ mod gossip;
 mod keygen;
 mod ledger;
 pub mod localnet;
+mod screen;
 mod sim;
 mod validator;
 mod votes;

@@ -8,13 +8,14 @@ mod table;
 use super::{
     localnet::{Cluster, Layout},
     say,
+    screen::Screen,
 };
 use crate::io::spy::Spy;
 use anyhow::{Context as _, bail};
 use clap::Args;
 use stakes::Stakes;
 use std::{
-    io::{self, IsTerminal as _, Write as _},
+    io::{self, Write as _},
     net::{SocketAddr, ToSocketAddrs as _},
     path::{Path, PathBuf},
     time::{Duration, Instant},
@@ -32,8 +33,6 @@ const STABLE_LOCAL: Duration = Duration::from_secs(3);
 const STABLE_PUBLIC: Duration = Duration::from_secs(12);
 /// How long stakes are waited for once the list is whole.
 const STAKES_PATIENCE: Duration = Duration::from_secs(3);
-/// Rows that a live list shows, where the terminal does not say how many it has.
-const LIVE_ROWS: usize = 40;
 /// Lines around the rows of a live list.
 const LIVE_FRAME: usize = 5;
 /// Where a node of a cluster on this machine usually listens.
@@ -248,20 +247,15 @@ fn print(seen: &Seen, json: bool) {
     }
 }
 
-/// Draws a live list: in place on a terminal, one below the other elsewhere.
+/// Draws a live list.
 fn draw(seen: &Seen, json: bool) -> io::Result<()> {
     let mut out = io::stdout().lock();
     if json {
-        writeln!(out, "{}", serde_json::to_string(seen).expect("facts serialise"))
-    } else if out.is_terminal() {
-        // Home, then each line over the old one, then the rest of the screen is cleared: nothing flickers.
-        let rows = std::env::var("LINES").ok().and_then(|lines| lines.parse::<usize>().ok());
-        let rows = rows.map_or(LIVE_ROWS, |lines| lines.saturating_sub(LIVE_FRAME).max(1));
-        let page = table::page(seen, rows).trim_end().replace('\n', "\x1b[K\n");
-        writeln!(out, "\x1b[H{page}\x1b[K\n\x1b[J")
-    } else {
-        writeln!(out, "{}", table::page(seen, usize::MAX))
+        return writeln!(out, "{}", serde_json::to_string(seen).expect("facts serialise"));
     }
+    let screen = Screen::now();
+    let rows = screen.lines().saturating_sub(LIVE_FRAME).max(1);
+    screen.draw(&table::page(seen, rows), &mut out)
 }
 
 #[cfg(test)]

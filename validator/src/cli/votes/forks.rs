@@ -56,7 +56,9 @@ pub fn run(args: &ForksArgs) -> anyhow::Result<()> {
         None => {
             let client = args.whom.client(cluster.as_ref())?;
             if args.watch {
-                return watch(|| Ok(page(&ask(&client, "sundog_getForks")?, &names, args.all)));
+                return watch(|lines| {
+                    Ok(page(&ask(&client, "sundog_getForks")?, &names, Look { all: args.all, lines }))
+                });
             }
             ask(&client, "sundog_getForks")?
         }
@@ -66,7 +68,7 @@ pub fn run(args: &ForksArgs) -> anyhow::Result<()> {
     } else if args.dot {
         say(dot(&facts, &names).trim_end());
     } else {
-        say(page(&facts, &names, args.all).trim_end());
+        say(page(&facts, &names, Look { all: args.all, lines: usize::MAX }).trim_end());
     }
     Ok(())
 }
@@ -209,31 +211,73 @@ fn notes(block: &ForkBlock, (facts, known): (&ForksFacts, &BTreeMap<u64, u64>), 
     notes
 }
 
-/// The tree as text, the oldest block on top; unless all are wanted, one line for many blocks where nothing happens.
-fn page(facts: &ForksFacts, names: &Names<'_>, all: bool) -> String {
+/// How a page is to look.
+#[derive(Clone, Copy)]
+struct Look {
+    /// Every block has a line; otherwise many blocks where nothing happens share one.
+    all: bool,
+    /// Lines at most: the oldest blocks are left out.
+    lines: usize,
+}
+
+/// The tree as text, the oldest block on top.
+fn page(facts: &ForksFacts, names: &Names<'_>, look: Look) -> String {
     let own = facts.own_vote.map_or_else(|| "none".to_owned(), |slot| slot.to_string());
     let ForksFacts { root, finalized, confirmed, heaviest, .. } = facts;
     let mut text =
         format!("finalized {finalized}  root {root}  confirmed {confirmed}  heaviest {heaviest}  own vote {own}\n\n");
-    if facts.left_out > 0 {
-        let _ = writeln!(text, "{} older blocks are left out", facts.left_out);
+    if let Some(why) = &facts.tower_unreadable {
+        let _ = writeln!(text, "own votes are not known: {why}");
     }
     let rows = rows(facts, names);
     let width = rows.iter().flat_map(|row| &row.pictures).map(String::len).max().unwrap_or(0).max("fork".len());
-    let _ = writeln!(text, "{:<width$}  {:>10}  {:<LEADER_WIDTH$}  {:>7}", "fork", "slot", "leader", "stake");
-    for run in rows.chunk_by(|row, next| !all && row.dull && next.dull) {
-        let [first, .., last] = run else {
-            draw(&mut text, &run[0], width);
-            continue;
-        };
-        if run.len() < FOLDED_MIN {
-            run.iter().for_each(|row| draw(&mut text, row, width));
-            continue;
-        }
-        let picture: String = last.pictures[0].chars().map(|it| if it == ' ' { ' ' } else { ':' }).collect();
-        let _ = writeln!(text, "{picture:<width$}  {:>10}  {} blocks, {} to {}", "", run.len(), first.slot, last.slot);
+    let runs: Vec<Run> = rows
+        .chunk_by(|row, next| !look.all && row.dull && next.dull)
+        .flat_map(|run| if run.len() < FOLDED_MIN { run.chunks(1) } else { run.chunks(run.len()) })
+        .map(|rows| Run::of(rows, width))
+        .collect();
+    // One line is the head of the columns.
+    let room = look.lines.saturating_sub(text.lines().count() + 1);
+    let (shown, hidden) = newest(&runs, room, facts.left_out);
+    if hidden > 0 {
+        let _ = writeln!(text, "{hidden} older blocks are left out");
     }
+    let _ = writeln!(text, "{:<width$}  {:>10}  {:<LEADER_WIDTH$}  {:>7}", "fork", "slot", "leader", "stake");
+    shown.iter().for_each(|run| text.push_str(&run.text));
     text
+}
+
+/// The newest that have room, and how many blocks are left out then, with those that are left out anyway. To say so takes
+/// a line too.
+fn newest(runs: &[Run], room: usize, left_out: usize) -> (&[Run], usize) {
+    let lines = |from: usize| runs[from..].iter().map(|run| run.text.lines().count()).sum::<usize>();
+    let fits = |from: &usize| lines(*from) + usize::from(*from > 0 || left_out > 0) <= room;
+    // However little room there is, the newest is shown.
+    let from = (0..runs.len()).find(fits).unwrap_or(runs.len().saturating_sub(1));
+    (&runs[from..], left_out + runs[..from].iter().map(|run| run.blocks).sum::<usize>())
+}
+
+/// Blocks that are drawn together.
+struct Run {
+    blocks: usize,
+    /// Their lines.
+    text: String,
+}
+
+impl Run {
+    /// A block, or many that share a line.
+    fn of(rows: &[Row], width: usize) -> Self {
+        let mut text = String::new();
+        match rows {
+            [first, .., last] => {
+                let picture: String = last.pictures[0].chars().map(|it| if it == ' ' { ' ' } else { ':' }).collect();
+                let (first, last) = (first.slot, last.slot);
+                let _ = writeln!(text, "{picture:<width$}  {:>10}  {} blocks, {first} to {last}", "", rows.len());
+            }
+            rows => rows.iter().for_each(|row| draw(&mut text, row, width)),
+        }
+        Self { blocks: rows.len(), text }
+    }
 }
 
 fn draw(text: &mut String, row: &Row, width: usize) {
@@ -259,6 +303,9 @@ fn voters(block: &ForkBlock, names: &Names<'_>) -> String {
 /// The tree for Graphviz.
 fn dot(facts: &ForksFacts, names: &Names<'_>) -> String {
     let mut text = String::from("digraph forks {\n  rankdir=LR;\n  node [shape=box, fontname=\"monospace\"];\n");
+    if let Some(why) = &facts.tower_unreadable {
+        let _ = writeln!(text, "  label=\"own votes are not known: {}\";", quoted(why));
+    }
     for block in &facts.blocks {
         let mut label = vec![block.slot.to_string()];
         label.extend(block.leader.as_deref().map(|leader| names.of(leader)));
@@ -297,6 +344,8 @@ mod tests {
         ForkBlock { slot, parent, stake_above, voters, valid: true, ..ForkBlock::default() }
     }
 
+    const FOLDED: Look = Look { all: false, lines: usize::MAX };
+
     fn facts() -> ForksFacts {
         let mut blocks = vec![
             block(4, 4, 100, &[]),
@@ -307,8 +356,9 @@ mod tests {
         ];
         blocks[3].valid = false;
         blocks[4].leader = Some("somebody unknown".into());
-        let own_vote = Some(8);
-        ForksFacts { root: 4, confirmed: 4, finalized: 2, heaviest: 8, own_vote, total_stake: 100, blocks, left_out: 0 }
+        let (own_vote, total_stake) = (Some(8), 100);
+        let facts = ForksFacts { root: 4, confirmed: 4, finalized: 2, heaviest: 8, ..ForksFacts::default() };
+        ForksFacts { own_vote, total_stake, blocks, ..facts }
     }
 
     #[test]
@@ -324,7 +374,7 @@ o |            6             60.0 %  ############          votes: a
 | x            7             40.0 %  ########              [two versions: not chosen]  votes: b c
 o              8  somebody   50.0 %  ##########            [heaviest]  [own vote]  votes: d
 ";
-        let text = page(&facts(), &Names(None), false);
+        let text = page(&facts(), &Names(None), FOLDED);
         assert_eq!(text, expected, "\n{text}");
     }
 
@@ -400,9 +450,9 @@ o |           10             50.0 %  ##########
 o |           12             50.0 %  ##########            votes: b
   o           13             40.0 %  ########              votes: c
 ";
-        let text = page(&facts, &Names(None), false);
+        let text = page(&facts, &Names(None), FOLDED);
         assert_eq!(text, expected, "\n{text}");
-        let text = page(&facts, &Names(None), true);
+        let text = page(&facts, &Names(None), Look { all: true, ..FOLDED });
         assert_eq!(text.lines().count(), 3 + 13 + 1, "{text}");
     }
 
@@ -410,14 +460,50 @@ o |           12             50.0 %  ##########            votes: b
     fn a_parent_that_is_left_out_is_said() {
         let blocks = vec![block(9, 8, 1, &[])];
         let facts = ForksFacts { blocks, left_out: 3, total_stake: 1, ..ForksFacts::default() };
-        let text = page(&facts, &Names(None), false);
+        let text = page(&facts, &Names(None), FOLDED);
         assert!(text.contains("3 older blocks") && text.contains("on 8, which is left out"), "{text}");
+    }
+
+    #[test]
+    fn a_low_screen_shows_the_newest_blocks_and_says_how_many_it_leaves_out() {
+        let at = |lines: usize| page(&facts(), &Names(None), Look { lines, ..FOLDED });
+        let whole = page(&facts(), &Names(None), FOLDED);
+        assert_eq!(at(whole.lines().count()), whole);
+        let expected = "\
+finalized 2  root 4  confirmed 4  heaviest 8  own vote 8
+
+2 older blocks are left out
+fork        slot  leader      stake
+o |            6             60.0 %  ############          votes: a
+| x            7             40.0 %  ########              [two versions: not chosen]  votes: b c
+o              8  somebody   50.0 %  ##########            [heaviest]  [own vote]  votes: d
+";
+        let text = at(7);
+        assert_eq!(text, expected, "\n{text}");
+        assert!((5..9).all(|lines| at(lines).lines().count() <= lines), "{}", at(8));
+        assert!(at(0).ends_with("[heaviest]  [own vote]  votes: d\n"), "the newest is always there");
+        // Those that share a line are left out together, beside what is missing anyway.
+        let mut blocks = vec![block(1, 1, 9, &[])];
+        blocks.extend((2..8).map(|slot| block(slot, slot - 1, 9, &[])));
+        let facts = ForksFacts { root: 1, blocks, left_out: 100, total_stake: 10, ..ForksFacts::default() };
+        let text = page(&facts, &Names(None), Look { lines: 5, ..FOLDED });
+        assert!(text.contains("106 older blocks are left out"), "{text}");
+        assert!(page(&facts, &Names(None), Look { lines: 6, ..FOLDED }).contains("101 older"), "{text}");
+    }
+
+    #[test]
+    fn why_the_own_votes_are_not_known_is_said_on_the_page_and_in_the_picture() {
+        let facts = ForksFacts { tower_unreadable: Some("the \"file\" is torn".into()), own_vote: None, ..facts() };
+        let text = page(&facts, &Names(None), FOLDED);
+        assert!(text.contains("own vote none\n\nown votes are not known: the \"file\" is torn\nfork  "), "{text}");
+        let dot = dot(&facts, &Names(None));
+        assert!(dot.contains("  label=\"own votes are not known: the \\\"file\\\" is torn\";\n"), "{dot}");
     }
 
     #[test]
     fn of_many_voters_some_are_named_and_the_others_counted() {
         let voters = ["a", "b", "c", "d", "e", "f", "g", "h"];
-        let text = page(&ForksFacts { blocks: vec![block(1, 1, 1, &voters)], ..facts() }, &Names(None), false);
+        let text = page(&ForksFacts { blocks: vec![block(1, 1, 1, &voters)], ..facts() }, &Names(None), FOLDED);
         assert!(text.contains("votes: a b c d e f and 2 more\n"), "{text}");
     }
 

@@ -9,14 +9,17 @@ mod tower;
 pub use forks::{ForksArgs, run as forks};
 pub use tower::{TowerArgs, run as tower};
 
-use super::localnet::{Cluster, Layout};
+use super::{
+    localnet::{Cluster, Layout},
+    screen::Screen,
+};
 use crate::io::client::{CallError, Client};
 use anyhow::{Context as _, anyhow, bail};
 use clap::Args;
 use serde::de::DeserializeOwned;
 use serde_json::json;
 use std::{
-    io::{self, IsTerminal as _, Write as _},
+    io,
     path::{Path, PathBuf},
     thread,
     time::Duration,
@@ -111,26 +114,19 @@ impl Names<'_> {
     }
 }
 
-/// Draws pages until the reader goes: in place on a terminal, one below the other elsewhere. A node that was there and does
-/// not answer any more may come back: it is asked on.
-fn watch(mut page: impl FnMut() -> anyhow::Result<String>) -> anyhow::Result<()> {
+/// Draws pages, each made for as many lines as are shown, until the reader goes. A node that was there and does not answer
+/// any more may come back: it is asked on.
+fn watch(mut page: impl FnMut(usize) -> anyhow::Result<String>) -> anyhow::Result<()> {
     let mut shown = String::new();
     loop {
-        let page = match page() {
+        let screen = Screen::now();
+        let page = match page(screen.lines()) {
             Err(error) if shown.is_empty() => return Err(error),
             Err(error) => format!("{error:#}; it is asked again until it answers"),
             Ok(page) => page,
         };
         if page != shown {
-            let mut out = io::stdout().lock();
-            let written = if out.is_terminal() {
-                // Home, then each line over the old one, then the rest of the screen is cleared: nothing flickers.
-                let lines = page.trim_end().replace('\n', "\x1b[K\n");
-                writeln!(out, "\x1b[H{lines}\x1b[K\n\x1b[J")
-            } else {
-                writeln!(out, "{}", page.trim_end())
-            };
-            if written.and_then(|()| out.flush()).is_err() {
+            if screen.draw(&page, &mut io::stdout().lock()).is_err() {
                 return Ok(());
             }
             shown = page;

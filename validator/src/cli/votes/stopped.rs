@@ -25,7 +25,12 @@ const BLOCKS_MAX: usize = 8_192;
 pub fn tower(path: &Path) -> anyhow::Result<TowerFacts> {
     // A directory that holds nothing but the file is looked at too: a backup.
     let bank = if FjallStore::is_at(path) { opened(path)?.1 } else { None };
-    let (identity, tower) = tower_of(path)?;
+    let Some((identity, tower)) = tower_of(path)? else {
+        bail!(
+            "{} has no tower file, tower-1_9-IDENTITY.bin; a node that votes leaves one in its ledger directory",
+            path.display()
+        )
+    };
     let accounts = bank.map(|bank| bank.vote_accounts()).unwrap_or_default();
     let own = accounts.iter().find(|account| account.node == identity);
     Ok(TowerFacts {
@@ -35,8 +40,8 @@ pub fn tower(path: &Path) -> anyhow::Result<TowerFacts> {
     })
 }
 
-/// The tower in the file of a directory, and whose it is.
-fn tower_of(path: &Path) -> anyhow::Result<(Pubkey, Tower)> {
+/// The tower in the file of a directory, and whose it is. A node that only follows leaves none.
+fn tower_of(path: &Path) -> anyhow::Result<Option<(Pubkey, Tower)>> {
     let unreadable = || format!("{} cannot be read; name the ledger directory of a node", path.display());
     let mut found = Vec::new();
     for entry in fs::read_dir(path).with_context(unreadable)? {
@@ -45,15 +50,12 @@ fn tower_of(path: &Path) -> anyhow::Result<(Pubkey, Tower)> {
         found.extend(identity.and_then(|identity| Some((identity.parse::<Pubkey>().ok()?, path.join(&name)))));
     }
     match found.as_slice() {
-        [] => bail!(
-            "{} has no tower file, tower-1_9-IDENTITY.bin; a node that votes leaves one in its ledger directory",
-            path.display()
-        ),
+        [] => Ok(None),
         [(identity, file)] => {
             let bytes = fs::read(file).with_context(|| format!("{} cannot be read", file.display()))?;
             let saved = SavedTower::decode(&bytes, identity).with_context(|| file.display().to_string())?;
             // The file does not say which account votes.
-            Ok((*identity, saved.tower(Pubkey::default())))
+            Ok(Some((*identity, saved.tower(Pubkey::default()))))
         }
         several => {
             bail!("{} has the tower files of {} identities; leave only one there", path.display(), several.len())
@@ -86,8 +88,11 @@ pub fn forks(path: &Path) -> anyhow::Result<ForksFacts> {
     let (ledger, Some(bank)) = opened(path)? else {
         bail!("the ledger in {} has no root yet; start its node once", path.display())
     };
-    // A node that only follows has no tower.
-    read(&bank, &ledger, tower_of(path).ok())
+    let (own, tower_unreadable) = match tower_of(path) {
+        Ok(own) => (own, None),
+        Err(error) => (None, Some(format!("{error:#}"))),
+    };
+    Ok(ForksFacts { tower_unreadable, ..read(&bank, &ledger, own)? })
 }
 
 fn read(bank: &Arc<Bank>, ledger: &Ledger, own: Option<(Pubkey, Tower)>) -> anyhow::Result<ForksFacts> {
@@ -126,6 +131,7 @@ fn read(bank: &Arc<Bank>, ledger: &Ledger, own: Option<(Pubkey, Tower)>) -> anyh
         total_stake: total,
         blocks,
         left_out,
+        tower_unreadable: None,
     })
 }
 

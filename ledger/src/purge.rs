@@ -4,7 +4,7 @@ use crate::{Ledger, LedgerError, TRANSACTIONS_PER_BLOCK_MAX, TransactionRecord, 
 use sundog_types::{
     Slot,
     shred::MAX_SHREDS_PER_SLOT,
-    store::{Batch, Space},
+    store::{Batch, Space, Store},
 };
 
 impl Ledger {
@@ -23,28 +23,13 @@ impl Ledger {
         if from >= below {
             return Ok(batch);
         }
-        let mut room = limit;
-        let (first, last) = (keys::slot(from), keys::slot(below));
+        let mut sweep = Sweep { store: &*self.store, room: limit, batch: &mut batch };
         // Shreds first: they are the most, and the metadata that says what is there goes last.
-        for space in [Space::DataShreds, Space::CodeShreds] {
-            for (key, _) in self.store.range(space, &first, &last, room)? {
-                batch.delete(space, key);
-                room -= 1;
-            }
-        }
-        for (key, value) in self.store.range(Space::Transactions, &first, &last, room)? {
-            forget_transaction(&mut batch, &key, &value);
-            batch.delete(Space::Transactions, key);
-            room -= 1;
-        }
+        sweep.blocks(&keys::slot(from), &keys::slot(below))?;
         for family in [keys::timeline, keys::duplicate, keys::settled, keys::meta, keys::rooted] {
-            let (first, last) = (family(from), family(below));
-            for (key, _) in self.store.range(Space::Slots, &first, &last, room)? {
-                batch.delete(Space::Slots, key);
-                room -= 1;
-            }
+            sweep.rows(Space::Slots, &family(from), &family(below))?;
         }
-        if room > 0 {
+        if sweep.room > 0 {
             batch.put(Space::Singles, keys::PURGED, keys::slot(below).to_vec());
         }
         Ok(batch)
@@ -63,15 +48,8 @@ impl Ledger {
         for index in 0..shreds.min(MAX_SHREDS_PER_SLOT) {
             batch.delete(Space::DataShreds, keys::place(slot, index).to_vec());
         }
-        for space in [Space::DataShreds, Space::CodeShreds] {
-            for (key, _) in self.store.range(space, &first, &last, MAX_SHREDS_PER_SLOT as usize)? {
-                batch.delete(space, key);
-            }
-        }
-        for (key, value) in self.store.range(Space::Transactions, &first, &last, TRANSACTIONS_PER_BLOCK_MAX)? {
-            forget_transaction(&mut batch, &key, &value);
-            batch.delete(Space::Transactions, key);
-        }
+        let room = 2 * MAX_SHREDS_PER_SLOT as usize + TRANSACTIONS_PER_BLOCK_MAX;
+        Sweep { store: &*self.store, room, batch: &mut batch }.blocks(&first, &last)?;
         batch.delete(Space::Slots, keys::timeline(slot).to_vec());
         batch.delete(Space::Slots, keys::settled(slot).to_vec());
         batch.delete(Space::Slots, keys::meta(slot).to_vec());
@@ -79,8 +57,38 @@ impl Ledger {
     }
 }
 
+/// Removes stretches of rows while there is room.
+pub(crate) struct Sweep<'a> {
+    /// Where they are.
+    pub(crate) store: &'a dyn Store,
+    /// Rows that may still be removed.
+    pub(crate) room: usize,
+    /// What removes them.
+    pub(crate) batch: &'a mut Batch,
+}
+
+impl Sweep<'_> {
+    /// Rows from one key to before another.
+    pub(crate) fn rows(&mut self, space: Space, first: &[u8], last: &[u8]) -> Result<(), LedgerError> {
+        for (key, value) in self.store.range(space, first, last, self.room)? {
+            if space == Space::Transactions {
+                forget_transaction(self.batch, &key, &value);
+            }
+            self.batch.delete(space, key);
+            self.room -= 1;
+        }
+        Ok(())
+    }
+
+    /// Shreds and transactions.
+    pub(crate) fn blocks(&mut self, first: &[u8], last: &[u8]) -> Result<(), LedgerError> {
+        let mut spaces = [Space::DataShreds, Space::CodeShreds, Space::Transactions].into_iter();
+        spaces.try_for_each(|space| self.rows(space, first, last))
+    }
+}
+
 /// Removes the rows that lead to a transaction.
-pub(crate) fn forget_transaction(batch: &mut Batch, key: &[u8], value: &[u8]) {
+fn forget_transaction(batch: &mut Batch, key: &[u8], value: &[u8]) {
     let place = keys::place_at_end(key, 12);
     let record = decode::<TransactionRecord>(value, "a transaction");
     if let (Ok((slot, index)), Ok(record)) = (place, record) {

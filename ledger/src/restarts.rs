@@ -4,7 +4,7 @@ use crate::{
     Ledger, LedgerError,
     error::{decode, encode},
     keys,
-    purge::forget_transaction,
+    purge::Sweep,
 };
 use serde::{Deserialize, Serialize};
 use sundog_types::{
@@ -56,25 +56,10 @@ impl Ledger {
     /// If the store fails.
     pub fn purge_above(&self, slot: Slot, limit: usize) -> Result<Batch, LedgerError> {
         let mut batch = Batch::default();
-        let mut room = limit;
-        let (first, last) = (keys::slot(slot.next()), [0xff; 13]);
-        for space in [Space::DataShreds, Space::CodeShreds] {
-            for (key, _) in self.store.range(space, &first, &last, room)? {
-                batch.delete(space, key);
-                room -= 1;
-            }
-        }
-        for (key, value) in self.store.range(Space::Transactions, &first, &last, room)? {
-            forget_transaction(&mut batch, &key, &value);
-            batch.delete(Space::Transactions, key);
-            room -= 1;
-        }
+        let mut sweep = Sweep { store: &*self.store, room: limit, batch: &mut batch };
+        sweep.blocks(&keys::slot(slot.next()), &[0xff; 13])?;
         for family in [keys::timeline, keys::duplicate, keys::meta] {
-            let (first, last) = (family(slot.next()), family(Slot::new(u64::MAX)));
-            for (key, _) in self.store.range(Space::Slots, &first, &last, room)? {
-                batch.delete(Space::Slots, key);
-                room -= 1;
-            }
+            sweep.rows(Space::Slots, &family(slot.next()), &family(Slot::new(u64::MAX)))?;
         }
         Ok(batch)
     }

@@ -269,18 +269,8 @@ mod tests {
     const SLOT: Slot = Slot::new(9);
 
     fn peer(number: u8, stake: u64) -> RepairPeer {
-        RepairPeer {
-            identity: Pubkey::from([number; 32]),
-            address: SocketAddr::from(([10, 0, 0, number], 7)),
-            stake,
-            lowest_slot: Slot::ZERO,
-            asked: 0,
-            answered: 0,
-            unanswered: 0,
-            wrong: 0,
-            reliability: 1_000,
-            answer_time: None,
-        }
+        let address = SocketAddr::from(([10, 0, 0, number], 7));
+        RepairPeer::unasked((Pubkey::from([number; 32]), address), stake, Slot::ZERO)
     }
 
     fn ancestry() -> Ancestry {

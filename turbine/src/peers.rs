@@ -75,6 +75,24 @@ pub struct RepairPeer {
     pub answer_time: Option<Duration>,
 }
 
+impl RepairPeer {
+    /// A peer that has not been asked yet.
+    pub(crate) const fn unasked((identity, address): (Pubkey, SocketAddr), stake: u64, lowest_slot: Slot) -> Self {
+        Self {
+            identity,
+            address,
+            stake,
+            lowest_slot,
+            asked: 0,
+            answered: 0,
+            unanswered: 0,
+            wrong: 0,
+            reliability: 1_000,
+            answer_time: None,
+        }
+    }
+}
+
 #[derive(Debug)]
 struct Server {
     peer: RepairPeer,
@@ -86,19 +104,7 @@ struct Server {
 
 impl Server {
     fn new(peer: &Peer, address: SocketAddr) -> Self {
-        let Peer { identity, stake, lowest_slot, .. } = *peer;
-        let peer = RepairPeer {
-            identity,
-            address,
-            stake,
-            lowest_slot,
-            asked: 0,
-            answered: 0,
-            unanswered: 0,
-            wrong: 0,
-            reliability: 1_000,
-            answer_time: None,
-        };
+        let peer = RepairPeer::unasked((peer.identity, address), peer.stake, peer.lowest_slot);
         Self { peer, silent: 0, asked_at: None, ponged_at: None }
     }
 

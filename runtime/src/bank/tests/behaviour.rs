@@ -281,19 +281,23 @@ fn a_squashed_bank_and_its_children_read_from_the_store() {
     assert_eq!(total, bank.capitalization());
 }
 
+fn change_vote_state(bank: &mut Bank, vote_account: &Pubkey, change: impl FnOnce(&mut VoteStateV4)) {
+    let mut account = bank.account(vote_account).unwrap();
+    let mut state = VoteStateV4::deserialize(account.data(), vote_account).unwrap();
+    change(&mut state);
+    let versions = solana_vote_interface::state::VoteStateVersions::new_v4(state);
+    let mut data = bincode::serialize(&versions).unwrap();
+    data.resize(3_762, 0);
+    account.set_data_from_slice(&data);
+    bank.store(*vote_account, account);
+}
+
 #[test]
 fn a_new_epoch_moves_observed_credits_forward() {
     let genesis = start(&localnet(32));
     let vote_account = address(3);
     let mut bank = Bank::child(&genesis, Slot::new(31), NODE);
-    let mut account = bank.account(&vote_account).unwrap();
-    let mut state = VoteStateV4::deserialize(account.data(), &vote_account).unwrap();
-    state.epoch_credits = vec![(0, 77, 0)];
-    let versions = solana_vote_interface::state::VoteStateVersions::new_v4(state);
-    let mut data = bincode::serialize(&versions).unwrap();
-    data.resize(3_762, 0);
-    account.set_data_from_slice(&data);
-    bank.store(vote_account, account);
+    change_vote_state(&mut bank, &vote_account, |state| state.epoch_credits = vec![(0, 77, 0)]);
     let first = finish(next(&finish(bank)));
     assert_eq!(first.epoch().get(), 1);
     assert!(first.rewards_pending());
@@ -341,14 +345,9 @@ fn an_epochs_stakes_name_the_voter_that_is_authorised_in_it() {
     let genesis = start(&localnet(32));
     let vote_account = address(3);
     let mut bank = Bank::child(&genesis, Slot::new(31), NODE);
-    let mut account = bank.account(&vote_account).unwrap();
-    let mut state = VoteStateV4::deserialize(account.data(), &vote_account).unwrap();
-    state.authorized_voters.insert(3, address(9));
-    let versions = solana_vote_interface::state::VoteStateVersions::new_v4(state);
-    let mut data = bincode::serialize(&versions).unwrap();
-    data.resize(3_762, 0);
-    account.set_data_from_slice(&data);
-    bank.store(vote_account, account);
+    change_vote_state(&mut bank, &vote_account, |state| {
+        state.authorized_voters.insert(3, address(9));
+    });
     let first = finish(next(&finish(bank)));
     let second = finish(Bank::child(&first, Slot::new(64), NODE));
     let voter = |epoch| {

@@ -1,6 +1,9 @@
 //! Fork choice: votes a second, one at a time and in batches, and what the tree takes in memory.
 
-use super::{keep, resident_bytes, say, say_json};
+use super::{
+    keep, resident_bytes, say, say_json,
+    turns::{Rate, Work, rates, timed},
+};
 use rand_chacha::{
     ChaCha8Rng,
     rand_core::{RngCore as _, SeedableRng as _},
@@ -9,10 +12,7 @@ use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 use solana_keypair::Keypair;
 use solana_signer::Signer as _;
-use std::{
-    collections::BTreeMap,
-    time::{Duration, Instant},
-};
+use std::{collections::BTreeMap, time::Duration};
 use sundog_tower::fork_choice::{BlockKey, ForkChoice};
 use sundog_types::{Hash, Pubkey, Slot};
 
@@ -27,9 +27,6 @@ const TRUNK: u64 = FORKS / 2;
 
 /// Blocks of each fork. In each round every voter votes for the next block of a fork, any of them.
 const LENGTH: u64 = 32;
-
-/// Stretches of time of which the median counts. The works take turns, so that all meet the same noise.
-const STRETCHES: u32 = 7;
 
 /// Hashes of the chain that tells machines apart, in one turn.
 const HASHES: usize = 10_000;
@@ -63,14 +60,6 @@ struct Report {
     /// What a tree with its votes takes, by what the process grew, where the system tells.
     #[serde(skip_serializing_if = "Option::is_none")]
     resident_bytes: Option<usize>,
-}
-
-/// A rate a second over several stretches of time.
-#[derive(Clone, Copy, Debug, Serialize)]
-struct Rate {
-    median: f64,
-    lowest: f64,
-    highest: f64,
 }
 
 type Ballot = (Pubkey, BlockKey);
@@ -137,9 +126,7 @@ impl Scene {
 
     fn timed(&self, size: usize) -> (usize, Duration) {
         let mut choice = self.choice.clone();
-        let start = Instant::now();
-        self.vote_on(&mut choice, size);
-        (VOTERS * self.rounds.len(), start.elapsed())
+        timed(VOTERS * self.rounds.len(), || self.vote_on(&mut choice, size))
     }
 
     fn resident_bytes(&self) -> Option<usize> {
@@ -152,42 +139,12 @@ impl Scene {
 }
 
 fn hashing() -> (usize, Duration) {
-    let start = Instant::now();
-    let mut hash: [u8; 32] = [0; 32];
-    for _ in 0..HASHES {
-        hash = Sha256::digest(hash).into();
-    }
-    keep(hash);
-    (HASHES, start.elapsed())
+    timed(HASHES, || keep((0..HASHES).fold([0; 32], |hash: [u8; 32], _| Sha256::digest(hash).into())))
 }
 
 fn verifying(signer: &Keypair) -> (usize, Duration) {
     let signature = signer.sign_message(&[1; 64]);
-    let start = Instant::now();
-    for _ in 0..VERIFIED {
-        keep(signature.verify(signer.pubkey().as_ref(), &[1; 64]));
-    }
-    (VERIFIED, start.elapsed())
-}
-
-/// The rates of all works; they take turns.
-fn rates<const N: usize>(stretch: Duration, works: [&dyn Fn() -> (usize, Duration); N]) -> [Rate; N] {
-    let mut rates = [const { Vec::new() }; N];
-    for _ in 0..STRETCHES {
-        for (work, rates) in works.iter().zip(&mut rates) {
-            let (mut count, mut took) = (0, Duration::ZERO);
-            while took < stretch / STRETCHES {
-                let (more, longer) = work();
-                count += more;
-                took += longer;
-            }
-            rates.push(count as f64 / took.as_secs_f64());
-        }
-    }
-    rates.map(|mut rates| {
-        rates.sort_by(f64::total_cmp);
-        Rate { median: rates[rates.len() / 2], lowest: rates[0], highest: rates[rates.len() - 1] }
-    })
+    timed(VERIFIED, || (0..VERIFIED).for_each(|_| keep(signature.verify(signer.pubkey().as_ref(), &[1; 64]))))
 }
 
 /// Measures and tells. `stretch`: how long each figure is measured.
@@ -195,8 +152,13 @@ pub fn run(stretch: Duration, json: bool) {
     let scene = Scene::new();
     let resident_bytes = scene.resident_bytes();
     let signer = Keypair::new_from_array([1; 32]);
-    let (verify, one, all) = (|| verifying(&signer), || scene.timed(1), || scene.timed(VOTERS));
-    let [sha256_chain, strict_verify, singly, in_batches] = rates(stretch, [&hashing, &verify, &one, &all]);
+    let works: [Work<'_>; 4] = [
+        Box::new(hashing),
+        Box::new(|| verifying(&signer)),
+        Box::new(|| scene.timed(1)),
+        Box::new(|| scene.timed(VOTERS)),
+    ];
+    let [sha256_chain, strict_verify, singly, in_batches] = rates(stretch, works);
     let report = Report {
         voters: VOTERS,
         forks: FORKS,

@@ -1,13 +1,13 @@
 //! Gossip: decoding, verifying and merging values, building pull filters, and what the table takes in memory.
 
-use super::{keep, resident_bytes, say, say_json};
+use super::{
+    keep, resident_bytes, say, say_json,
+    turns::{Work, rates, timed},
+};
 use rand_chacha::{ChaCha8Rng, rand_core::SeedableRng as _};
 use serde::Serialize;
 use solana_keypair::Keypair;
-use std::{
-    net::SocketAddr,
-    time::{Duration, Instant},
-};
+use std::{net::SocketAddr, time::Duration};
 use sundog_gossip::{
     CrdsData, CrdsValue, check,
     filters::{self, FilterSize},
@@ -32,9 +32,6 @@ const VOTES_EACH: usize = 12;
 
 /// Values in the table whose memory is measured.
 const WEIGHED: usize = 50_000;
-
-/// Stretches of time of which the median counts. The works take turns, so that all meet the same noise.
-const STRETCHES: u32 = 7;
 
 /// Bytes of a contact info as it shares a datagram with a filter.
 const CALLER_BYTES: usize = 180;
@@ -181,15 +178,6 @@ fn table() -> Table {
     Table::new(Pubkey::new_from_array([9; 32]), Limits::default())
 }
 
-/// One thing to be timed: how many times it was done, and how long that took.
-type Work<'a> = Box<dyn FnMut() -> (usize, Duration) + 'a>;
-
-fn timed(count: usize, work: impl FnOnce()) -> (usize, Duration) {
-    let start = Instant::now();
-    work();
-    (count, start.elapsed())
-}
-
 fn decoding(packets: &[Vec<u8>]) -> Work<'_> {
     Box::new(move || {
         timed(SIGNED, || {
@@ -216,27 +204,6 @@ fn merging_checked(packets: &[Vec<u8>]) -> Work<'_> {
     })
 }
 
-/// The rates of all works: medians over stretches in which they take turns.
-fn rates(stretch: Duration, mut works: Vec<Work<'_>>) -> Vec<f64> {
-    let mut rates: Vec<Vec<f64>> = works.iter().map(|_| Vec::new()).collect();
-    for _ in 0..STRETCHES {
-        for (work, rates) in works.iter_mut().zip(&mut rates) {
-            let (mut count, mut took) = (0, Duration::ZERO);
-            while took < stretch / STRETCHES {
-                let (more, longer) = work();
-                count += more;
-                took += longer;
-            }
-            rates.push(count as f64 / took.as_secs_f64());
-        }
-    }
-    let median = |mut rates: Vec<f64>| {
-        rates.sort_by(f64::total_cmp);
-        rates[rates.len() / 2]
-    };
-    rates.into_iter().map(median).collect()
-}
-
 fn report(stretch: Duration) -> Report {
     let memory = weigh();
     let contacts: Vec<CrdsValue> = (0..SIGNED).map(contact).collect();
@@ -249,7 +216,7 @@ fn report(stretch: Duration) -> Report {
     let mut full = table();
     fill(&mut full, older.clone());
     let mut rng = ChaCha8Rng::from_seed([1; 32]);
-    let works: Vec<Work<'_>> = vec![
+    let works: [Work<'_>; 8] = [
         Box::new(|| timed(SIGNED, || signed.iter().for_each(|value| keep(value.verify())))),
         decoding(&contact_packets),
         merging_checked(&contact_packets),
@@ -266,7 +233,7 @@ fn report(stretch: Duration) -> Report {
             timed(1, || keep(filters::build(&full, size, &mut rng)))
         }),
     ];
-    let rates = rates(stretch, works);
+    let rates = rates(stretch, works).map(|rate| rate.median);
     let kind = |value: &CrdsValue, at: usize| Kind {
         bytes: value.bytes().len(),
         decode_per_second: rates[at],

@@ -4,6 +4,7 @@ mod forkchoice;
 mod gossip;
 mod parts;
 mod tps;
+mod turns;
 
 use super::{say, say_json};
 use clap::{Args, Subcommand};

@@ -39,10 +39,17 @@ fn a_localnet_starts_loses_a_node_gets_it_back_and_starts_again_where_it_ended()
     assert!(!twice.status.success(), "two localnets cannot run in one directory");
     assert!(twice.stderr.contains("runs in") && twice.stderr.contains("sundog localnet down"), "{}", twice.stderr);
 
+    let ports = |localnet: &Localnet| {
+        let bound = localnet.bound(2);
+        let clients = [bound.rpc, bound.websocket, bound.metrics];
+        bound.between_nodes().into_iter().chain(clients).map(|address| address.port()).collect::<Vec<u16>>()
+    };
+    let had = ports(&localnet);
     localnet.ask(&["kill", "2"]);
     let before = localnet.slot(0, "finalized");
     until("the other two finalize on", || localnet.slot(1, "finalized") > before + 40);
     localnet.ask(&["restart", "2"]);
+    assert_eq!(ports(&localnet), had, "nobody took its ports");
     let behind = localnet.slot(0, "finalized");
     until("node 2 catches up", || {
         localnet.slot(2, "finalized") > behind + 20 && localnet.call(2, "getHealth", &json!([])).is_some()

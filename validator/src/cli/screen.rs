@@ -2,7 +2,7 @@
 
 use std::io::{self, IsTerminal as _, Write};
 
-/// Where pages are drawn: on a terminal in place, cut to its size, so that nothing scrolls away; elsewhere one below the
+/// Where pages are drawn: on a terminal in place, no higher than it is, so that nothing scrolls away; elsewhere one below the
 /// other, whole.
 #[derive(Clone, Copy, Debug)]
 pub struct Screen {
@@ -18,9 +18,17 @@ impl Screen {
         Self { size: size.map(|(lines, columns)| (lines.into(), columns.into())) }
     }
 
-    /// Lines of a page that it shows; the cursor stands below them.
-    pub fn lines(&self) -> usize {
-        self.size.map_or(usize::MAX, |(lines, _)| lines.saturating_sub(1).max(1))
+    /// A page that fits. `page` makes one of about so many lines, or fewer; lines that are too wide take several.
+    pub fn fit(&self, page: impl Fn(usize) -> String) -> String {
+        let mut lines = self.lines();
+        loop {
+            let page = page(lines);
+            let over = self.wrapped(&page).len().saturating_sub(self.lines());
+            if over == 0 || over >= lines {
+                return page;
+            }
+            lines -= over;
+        }
     }
 
     /// Draws a page.
@@ -28,11 +36,11 @@ impl Screen {
     /// # Errors
     /// If the reader has gone.
     pub fn draw(&self, page: &str, out: &mut impl Write) -> io::Result<()> {
-        let Some((_, columns)) = self.size else {
+        if self.size.is_none() {
             writeln!(out, "{}", page.trim_end())?;
             return out.flush();
-        };
-        let mut lines: Vec<String> = page.trim_end().lines().map(str::to_owned).collect();
+        }
+        let mut lines = self.wrapped(page);
         if lines.len() > self.lines() {
             lines.truncate(self.lines() - 1);
             lines.push("more lines than the terminal has".to_owned());
@@ -40,11 +48,27 @@ impl Screen {
         // Home, then each line over the old one, then the rest of the screen is cleared: nothing flickers.
         out.write_all(b"\x1b[H")?;
         for line in lines {
-            let line: String = line.chars().take(columns).collect();
             writeln!(out, "{line}\x1b[K")?;
         }
         out.write_all(b"\x1b[J")?;
         out.flush()
+    }
+
+    /// Lines that it shows; the cursor stands below them.
+    fn lines(&self) -> usize {
+        self.size.map_or(usize::MAX, |(lines, _)| lines.saturating_sub(1).max(1))
+    }
+
+    /// The lines of a page, those that are too wide in pieces. The last column stays free: a terminal is of two minds about
+    /// where the cursor is after it.
+    fn wrapped(&self, page: &str) -> Vec<String> {
+        let width = self.size.map_or(usize::MAX, |(_, columns)| columns.saturating_sub(1).max(1));
+        let pieces = |line: &str| {
+            let letters: Vec<char> = line.chars().collect();
+            let pieces: Vec<String> = letters.chunks(width).map(|piece| piece.iter().collect()).collect();
+            if pieces.is_empty() { vec![String::new()] } else { pieces }
+        };
+        page.trim_end().lines().flat_map(pieces).collect()
     }
 }
 
@@ -64,16 +88,35 @@ mod tests {
     }
 
     #[test]
-    fn nothing_scrolls_and_no_line_takes_two() {
-        let text = drawn(Some((4, 34)), "a line that is longer than the terminal is wide\nb\nc\nd\n");
-        assert_eq!(text.matches('\n').count(), 3, "{text:?}");
-        assert!(text.starts_with("\x1b[Ha line that is longer than the ter\x1b[K\nb\x1b[K\nmore lines"), "{text:?}");
+    fn nothing_scrolls_and_a_line_that_is_too_wide_goes_on_in_the_next() {
+        let text = drawn(Some((5, 34)), "one that is longer than a terminal of thirty-four\nb\nc\nd\n");
+        let expected = [
+            "\x1b[Hone that is longer than a termina\x1b[K",
+            "l of thirty-four\x1b[K",
+            "b\x1b[K",
+            "more lines than the terminal has\x1b[K",
+            "\x1b[J",
+        ];
+        assert_eq!(text, expected.join("\n"));
     }
 
     #[test]
     fn where_there_is_no_terminal_pages_are_whole() {
         let long = "x".repeat(500) + &"\ny".repeat(100);
         assert_eq!(drawn(None, &long), long.clone() + "\n");
-        assert_eq!(Screen { size: None }.lines(), usize::MAX);
+        assert_eq!(Screen { size: None }.fit(|lines| lines.to_string()), usize::MAX.to_string());
+    }
+
+    #[test]
+    fn a_page_is_made_lower_until_it_fits_with_its_wide_lines() {
+        let screen = Screen { size: Some((11, 9)) };
+        // Every third line takes two.
+        let page = |lines: usize| (0..lines).map(|n| if n % 3 == 0 { "0123456789\n" } else { "x\n" }).collect();
+        let fitting: String = screen.fit(page);
+        let height = screen.wrapped(&fitting).len();
+        assert!((8..=10).contains(&height), "{height}: {fitting}");
+        // What cannot be made lower is cut when it is drawn.
+        let stubborn = screen.fit(|_| "x\n".repeat(30));
+        assert_eq!(stubborn.lines().count(), 30);
     }
 }

@@ -254,8 +254,8 @@ fn draw(seen: &Seen, json: bool) -> io::Result<()> {
         return writeln!(out, "{}", serde_json::to_string(seen).expect("facts serialise"));
     }
     let screen = Screen::now();
-    let rows = screen.lines().saturating_sub(LIVE_FRAME).max(1);
-    screen.draw(&table::page(seen, rows), &mut out)
+    let page = screen.fit(|lines| table::page(seen, lines.saturating_sub(LIVE_FRAME).max(1)));
+    screen.draw(&page, &mut out)
 }
 
 #[cfg(test)]

@@ -56,9 +56,8 @@ pub fn run(args: &ForksArgs) -> anyhow::Result<()> {
         None => {
             let client = args.whom.client(cluster.as_ref())?;
             if args.watch {
-                return watch(|lines| {
-                    Ok(page(&ask(&client, "sundog_getForks")?, &names, Look { all: args.all, lines }))
-                });
+                let draw = |facts: &ForksFacts, lines| page(facts, &names, Look { all: args.all, lines });
+                return watch(|| ask(&client, "sundog_getForks"), draw);
             }
             ask(&client, "sundog_getForks")?
         }

@@ -114,16 +114,16 @@ impl Names<'_> {
     }
 }
 
-/// Draws pages, each made for as many lines as are shown, until the reader goes. A node that was there and does not answer
-/// any more may come back: it is asked on.
-fn watch(mut page: impl FnMut(usize) -> anyhow::Result<String>) -> anyhow::Result<()> {
+/// Draws pages of what is answered, each made for about so many lines, until the reader goes. A node that was there and does
+/// not answer any more may come back: it is asked on.
+fn watch<T>(ask: impl Fn() -> anyhow::Result<T>, page: impl Fn(&T, usize) -> String) -> anyhow::Result<()> {
     let mut shown = String::new();
     loop {
         let screen = Screen::now();
-        let page = match page(screen.lines()) {
+        let page = match ask() {
             Err(error) if shown.is_empty() => return Err(error),
             Err(error) => format!("{error:#}; it is asked again until it answers"),
-            Ok(page) => page,
+            Ok(facts) => screen.fit(|lines| page(&facts, lines)),
         };
         if page != shown {
             if screen.draw(&page, &mut io::stdout().lock()).is_err() {

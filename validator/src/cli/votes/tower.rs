@@ -45,7 +45,7 @@ pub fn run(args: &TowerArgs) -> anyhow::Result<()> {
         None => {
             let client = args.whom.client(cluster.as_ref())?;
             if args.watch {
-                return watch(|_| Ok(page(&ask(&client, "sundog_getTower")?, &names, now())));
+                return watch(|| ask(&client, "sundog_getTower"), |facts, _| page(facts, &names, now()));
             }
             ask(&client, "sundog_getTower")?
         }

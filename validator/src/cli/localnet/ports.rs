@@ -1,6 +1,6 @@
 //! Which ports a localnet's nodes listen on.
 
-use crate::io::port_claim::PortClaim;
+use crate::io::port_claim::{PORTS, PortClaim};
 use anyhow::Context as _;
 use std::collections::BTreeMap;
 
@@ -10,6 +10,8 @@ pub const RPC_PORT: u16 = 8_899;
 const GOSSIP_PORT: u16 = 8_000;
 /// Ports of one node lie in a stretch of this many.
 const PORTS_PER_NODE: u16 = 10;
+/// Nodes whose ports by convention no claim of another node has; more than a localnet on one machine bears.
+const NODES: u16 = 64;
 /// What nodes say to each other, in the order of its ports.
 const BETWEEN_NODES: [&str; 8] = [
     "--gossip-port",
@@ -65,10 +67,25 @@ impl Ports {
         if let Some(claim) = self.claims.get(&node) {
             return Ok(claim.port(place));
         }
-        let claim = PortClaim::take()?;
+        let claim = self.claim()?;
         let port = claim.port(place);
         self.claims.insert(node, claim);
         Ok(port)
+    }
+
+    /// A claim without the ports that nodes still to be started will have by convention.
+    fn claim(&self) -> anyhow::Result<PortClaim> {
+        let to_clients = self.rpc..self.rpc.saturating_add(NODES * PORTS_PER_NODE);
+        // Held until one fits, so that none is looked at twice.
+        let mut unfit = Vec::new();
+        loop {
+            let claim = PortClaim::take()?;
+            let among = |place| to_clients.contains(&claim.port(place));
+            if self.rpc == 0 || !among(0) && !among(PORTS - 1) {
+                return Ok(claim);
+            }
+            unfit.push(claim);
+        }
     }
 }
 
@@ -107,6 +124,15 @@ mod tests {
         assert_eq!([&first[8..], &second[8..]], [[9_500, 9_501, 9_503], [9_510, 9_511, 9_513]]);
         assert!(first[..8].iter().all(|port| !second.contains(port)), "{first:?} {second:?}");
         assert_eq!(numbers(&mut ports, 0), first);
+    }
+
+    #[test]
+    fn no_nodes_claim_has_a_port_that_another_nodes_json_rpc_is_to_have() {
+        let mut ports = Ports::new(20_000);
+        for node in 0..200 {
+            let claimed = &numbers(&mut ports, node)[..8];
+            assert!(claimed.iter().all(|port| !(20_000..20_640).contains(port)), "node {node}: {claimed:?}");
+        }
     }
 
     #[test]

@@ -424,3 +424,41 @@ fn a_vote_weighs_what_the_epoch_of_its_slot_says() {
     frozen(&mut machine, fourth);
     assert_eq!(weights(&machine), [Some(0), Some(0), Some(1_000)]);
 }
+
+/// The slots that a machine says are rooted, and those that it says are final.
+fn settled(out: &[Effect]) -> (Vec<u64>, Vec<u64>) {
+    let roots =
+        out.iter().filter_map(|effect| if let Effect::Root { slot } = effect { Some(slot.get()) } else { None });
+    let finals =
+        out.iter().filter_map(|effect| if let Effect::Finalized { slot } = effect { Some(slot.get()) } else { None });
+    (roots.collect(), finals.collect())
+}
+
+#[test]
+fn a_supermajority_root_that_the_own_root_has_passed_is_final() {
+    let mut machine = alone(ConsensusConfig::default());
+    // All vote alike, and the second's root lands late.
+    let next = |machine: &mut Consensus, slot: u64, late_root: Option<u64>| {
+        let tower = machine.tower().lockouts().to_parts();
+        let mut block = block(slot, slot - 1, &[&tower, &tower, &tower]);
+        block.votes[1].root = late_root;
+        let mut out = frozen(machine, block);
+        out.extend(saved(machine, slot));
+        settled(&out)
+    };
+    let mut rooted = Vec::new();
+    for slot in 1..=40 {
+        let (roots, finals) = next(&mut machine, slot, None);
+        rooted.extend(roots);
+        assert_eq!(finals, Vec::<u64>::new(), "half of the stake has a root at slot {slot}");
+    }
+    assert_eq!((rooted.as_slice(), machine.root()), ((1..=9).collect::<Vec<_>>().as_slice(), Slot::new(9)));
+    assert_eq!(next(&mut machine, 41, Some(5)), (vec![10], vec![5]), "80 % have rooted 5 or above it");
+    assert_eq!(next(&mut machine, 42, Some(3)), (vec![11], vec![]), "what is final stays");
+    assert_eq!(next(&mut machine, 43, Some(11)), (vec![12], vec![11]));
+    assert_eq!(
+        next(&mut machine, 44, Some(13)),
+        (vec![13], vec![12]),
+        "the own root is known once its tower is durable"
+    );
+}

@@ -24,10 +24,11 @@ fn cluster(seed: u64, stakes: &[u64]) -> World {
     World::new(WorldConfig { seed, slot, stakes: stakes.to_vec(), ..WorldConfig::default() })
 }
 
-/// F17: more than a third of the stake is away. What happened: in April 2022 the cluster stalled, nothing was rooted for hours,
-/// and nodes that kept every fork since the last root ran out of memory. What holds now: there is no finality, which is
-/// right, because those who are away may stand on a fork of their own; the rest goes on making blocks, and what it holds
-/// for that is bounded; with the stake back, everything that was open is settled.
+/// F17: more than a third of the stake is away. What happened: this is tied to no single outage; on 30 April 2022 votes
+/// no longer came through a flood of transactions, nothing was rooted for seven hours, and nodes that kept every fork
+/// since the last root ran out of memory. What holds now: there is no finality, which is right, because those who are
+/// away may stand on a fork of their own; the rest goes on making blocks, and what it holds for that is bounded; with
+/// the stake back, everything that was open is settled.
 #[test]
 fn without_a_third_of_the_stake_blocks_go_on_nothing_is_finalized_and_memory_is_bounded() {
     let mut world = cluster(301, &[350, 350, 350, 550]);

@@ -13,8 +13,8 @@
 //!
 //! A vote is a promise: voting for a slot locks the voter to its fork for two slots, and every vote on top
 //! doubles that ([`lockouts`]). The heaviest subtree ([`fork_choice`]) says where the cluster is going; the
-//! tower says whether one may go there ([`tower`], [`switch`], [`threshold`]). The 32nd vote on a block makes
-//! it the root. [`consensus`] puts the parts together as one machine.
+//! tower says whether one may go there ([`tower`], [`switch`], [`threshold`]). A vote for a block and 31 on top of it
+//! make it the root. [`consensus`] puts the parts together as one machine.
 //!
 //! # Invariants
 //! - A vote is never cast on a fork that an unexpired lockout forbids.

@@ -12,7 +12,7 @@
 
 mod plan;
 
-use super::{Fault, OnViolation, World, WorldConfig, votes::checker::Violation};
+use super::{Fault, OnViolation, Recovery, World, WorldConfig, votes::checker::Violation};
 use plan::{Plan, Step};
 use serde::Serialize;
 use std::time::Duration;
@@ -66,7 +66,8 @@ pub struct ChaosOutcome {
     /// Slots that it might have taken.
     pub allowed: Option<u64>,
     /// Whether that took longer. It is a violation unless a leader made two versions of a block: then votes may be so
-    /// divided among versions that nobody may leave any of them (docs/chaos.md).
+    /// divided among versions that nobody may leave any of them (docs/chaos.md). If no new root came at all, it is one
+    /// unless that is how they stand.
     pub late: bool,
     /// The first rule that was broken.
     pub violation: Option<String>,
@@ -105,13 +106,23 @@ pub fn run(config: &ChaosConfig) -> ChaosOutcome {
     (outcome.crashes, outcome.cuts) = (crashes, cuts);
     (outcome.recovered_in, outcome.allowed) = (recovery.slots, Some(recovery.allowed()));
     outcome.late = !began || !recovery.in_time();
-    if outcome.late && outcome.violation.is_none() && !plan.forks() {
+    let standstill = plan.forks() && world.standstill().is_some();
+    if outcome.violation.is_none() && (!began || is_stuck(&recovery, plan.forks(), standstill)) {
         let healed = Slot::new(config.slots);
         let by = healed.saturating_add(recovery.allowed());
         let roots = outcome.roots.iter().copied().map(Slot::new).collect();
         outcome.violation = Some(Violation::Stuck { healed, by, root: recovery.root, roots }.to_string());
     }
     outcome
+}
+
+/// Whether nothing explains that no new root came in time. Where a leader made two versions of a block, votes may be so
+/// divided that it takes longer; if none came at all, the judge must see that the rules let nobody go on.
+const fn is_stuck(recovery: &Recovery, forks: bool, standstill: bool) -> bool {
+    match recovery.slots {
+        Some(slots) => slots > recovery.allowed() && !forks,
+        None => !(forks && standstill),
+    }
 }
 
 fn take(world: &mut World, step: &Step) {
@@ -183,5 +194,21 @@ const fn lie_of(fault: Fault) -> &'static str {
         Fault::TwoVersions => "two versions",
         Fault::NotDecodable => "not decodable",
         Fault::Floods => "floods",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn late_is_stuck_unless_a_leader_forked_and_never_is_unless_the_rules_let_nobody_go_on() {
+        let recovery = |slots| Recovery { root: Slot::new(3), slots, promised: 6 };
+        let stuck = |slots, forks, standstill| is_stuck(&recovery(slots), forks, standstill);
+        assert!(!stuck(Some(70), false, false), "6 that were promised and 64 more");
+        assert!(stuck(Some(71), false, false) && stuck(Some(71), false, true));
+        assert!(!stuck(Some(71), true, false));
+        assert!(stuck(None, false, true) && stuck(None, true, false));
+        assert!(!stuck(None, true, true));
     }
 }

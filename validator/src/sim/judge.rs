@@ -3,7 +3,7 @@
 
 use super::{
     Host, World,
-    votes::checker::{BlockKey, Checker, Violation, Voter},
+    votes::checker::{BlockKey, Checker, Standstill, Violation, Voter},
 };
 use crate::node::Event;
 use solana_signer::Signer as _;
@@ -148,6 +148,12 @@ impl World {
         self.judge.broken()
     }
 
+    /// Whether the rules let nobody go on from where the nodes stand, and why.
+    #[must_use]
+    pub fn standstill(&self) -> Option<Standstill> {
+        self.judge.checker.standstill()
+    }
+
     /// Ends a run in which a rule is broken.
     ///
     /// # Panics
@@ -157,5 +163,29 @@ impl World {
             return;
         };
         panic!("seed {} at {} ms: {violation}", self.config().seed, self.now.mono_us / 1_000);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::WorldConfig;
+    use super::*;
+    use crate::node::Divergence;
+
+    #[test]
+    fn a_node_that_takes_itself_for_diverged_gives_a_false_alarm_and_one_that_accuses_a_leader_does_not() {
+        let mut world = World::new(WorldConfig { on_violation: OnViolation::Stop, ..WorldConfig::default() });
+        let slot = Slot::new(7);
+        let mut hear = |event: &Event| {
+            world.judge.hear(1, &world.hosts[1], event);
+            world.violation().cloned()
+        };
+        let hash = Hash::default();
+        assert_eq!(hear(&Event::Duplicate { slot, why: "two versions".to_owned() }), None);
+        assert_eq!(hear(&Event::Lost { slot, hash }), None);
+        assert_eq!(hear(&Event::Dead { slot, why: "a bad tick".to_owned() }), None);
+        let divergence = Divergence { slot, ours: hash, theirs: hash, stake: 40, total: 100, voters: Vec::new() };
+        let alarm = Violation::FalseAlarm { node: 1, slot };
+        assert_eq!(hear(&Event::Diverged(Box::new(divergence))), Some(alarm));
     }
 }

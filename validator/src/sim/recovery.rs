@@ -71,3 +71,20 @@ impl World {
 fn slots_in(time: Duration, slot: Duration) -> u64 {
     u64::try_from(time.as_micros().div_ceil(slot.as_micros())).unwrap_or(u64::MAX)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_new_root_comes_in_time_until_64_slots_after_the_longest_promise() {
+        let came = |slots| Recovery { root: Slot::new(9), slots, promised: 30 }.in_time();
+        assert_eq!([Some(1), Some(94), Some(95), None].map(came), [true, true, false, false]);
+    }
+
+    #[test]
+    fn a_begun_slot_has_passed() {
+        let slot = Duration::from_millis(400);
+        assert_eq!([0, 1, 400, 401].map(|ms| slots_in(Duration::from_millis(ms), slot)), [0, 1, 1, 2]);
+    }
+}

@@ -475,6 +475,86 @@ mod tests {
     }
 
     #[test]
+    fn a_promise_holds_through_its_last_slot_and_not_beyond() {
+        // 60 % are bound to the other fork: who is free may go there.
+        let elsewhere: [Told<'_>; 2] = [(1, 1, &[(9, 1)]), (2, 1, &[(9, 1)])];
+        let leaves = |slot: u64| {
+            let mut judge = judge_of([37, 30, 30, 0, 3]);
+            last(&mut judge, &elsewhere).expect("fine");
+            last(&mut judge, &[(0, 0, &[(8, 1)]), (0, 1, &[(slot, 1)])])
+        };
+        found("promise_broken", leaves(10));
+        assert_eq!(leaves(11), Ok(()), "the vote for 8 binds through 10");
+    }
+
+    #[test]
+    fn the_root_that_a_vote_names_is_on_its_line() {
+        let rooted = |version, slot| {
+            let vote = VoteOnWire { root: Some(3), ..vote(0, version, &[(slot, 1)]) };
+            let mut judge = judge();
+            // Slot 3 was skipped on the way to this block.
+            judge.block(Slot::new(41), hash(41, 2), key(2, 1)).expect("a new block");
+            judge.vote(0, &vote)
+        };
+        assert_eq!(rooted(1, 4), Ok(()));
+        found("promise_broken", rooted(2, 41));
+    }
+
+    #[test]
+    fn a_promise_may_be_deeper_than_the_votes_that_were_heard_and_never_less_deep() {
+        // A vote that was decided before a crash and never left has made the others deeper.
+        let votes: &[Told<'_>] = &[(0, 0, &[(1, 2), (2, 1)]), (0, 0, &[(1, 4), (2, 3), (4, 1)])];
+        assert_eq!(last(&mut judge(), votes), Ok(()));
+        let votes: &[Told<'_>] = &[(0, 0, &[(1, 3), (2, 2)]), (0, 0, &[(1, 3), (2, 2), (3, 1)])];
+        assert_eq!(last(&mut judge(), votes), Ok(()), "as deep as said");
+        let votes: &[Told<'_>] = &[(0, 0, &[(1, 4), (2, 3)]), (0, 0, &[(1, 4), (2, 2), (3, 1)])];
+        found("no_tower", last(&mut judge(), votes));
+    }
+
+    #[test]
+    fn exactly_38_percent_are_no_proof_and_exactly_two_thirds_neither_confirm_nor_bury() {
+        let leaves = |bound| {
+            let votes: &[Told<'_>] = &[(0, 0, &[(2, 1)]), (1, 1, &[(5, 1)]), (0, 1, &[(9, 1)])];
+            last(&mut judge_of([30, bound, 70 - bound, 0, 0]), votes)
+        };
+        found("no_switch_proof", leaves(38));
+        assert_eq!(leaves(39), Ok(()));
+        let nine: Vec<(u64, u32)> = (1..=9).map(|slot| (slot, 10 - slot as u32)).collect();
+        for (stakes, enough) in [([40, 20, 30, 0, 0], false), ([41, 20, 29, 0, 0], true)] {
+            let votes: &[Told<'_>] = &[(0, 0, &[(1, 1)]), (1, 0, &[(1, 1)])];
+            let mut judge = judge_of(stakes);
+            last(&mut judge, votes).expect("fine");
+            assert_eq!(judge.clone().confirmed(2, Slot::new(1), hash(1, 0)).is_ok(), enough, "{stakes:?}");
+            assert_eq!(last(&mut judge, &[(0, 0, &nine)]).is_ok(), enough, "{stakes:?}");
+        }
+    }
+
+    #[test]
+    fn confirmations_on_one_line_are_fine_in_any_order_and_what_is_rooted_needs_no_votes() {
+        let mut judge = judge();
+        last(&mut judge, &[(0, 0, &[(2, 1)]), (1, 0, &[(2, 1)]), (0, 0, &[(2, 2), (3, 1)]), (1, 0, &[(2, 2), (3, 1)])])
+            .expect("fine");
+        assert_eq!(judge.confirmed(0, Slot::new(3), hash(3, 0)), Ok(()));
+        assert_eq!(judge.confirmed(1, Slot::new(2), hash(2, 0)), Ok(()), "who hears late tells late");
+        assert_eq!(judge.root(0, Slot::new(5), hash(5, 0)), Ok(()));
+        assert_eq!(judge.confirmed(2, Slot::new(4), hash(4, 0)), Ok(()), "its votes ran out before they left");
+        found("unconfirmed", judge.confirmed(2, Slot::new(6), hash(6, 0)));
+    }
+
+    #[test]
+    fn a_restart_of_all_frees_everybody() {
+        let mut judge = judge();
+        last(&mut judge, &[(0, 0, &[(2, 1)])]).expect("fine");
+        judge.root(0, Slot::new(2), hash(2, 0)).expect("fine");
+        let mut bound = judge.clone();
+        found("root_conflict", bound.root(1, Slot::new(2), hash(2, 1)));
+        found("promise_broken", last(&mut bound, &[(0, 1, &[(3, 1)])]));
+        judge.restarted();
+        assert_eq!(judge.root(1, Slot::new(2), hash(2, 1)), Ok(()));
+        assert_eq!(last(&mut judge, &[(0, 1, &[(3, 1)])]), Ok(()));
+    }
+
+    #[test]
     fn equal_blocks_give_equal_hashes_and_have_one_parent() {
         let mut judge = judge();
         assert_eq!(judge.executed(0, Slot::new(2), hash(2, 9), hash(2, 0)), Ok(()));

@@ -91,3 +91,54 @@ impl VotesWorld {
         self.outcome
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::{
+        chain::Content,
+        config::{Liars, VotesConfig},
+    };
+    use super::*;
+
+    /// A world in which nobody lies, nor makes two blocks of a slot, whose faults are over at slot 100 with root 0.
+    fn healed() -> VotesWorld {
+        let truthful = |seed| VotesWorld::new(VotesConfig { seed, liars: Some(Liars::None), ..VotesConfig::default() });
+        let mut world = (0..).map(truthful).find(|world| world.plan.is_truthful()).expect("one of many");
+        world.end_faults(100);
+        world
+    }
+
+    /// Gives a host a block of slot 1 as its root.
+    fn root(world: &mut VotesWorld, host: usize) {
+        let votes = vec![Vec::new(); world.plan.seats.len()];
+        let first = world.chain.versions(Slot::new(1)).next();
+        let content = Content { slot: Slot::new(1), parent: 0, leader: 0, version: 0, sound: true, votes: &votes };
+        world.hosts[host].root = first.unwrap_or_else(|| world.chain.make(&content));
+    }
+
+    #[test]
+    fn who_has_no_new_root_in_time_is_stuck_and_not_a_slot_earlier() {
+        let mut world = healed();
+        // Nobody is bound: 64 slots are all there is.
+        assert!((100..=164).all(|slot| !world.is_over(slot)));
+        assert_eq!(world.violation, None);
+        assert!(world.is_over(165));
+        let roots = vec![Slot::ZERO; world.hosts.len()];
+        let (healed, by, root) = (Slot::new(100), Slot::new(164), Slot::ZERO);
+        assert_eq!(world.violation, Some(Violation::Stuck { healed, by, root, roots }));
+    }
+
+    #[test]
+    fn one_that_is_left_behind_is_enough_and_none_is_none() {
+        let mut world = healed();
+        (1..world.hosts.len()).for_each(|host| root(&mut world, host));
+        assert!(world.is_over(165));
+        assert!(
+            matches!(&world.violation, Some(Violation::Stuck { roots, .. }) if roots[..2] == [0, 1].map(Slot::new))
+        );
+        let mut world = healed();
+        (0..world.hosts.len()).for_each(|host| root(&mut world, host));
+        assert!(world.is_over(165), "it is over, and well");
+        assert_eq!(world.violation, None);
+    }
+}

@@ -149,3 +149,30 @@ impl VotesWorld {
         self.cast(host, vote);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::config::{Liars, VotesConfig};
+    use super::*;
+
+    #[test]
+    fn an_honest_machine_that_takes_itself_for_diverged_gives_a_false_alarm_and_a_liar_may() {
+        let mut world = VotesWorld::new(VotesConfig { liars: Some(Liars::Many), ..VotesConfig::default() });
+        let (honest, liars): (Vec<usize>, Vec<usize>) = (0..world.hosts.len()).partition(|host| world.is_honest(*host));
+        let hash = Hash::default();
+        let diverged = Effect::Diverged {
+            slot: Slot::new(7),
+            ours: hash,
+            theirs: hash,
+            stake: 40,
+            total: 100,
+            voters: Vec::new(),
+        };
+        world.hear_effect(liars[0], diverged.clone());
+        let abandoned = Effect::Abandoned { slot: Slot::new(7), hash, root: Slot::new(8) };
+        world.hear_effect(honest[0], abandoned);
+        assert_eq!(world.violation, None, "what a machine sees others do is no alarm about itself");
+        world.hear_effect(honest[0], diverged);
+        assert_eq!(world.violation, Some(Violation::FalseAlarm { node: honest[0], slot: Slot::new(7) }));
+    }
+}

@@ -85,7 +85,7 @@ pub fn run(config: &VotesConfig) -> VotesOutcome {
 }
 
 impl VotesWorld {
-    fn new(config: VotesConfig) -> Self {
+    pub(super) fn new(config: VotesConfig) -> Self {
         let plan = Plan::new(&config);
         let mut rng = ChaCha8Rng::seed_from_u64(config.seed ^ u64::MAX);
         let key = |_| {

@@ -6,7 +6,7 @@ use sundog_types::Hash;
 use sundog_validator::sim::Fault;
 
 /// The seeds of a test: its own, or as many from a first one on as `SUNDOG_LOST_SEEDS=FIRST+COUNT` says, for a search.
-fn seeds(own: &[u64]) -> Vec<u64> {
+pub fn seeds(own: &[u64]) -> Vec<u64> {
     let said = std::env::var("SUNDOG_LOST_SEEDS").ok();
     let parsed = said.as_deref().and_then(|said| {
         let (first, count) = said.split_once('+')?;
@@ -17,14 +17,20 @@ fn seeds(own: &[u64]) -> Vec<u64> {
 
 /// Stakes: nodes with even numbers, 30 % together, get the version that loses, the others the one that wins.
 const STAKES: [u64; 4] = [300, 900, 300, 500];
-const LOSERS: [usize; 2] = [0, 2];
-const WINNERS: [usize; 2] = [1, 3];
+pub const LOSERS: [usize; 2] = [0, 2];
+pub const WINNERS: [usize; 2] = [1, 3];
 /// The leader of both versions. It executes the one that loses.
 const LIAR: usize = 2;
 
 /// A world in which the leader lied, and the two parts have not heard of each other's version; the slot.
 fn forked(seed: u64) -> (World, Slot) {
+    forked_with(seed, |_| {})
+}
+
+/// The same in a world that is changed in some way before it begins.
+pub fn forked_with(seed: u64, with: fn(&mut World)) -> (World, Slot) {
     let mut world = World::new(WorldConfig { seed, stakes: STAKES.to_vec(), ..WorldConfig::default() });
+    with(&mut world);
     run_to_root(&mut world, 4);
     world.hosts[LIAR].fault = Some((Fault::TwoVersions, Slot::new(24)));
     let slot = run_to_lie(&mut world);
@@ -67,7 +73,7 @@ fn standing(world: &World, slot: Slot) -> String {
 }
 
 /// All have the version of the winners of these slots, have rooted it, and go on.
-fn all_go_on(world: &mut World, slots: &[Slot]) {
+pub fn all_go_on(world: &mut World, slots: &[Slot]) {
     let seed = world.config().seed;
     let last = slots.last().expect("a slot").get();
     let target = (0..4).map(|host| finalized(world, host)).max().expect("four").max(last) + 48;
@@ -90,13 +96,18 @@ fn told_before_frozen_anew(world: &World) {
     assert!(world.hosts.iter().all(|host| host.refrozen.is_empty()), "seed {seed}: what is thrown away is told");
 }
 
-/// Kills the losers, lets the winners root so many slots more, and starts the losers.
-fn away_for(world: &mut World, slots: u64) {
+/// Kills the losers, and lets the winners root so many slots more.
+pub fn gone_for(world: &mut World, slots: u64) {
     LOSERS.into_iter().for_each(|loser| world.kill(loser));
     world.heal();
     let target = finalized(world, WINNERS[0]) + slots;
     let limit = PATIENCE * 3;
     assert!(world.run_until(limit, |world| finalized(world, WINNERS[0]) >= target), "70 % go on");
+}
+
+/// The same, and starts the losers.
+pub fn away_for(world: &mut World, slots: u64) {
+    gone_for(world, slots);
     LOSERS.into_iter().for_each(|loser| world.start(loser));
 }
 

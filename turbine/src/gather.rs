@@ -334,6 +334,11 @@ impl Gather {
         self.pins.contains_key(&slot)
     }
 
+    /// Whether shreds of a slot contradict each other before it is whole, and none of its versions was chosen.
+    pub(crate) fn is_muddled(&self, slot: Slot) -> bool {
+        self.open.contains(&slot) && self.reported.contains_key(&slot) && !self.is_pinned(slot)
+    }
+
     /// Shreds that turned out to belong to the chosen version of their slot since this was asked last.
     pub(crate) fn take_ripe(&mut self) -> Vec<Shred<Signed>> {
         std::mem::take(&mut self.ripe)
@@ -514,5 +519,26 @@ mod tests {
         assert_eq!(gather.reported.len(), 3);
         assert!(!gather.reported.contains_key(&Slot::new(50)), "the farthest may be reported once more");
         assert_eq!(reports(insert(&mut gather, &shred(20, 2))), 0, "once is enough");
+    }
+
+    #[test]
+    fn a_slot_whose_shreds_contradict_is_muddled_unless_it_is_dead_or_a_version_was_chosen() {
+        let mut gather = gather();
+        let slot = Slot::new(50);
+        let leader = Identity::new(Keypair::new_from_array([1; 32]));
+        let mut shredder = Shredder::new(slot, Slot::new(48), 7, Hash::default()).unwrap();
+        let beyond = [0, 1].map(|_| shredder.shred(&[9], 0, false, &leader).unwrap()[0].data[0].clone());
+        insert(&mut gather, &beyond[1]);
+        assert!(!gather.is_muddled(slot));
+        // It names another parent, and is not taken.
+        insert(&mut gather, &shred(50, 1));
+        assert!(gather.is_muddled(slot) && !gather.is_muddled(Slot::new(49)));
+        gather.choose(slot, Some(Hash::default()), None);
+        insert(&mut gather, &beyond[1]);
+        insert(&mut gather, &shred(50, 1));
+        assert!(!gather.is_muddled(slot), "one is chosen");
+        insert(&mut gather, &shred(40, 1));
+        insert(&mut gather, &shred(40, 2));
+        assert!(gather.reported.contains_key(&Slot::new(40)) && !gather.is_muddled(Slot::new(40)), "it is dead");
     }
 }

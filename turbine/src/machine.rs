@@ -131,6 +131,19 @@ impl Turbine {
         self.gather.is_pinned(slot)
     }
 
+    /// Slots from this one on whose shreds contradict each other before they are whole, the lowest first. What is here may be
+    /// of a version that nobody has the rest of, and what others have may not fit to it. Not those of which a version was
+    /// chosen.
+    pub fn muddled_from(&self, slot: Slot) -> impl Iterator<Item = Slot> + '_ {
+        self.gather.open_from(slot).filter(|slot| self.gather.is_muddled(*slot))
+    }
+
+    /// Whether that is how a slot is.
+    #[must_use]
+    pub fn is_muddled(&self, slot: Slot) -> bool {
+        self.gather.is_muddled(slot)
+    }
+
     /// What a slot builds on, as its shreds say, while it is above the root.
     #[must_use]
     pub fn parent(&self, slot: Slot) -> Option<Slot> {

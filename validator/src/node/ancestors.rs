@@ -1,9 +1,9 @@
 //! Ancestor hashes: what the cluster confirmed below a block that is dead here, asked of several peers.
 //!
 //! ```text
-//!   a block is dead here --every half second one--> Turbine: AskAncestors --> over half of a sample agree
-//!                                                                                  |
-//!   lowest slot where this node has another bank hash, or none as it is dead <-----+
+//!   a block is dead or muddled here --every half second one--> Turbine: AskAncestors --> over half of a sample agree
+//!                                                                                            |
+//!   lowest slot where this node has another bank hash, or none as it is dead or muddled <----+
 //!        |
 //!        +--> thrown away, any other version is fetched
 //! ```
@@ -14,7 +14,10 @@
 //! those who vote on may each be on another slot. Peers that have the chain always know.
 
 use super::{Effect, Event, Node};
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 use sundog_types::{Effects, Hash, Now, Slot, store::Batch};
 
 /// Dead slots that are asked about in turn. More: the highest waits, the lowest is nearest to where it began.
@@ -50,11 +53,12 @@ impl Ancestors {
 }
 
 impl Node {
-    /// Asks about the lowest block that is dead here and was not asked about lately.
+    /// Asks about the lowest block that is dead or muddled here and was not asked about lately.
     pub(super) fn ask_ancestors(&mut self, now: Now, out: &mut Effects<Effect>) {
         let tower = self.roots.tower();
         let dead = self.dead.range(tower.next()..).copied();
-        if let Some(slot) = self.ancestors.due(now, dead) {
+        let stuck: BTreeSet<Slot> = dead.chain(self.turbine.muddled_from(tower.next())).collect();
+        if let Some(slot) = self.ancestors.due(now, stuck.into_iter()) {
             self.turbine(now, sundog_turbine::Input::AskAncestors(slot), out);
         }
     }
@@ -64,8 +68,8 @@ impl Node {
         let tower = self.roots.tower();
         for (slot, hash) in hashes.iter().rev().copied().filter(|(slot, _)| *slot > tower) {
             let here = self.forks.get(slot).map(|frozen| frozen.bank.hash());
-            let dead = here.is_none() && self.dead.contains(&slot);
-            if !dead && here.is_none_or(|here| here == hash) {
+            let stuck = here.is_none() && (self.dead.contains(&slot) || self.turbine.is_muddled(slot));
+            if !stuck && here.is_none_or(|here| here == hash) {
                 continue;
             }
             let chosen = self.consensus.chosen_version(slot).map(|(chosen, _)| chosen);
@@ -76,7 +80,7 @@ impl Node {
             self.counters.lost_by_ancestors += 1;
             let why = format!("peers agree that the cluster confirmed {hash} here; it is fetched afresh");
             out.push(Effect::Event(Event::Duplicate { slot, why }));
-            if dead {
+            if stuck {
                 self.fetch_again(now, slot, out);
             } else {
                 self.lose(now, slot, None, out);
@@ -106,6 +110,7 @@ impl Node {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::node::lost::tests::Alone;
 
     const START: Now = Now { mono_us: 1, unix_ms: 1 };
 
@@ -133,5 +138,36 @@ mod tests {
         assert!(ancestors.asked.contains_key(&Slot::ZERO));
         ancestors.set_root(Slot::new(9));
         assert_eq!(ancestors.asked.len(), ASKED_MAX - 10);
+    }
+
+    const OTHER: Hash = Hash::new_from_array([9; 32]);
+
+    #[test]
+    fn the_lowest_block_with_another_hash_is_thrown_away_unless_it_is_what_was_voted_for() {
+        let mut alone = Alone::new();
+        let (own, chosen, root) = (alone.lowest_own(), alone.chosen(), alone.node.roots.tower());
+        let here = |alone: &Alone, slot| (slot, alone.hash(slot).expect("it is executed"));
+        let [own_here, chosen_here] = [own, chosen].map(|slot| here(&alone, slot));
+        let agreed = |alone: &mut Alone, hashes: &[(Slot, Hash)]| {
+            alone.node.ancestors_agreed(alone.now, hashes, &mut alone.out);
+            (alone.said().0.len(), alone.node.counters.lost_by_ancestors)
+        };
+        assert_eq!(agreed(&mut alone, &[own_here, chosen_here]), (0, 0), "all is as it is here");
+        assert_eq!(agreed(&mut alone, &[(root, OTHER)]), (0, 0), "what is rooted is not asked about");
+        assert_eq!(agreed(&mut alone, &[(own, OTHER), (chosen, OTHER)]), (0, 0), "against signed votes");
+        let built_on = alone.node.forks.subtree(own).len();
+        assert_eq!(agreed(&mut alone, &[(own, OTHER), chosen_here]), (built_on, 1));
+        assert!(alone.hash(own).is_none() && alone.hash(chosen).is_some());
+    }
+
+    #[test]
+    fn a_dead_block_on_a_chain_that_is_as_here_is_fetched_again() {
+        let mut alone = Alone::new();
+        let (chosen, dead) = (alone.chosen(), alone.node.forks.highest().saturating_add(3));
+        alone.node.mark_dead(alone.now, dead, "torn".to_owned(), &mut alone.out);
+        let hashes = [(dead, OTHER), (chosen, alone.hash(chosen).expect("it is executed"))];
+        alone.node.ancestors_agreed(alone.now, &hashes, &mut alone.out);
+        assert!(!alone.node.dead.contains(&dead) && alone.said().0.is_empty());
+        assert_eq!(alone.node.counters.lost_by_ancestors, 1);
     }
 }

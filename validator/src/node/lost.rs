@@ -5,13 +5,17 @@
 //!   a chosen block that names its -----> trace ------------+--> lose: banks, own block on them, shreds, transactions
 //!   parent by another block id                             |      | tower: Forgotten     | Turbine: Choose
 //!   bulk sync brings another version --> give_way ---------+      v                      v
-//!   a block is dead here, and peers ---> ancestors_agreed -+   build elsewhere        fetch, replay
-//!   agree on another bank hash below
+//!   a block is dead or muddled here, --> ancestors_agreed -+   build elsewhere        fetch, replay
+//!   and peers agree on bank hashes
 //! ```
 //!
 //! Votes for a slot may be long gone when a node comes back that has the version that lost. But every block names its
 //! parent's block id, in a shred that its leader signed: from a block that is chosen, the way back says which versions
 //! were. Where votes tell no block id, several peers are asked for ancestor hashes ([`super::ancestors`]).
+//!
+//! A block is muddled if shreds of several versions are here before any is whole: those that came first may be of a version
+//! that nobody has the rest of, and keep out what everybody has. Nothing of it was executed, so nothing contradicts the
+//! votes; it is looked at like a block that is dead.
 //!
 //! What is thrown away leaves the ledger with a write that is not made durable at once: a crash may bring all of it
 //! back, never a part, since writes keep their order. Then it is found out once more, in one of these ways.
@@ -108,8 +112,8 @@ impl Node {
         }
     }
 
-    /// Follows a chosen block back to its first ancestor of which another version is here, and gives that up. Whether
-    /// there was one.
+    /// Follows a chosen block back to its first ancestor of which another version is here, or parts of several, and gives
+    /// that up. Whether there was one.
     fn trace(&mut self, now: Now, chosen: (Slot, Hash), out: &mut Effects<Effect>) -> bool {
         let (mut slot, mut block_id) = chosen;
         for _ in 0..TRACE_MAX {
@@ -122,6 +126,10 @@ impl Node {
                     return true;
                 }
                 Some(_) if self.forks.get(slot).is_none() => {}
+                None if self.turbine.is_muddled(slot) => {
+                    self.lose(now, slot, Some(block_id), out);
+                    return true;
+                }
                 _ => return false,
             }
             let (Some(parent), Some(parent_id)) = (self.turbine.parent(slot), self.turbine.parent_id(slot)) else {
@@ -196,7 +204,7 @@ impl Node {
         self.view.touch();
     }
 
-    /// Fetches a block that is dead afresh, in whichever version comes: its parent may have been another one.
+    /// Fetches a block that is dead or muddled afresh, in whichever version comes: its parent may have been another one.
     pub(super) fn fetch_again(&mut self, now: Now, slot: Slot, out: &mut Effects<Effect>) {
         self.throw_away(slot, out);
         self.turbine(now, sundog_turbine::Input::Forget(slot), out);
@@ -256,12 +264,235 @@ impl Node {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
-    use crate::node::{Frozen, forks::Forks};
+    use crate::{
+        node::{Frozen, forks::Forks},
+        sim::{World, WorldConfig},
+    };
     use std::sync::Arc;
     use sundog_runtime::Bank;
-    use sundog_types::Pubkey;
+    use sundog_turbine::Shredder;
+    use sundog_types::{
+        Pubkey,
+        shred::{Shred, Signed},
+        sign::Identity,
+    };
+
+    /// A node that others cannot reach any more, out of the world that it was in, which stands still.
+    pub(in crate::node) struct Alone {
+        pub(in crate::node) world: World,
+        pub(in crate::node) node: Node,
+        pub(in crate::node) now: Now,
+        pub(in crate::node) out: Effects<Effect>,
+    }
+
+    impl Alone {
+        /// A fifth of the stake, with blocks of its own that nobody else voted for.
+        pub(in crate::node) fn new() -> Self {
+            let mut world = Self::world();
+            world.part(&[&[0, 1]]);
+            Self::of(world, |node| Self::own(node).count() >= 2)
+        }
+
+        /// The same stake, at a moment when the others can still be reached.
+        fn when(it: impl Fn(&Node) -> bool) -> Self {
+            Self::of(Self::world(), it)
+        }
+
+        fn world() -> World {
+            let slot = Duration::from_millis(100);
+            let mut world = World::new(WorldConfig { seed: 5, slot, ..WorldConfig::default() });
+            assert!(world.run_until(slot * 200, |world| world.rooted_everywhere() >= Slot::new(8)));
+            world
+        }
+
+        fn of(mut world: World, when: impl Fn(&Node) -> bool) -> Self {
+            let it = |world: &World| world.hosts[2].node.as_ref().is_some_and(&when);
+            assert!(world.run_until(Duration::from_secs(20), it), "that moment comes");
+            let node = world.hosts[2].node.take().expect("it runs");
+            Self { now: world.now(), world, node, out: Vec::new() }
+        }
+
+        /// Executed blocks above the root that too few voted for, the lowest first.
+        fn own(node: &Node) -> impl Iterator<Item = Slot> + '_ {
+            let above = node.forks.iter().map(|(slot, _)| slot).filter(|slot| *slot > node.roots.tower());
+            above.filter(|slot| node.consensus.chosen_version(*slot).is_none())
+        }
+
+        /// The lowest block that only this node voted for.
+        pub(in crate::node) fn lowest_own(&self) -> Slot {
+            Self::own(&self.node).next().expect("it has some")
+        }
+
+        /// A block above the root that the others voted for, too.
+        pub(in crate::node) fn chosen(&self) -> Slot {
+            let above = self.node.forks.iter().map(|(slot, _)| slot).filter(|slot| *slot > self.node.roots.tower());
+            above.filter(|slot| self.node.consensus.chosen_version(*slot).is_some()).next().expect("it has some")
+        }
+
+        pub(in crate::node) fn hash(&self, slot: Slot) -> Option<Hash> {
+            self.node.forks.get(slot).map(|frozen| frozen.bank.hash())
+        }
+
+        /// A whole block of a slot with this content, signed by its leader, as bulk sync brings it.
+        pub(in crate::node) fn version(&self, slot: Slot, content: u8) -> Vec<Shred<Signed>> {
+            let leader = self.node.leaders.leader(slot).expect("the schedule is known");
+            let host = self.world.hosts.iter().find(|host| solana_signer::Signer::pubkey(&*host.identity) == leader);
+            let keys = Identity::new(host.expect("one of them leads").identity.insecure_clone());
+            let version = self.node.config.shred_version;
+            let mut shredder = Shredder::new(slot, slot.saturating_sub(1), version, Hash::default()).expect("near");
+            let sets = shredder.shred(&[content; 900], 1, true, &keys).expect("short");
+            sets.into_iter().flat_map(|set| set.data).collect()
+        }
+
+        /// What was said since this was asked last: blocks thrown away, and what was told of duplicates.
+        pub(in crate::node) fn said(&mut self) -> (Vec<Slot>, Vec<String>) {
+            let (mut lost, mut told) = (Vec::new(), Vec::new());
+            for effect in self.out.drain(..) {
+                match effect {
+                    Effect::Event(Event::Lost { slot, .. }) => lost.push(slot),
+                    Effect::Event(Event::Duplicate { why, .. }) => told.push(why),
+                    _ => {}
+                }
+            }
+            (lost, told)
+        }
+    }
+
+    const OTHER: Hash = Hash::new_from_array([9; 32]);
+
+    #[test]
+    fn a_version_that_bulk_sync_brings_takes_the_place_of_one_that_too_few_voted_for() {
+        let mut alone = Alone::new();
+        let slot = alone.lowest_own();
+        let built_on = alone.node.forks.subtree(slot);
+        assert!(built_on.len() > 1, "it has built on it");
+        assert!(alone.node.give_way(alone.now, (slot, Some(OTHER)), &mut alone.out));
+        let (lost, told) = alone.said();
+        assert_eq!(lost.into_iter().collect::<BTreeSet<_>>(), built_on);
+        assert!(told[0].contains("takes the place"), "{told:?}");
+        assert!(built_on.iter().all(|slot| alone.hash(*slot).is_none()));
+    }
+
+    #[test]
+    fn what_was_voted_for_does_not_give_way_to_what_a_peer_of_bulk_sync_calls_final() {
+        let mut alone = Alone::new();
+        let slot = alone.chosen();
+        let here = alone.hash(slot);
+        assert!(!alone.node.give_way(alone.now, (slot, Some(OTHER)), &mut alone.out), "the votes are signed");
+        let (lost, told) = alone.said();
+        assert!(lost.is_empty() && told[0].contains("than the one that the cluster voted for"), "{told:?}");
+        assert!(here.is_some() && alone.hash(slot) == here);
+    }
+
+    #[test]
+    fn what_is_rooted_here_does_not_give_way_to_what_a_peer_of_bulk_sync_calls_final() {
+        // The tower's root is ahead of the one on disk, and what is between them is still in the tree.
+        let between = |node: &Node| node.forks.chain_to(node.roots.tower()).first().copied();
+        let passed = |node: &Node| between(node).is_some_and(|slot| slot < node.roots.tower());
+        let mut alone = Alone::when(passed);
+        let slot = between(&alone.node).expect("that was waited for");
+        assert!(!alone.node.give_way(alone.now, (slot, Some(OTHER)), &mut alone.out), "it is too late");
+        let (lost, told) = alone.said();
+        assert!(lost.is_empty() && told[0].contains("than the one that this node rooted"), "{told:?}");
+        assert_eq!(alone.node.counters.lost_too_late, 1);
+        assert!(alone.hash(slot).is_some());
+    }
+
+    #[test]
+    fn what_was_gathered_and_not_executed_makes_room_whatever_was_chosen_before() {
+        let mut alone = Alone::new();
+        let slot = alone.node.forks.highest().saturating_add(3);
+        for chosen in [false, true] {
+            let (here, there) = (alone.version(slot, 1), alone.version(slot, 2));
+            let part = here[..4].to_vec();
+            alone.node.turbine(alone.now, synced(part), &mut alone.out);
+            assert_eq!(alone.node.turbine.slot_status(slot), Some(sundog_turbine::Status::Gathering));
+            if chosen {
+                let choose = sundog_turbine::Input::Choose { slot, block_id: Some(OTHER), lost: None, fetch: false };
+                alone.node.turbine(alone.now, choose, &mut alone.out);
+            }
+            let id = there.last().map(Shred::<Signed>::merkle_root);
+            assert!(alone.node.give_way(alone.now, (slot, id), &mut alone.out));
+            alone.node.turbine(alone.now, synced(there), &mut alone.out);
+            assert_eq!(alone.node.turbine.block_id(slot), id, "chosen before: {chosen}");
+            alone.node.throw_away(slot, &mut alone.out);
+            alone.node.turbine(alone.now, sundog_turbine::Input::Forget(slot), &mut alone.out);
+        }
+        assert_eq!(alone.said().0, [], "nothing was executed");
+    }
+
+    fn synced(shreds: Vec<Shred<Signed>>) -> sundog_turbine::Input {
+        sundog_turbine::Input::Synced { from: Pubkey::default(), shreds }
+    }
+
+    /// The others' votes for a bank hash of a slot, with a block id: 80 % of the stake.
+    fn vote(alone: &mut Alone, slot: Slot, (hash, block_id): (Hash, Hash)) {
+        for host in 0..2 {
+            let vote_account = solana_signer::Signer::pubkey(&*alone.world.hosts[host].vote);
+            let seen = sundog_tower::Input::VoteSeen { vote_account, slot, hash, block_id };
+            alone.node.consensus(alone.now, seen, &mut alone.out);
+        }
+    }
+
+    #[test]
+    fn the_very_same_block_with_another_result_stays_and_one_with_another_id_does_not() {
+        let mut alone = Alone::new();
+        let slot = alone.lowest_own();
+        let id = alone.node.held_version(slot).expect("it is whole");
+        vote(&mut alone, slot, (OTHER, id));
+        alone.out.clear();
+        alone.node.other_version(alone.now, (slot, OTHER), &mut alone.out);
+        assert_eq!(alone.said().0, [], "that is for the tower to judge");
+        assert!(alone.hash(slot).is_some());
+        let mut alone = Alone::new();
+        vote(&mut alone, slot, (OTHER, OTHER));
+        assert!(alone.said().0.contains(&slot));
+        assert!(alone.hash(slot).is_none() && alone.node.turbine.is_chosen(slot));
+    }
+
+    #[test]
+    fn a_dead_block_that_is_what_was_voted_for_is_executed_anew() {
+        let mut alone = Alone::new();
+        let slot = alone.node.forks.highest().saturating_add(3);
+        let block = alone.version(slot, 1);
+        let id = block.last().map(Shred::<Signed>::merkle_root).expect("it has shreds");
+        alone.node.turbine(alone.now, synced(block), &mut alone.out);
+        alone.node.mark_dead(alone.now, slot, "built on another parent".to_owned(), &mut alone.out);
+        assert!(alone.node.dead.contains(&slot) && alone.node.held_version(slot) == Some(id));
+        vote(&mut alone, slot, (OTHER, id));
+        assert!(!alone.node.dead.contains(&slot));
+        assert_eq!(alone.node.turbine.slot_status(slot), None, "it is fetched again");
+    }
+
+    #[test]
+    fn a_version_that_nobody_brings_in_time_makes_way_for_any() {
+        let mut alone = Alone::new();
+        let slot = alone.lowest_own();
+        alone.node.lose(alone.now, slot, Some(OTHER), &mut alone.out);
+        alone.node.give_up_versions(alone.now.after(CHOSEN_FOR / 2), &mut alone.out);
+        assert_eq!(alone.node.counters.versions_given_up, 0);
+        let late = alone.now.after(CHOSEN_FOR);
+        alone.node.give_up_versions(late, &mut alone.out);
+        assert_eq!(alone.node.counters.versions_given_up, 1);
+        assert!(alone.node.fetched.is_given_up(slot, OTHER));
+        assert!(!alone.node.trace(late, (slot, OTHER), &mut alone.out), "nor is it followed again");
+        let any = alone.version(slot, 3);
+        let id = any.last().map(Shred::<Signed>::merkle_root);
+        alone.node.turbine(late, synced(any), &mut alone.out);
+        assert_eq!(alone.node.turbine.block_id(slot), id);
+    }
+
+    #[test]
+    fn what_is_rooted_here_is_never_thrown_away() {
+        let mut alone = Alone::new();
+        let root = alone.node.roots.tower();
+        let here = alone.hash(root);
+        alone.node.lose(alone.now, root, Some(OTHER), &mut alone.out);
+        assert_eq!((alone.said().0, alone.hash(root)), (Vec::new(), here));
+        assert_eq!(alone.node.counters.lost_too_late, 1);
+    }
 
     #[test]
     fn a_version_that_nobody_brings_is_given_up_and_not_fetched_by_its_id_again() {
@@ -293,7 +524,7 @@ mod tests {
 
     #[test]
     fn a_block_goes_with_all_that_is_built_on_it_and_nothing_else() {
-        let world = crate::sim::World::new(crate::sim::WorldConfig::default());
+        let world = World::new(WorldConfig::default());
         let node = world.hosts[0].node.as_ref().expect("it runs");
         let root = node.forks().get(Slot::ZERO).expect("genesis").clone();
         let mut forks = Forks::new(root);

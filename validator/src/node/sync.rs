@@ -259,11 +259,13 @@ impl Node {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::node::lost::tests::Alone;
     use solana_keypair::Keypair;
     use std::{sync::Arc, time::Duration};
     use sundog_ledger::MemoryStore;
     use sundog_turbine::Shredder;
     use sundog_types::{
+        shred::{Parsed, signature_holds},
         sign::Identity,
         store::{Batch, Store as _},
     };
@@ -329,5 +331,37 @@ mod tests {
         let start = Now { mono_us: 5_000_000, unix_ms: 0 };
         let told: Vec<_> = (0..2_500).filter_map(|ms| lines.tell(start.after(Duration::from_millis(ms)))).collect();
         assert_eq!(told, [0, 999, 999]);
+    }
+
+    #[test]
+    fn of_the_block_that_is_executed_nothing_is_done_and_another_version_takes_its_place() {
+        let mut alone = Alone::new();
+        let slot = alone.lowest_own();
+        let shreds = alone.node.ledger.data_shreds(slot).expect("memory");
+        let same: Vec<_> = shreds.into_iter().map(|shred| Shred::raw(shred).parse().expect("stored")).collect();
+        let leader = alone.node.leaders.leader(slot).expect("known");
+        let verify = |shred: Shred<Parsed>| shred.verify(&leader, signature_holds).expect("it is the leader's");
+        let same: Vec<Shred<Signed>> = same.into_iter().map(verify).collect();
+        let from = Pubkey::default();
+        alone.node.forks.get_mut(slot).expect("it is executed").block_id = same.last().map(Shred::<Signed>::merkle_root);
+        alone.node.sync_block(alone.now, (from, slot), same, &mut alone.out);
+        assert_eq!((alone.node.catching.applied >= slot, alone.said().0), (true, Vec::new()));
+        let other = alone.version(slot, 7);
+        let id = other.last().map(Shred::<Signed>::merkle_root);
+        alone.node.sync_block(alone.now, (from, slot), other, &mut alone.out);
+        assert!(alone.said().0.contains(&slot) && alone.node.turbine.block_id(slot) == id);
+        assert_eq!(alone.node.catching.released.get(&slot), Some(&from), "it waits for its execution");
+    }
+
+    #[test]
+    fn who_serves_another_version_than_was_voted_for_is_to_blame_and_rooted_slots_are_not_looked_at() {
+        let mut alone = Alone::new();
+        let (chosen, root) = (alone.chosen(), alone.node.forks.root());
+        for slot in [chosen, root] {
+            let (here, other) = (alone.hash(slot), alone.version(slot, 7));
+            alone.node.sync_block(alone.now, (Pubkey::default(), slot), other, &mut alone.out);
+            assert_eq!(alone.hash(slot), here);
+            assert!(alone.node.catching.released.is_empty(), "nothing of slot {slot} is waited for");
+        }
     }
 }

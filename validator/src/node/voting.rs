@@ -89,6 +89,13 @@ impl Node {
     }
 
     /// The newest slots voted for that this node has not, the lowest first: what leads from here to there comes first.
+    ///
+    /// Older votes are not looked at, and a chosen version is followed back from here only where more than 52 % voted for
+    /// exactly that slot. It need be no more, for nobody stays behind by it: what is lacking is searched for from
+    /// whatever is built on it; of a block that is dead, or of which parts of several versions are here, peers are asked for
+    /// ancestor hashes ([`super::ancestors`]), whoever votes for what; and to a node that is far behind bulk sync brings the
+    /// version that its peers call final. The reference also asks for what nodes with 52 % of the stake announce
+    /// (EpochSlots): that tells no hash, so it says no more than a block built on it does.
     pub(super) fn wanted(&self) -> Vec<Slot> {
         let stakes = self.forks.get(self.forks.root()).map(|root| root.bank.current_epoch_stakes());
         let staked = |account: &Pubkey| stakes.as_ref().is_some_and(|s| s.of_vote_account(account) > 0);

@@ -103,6 +103,8 @@ pub struct Host {
     pub votes: Vec<VoteOnWire>,
     /// The leaders of the slots it saw begin.
     pub started: BTreeMap<Slot, sundog_types::Pubkey>,
+    /// Whether its votes tell block ids.
+    pub tells_block_ids: bool,
     /// How it lies in its own slots from the given one on, once.
     pub fault: Option<(Fault, Slot)>,
     /// How it treats those who fetch blocks from it.
@@ -180,6 +182,7 @@ pub(super) fn hosts(config: &WorldConfig, rng: &mut ChaCha8Rng) -> Vec<Host> {
         voted: Vec::new(),
         votes: Vec::new(),
         started: BTreeMap::new(),
+        tells_block_ids: true,
         fault: None,
         sync_fault: None,
         lie: None,

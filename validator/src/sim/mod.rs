@@ -21,6 +21,7 @@ mod outcome;
 pub mod page;
 mod queue;
 mod recovery;
+mod reticent;
 pub mod spread;
 pub mod votes;
 mod wire;

@@ -404,6 +404,7 @@ impl World {
     }
 
     fn send_udp(&mut self, host: usize, socket: Socket, to: SocketAddr, bytes: Bytes) {
+        let bytes = self.hosts[host].leaving(socket, bytes);
         match socket {
             Socket::TpuVote => {
                 if let Some(vote) = self.hosts[host].note_vote(&bytes) {

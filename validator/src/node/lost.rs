@@ -327,8 +327,8 @@ pub(super) mod tests {
 
         /// A block above the root that the others voted for, too.
         pub(in crate::node) fn chosen(&self) -> Slot {
-            let above = self.node.forks.iter().map(|(slot, _)| slot).filter(|slot| *slot > self.node.roots.tower());
-            above.filter(|slot| self.node.consensus.chosen_version(*slot).is_some()).next().expect("it has some")
+            let mut above = self.node.forks.iter().map(|(slot, _)| slot).filter(|slot| *slot > self.node.roots.tower());
+            above.find(|slot| self.node.consensus.chosen_version(*slot).is_some()).expect("it has some")
         }
 
         pub(in crate::node) fn hash(&self, slot: Slot) -> Option<Hash> {

@@ -1,6 +1,7 @@
 //! Real processes on loopback, driven through the program as a person drives it. Everything is polled to a deadline.
 
 mod catching_up;
+mod epochs;
 mod gossip;
 mod kills;
 mod leaders;

@@ -6,6 +6,7 @@ mod agreement;
 mod catching_up;
 mod chaos;
 mod crashes;
+mod epochs;
 mod found_out;
 mod gossip;
 mod hearsay;

@@ -6,7 +6,9 @@ use sundog_ledger::SlotMeta;
 use sundog_rpc::subscriptions::{ExecutedTransaction, FrozenBlock};
 use sundog_runtime::{Bank, Committed};
 use sundog_turbine::EpochInfo;
-use sundog_types::{Effects, Epoch, Now, Slot, schedule::LeaderSchedule, shred::Gates, store::Batch};
+use sundog_types::{
+    Effects, Epoch, Now, Slot, schedule::LeaderSchedule, shred::Gates, stakes::EpochStakes, store::Batch,
+};
 
 /// Keys removed from the ledger at each root at most: several blocks' worth, so that purging keeps up.
 const PURGE_MAX: usize = 4_096;
@@ -230,12 +232,12 @@ impl Node {
     pub(super) fn enter_epochs(&mut self, now: Now, bank: &Arc<Bank>, out: &mut Effects<Effect>) {
         let schedule = bank.epoch_schedule().clone();
         let last = Epoch::new(schedule.get_leader_schedule_epoch(bank.slot().get()));
-        let first = self.roots.entered.map_or(Epoch::new(schedule.get_epoch(bank.slot().get())), Epoch::next);
+        let first = self.roots.entered.map_or_else(|| self.recall_epochs(bank), Epoch::next);
         let mut epoch = first;
         while epoch <= last {
             let Some(stakes) = bank.epoch_stakes(epoch) else { break };
+            let leaders = schedule_of(bank, epoch, &stakes);
             let slots = schedule.get_slots_in_epoch(epoch.get());
-            let leaders = Arc::new(LeaderSchedule::new(epoch, slots, &stakes));
             self.leaders.insert(Arc::clone(&leaders));
             let first_slot = Slot::new(schedule.get_first_slot_in_epoch(epoch.get()));
             let gates = Gates::since_genesis(epoch);
@@ -250,6 +252,21 @@ impl Node {
         let stakes = Arc::new(bank.current_epoch_stakes().by_node());
         self.gossip(now, sundog_gossip::Input::Stakes(stakes), out);
     }
+
+    /// After a start: learns again who led in the epochs that are over, as far as the bank knows their stakes. Nobody but
+    /// readers asks for that. The epoch of the bank.
+    fn recall_epochs(&mut self, bank: &Bank) -> Epoch {
+        let current = Epoch::new(bank.epoch_schedule().get_epoch(bank.slot().get()));
+        let over = (0..current.get()).rev().map(Epoch::new);
+        for (epoch, stakes) in over.map_while(|epoch| Some((epoch, bank.epoch_stakes(epoch)?))) {
+            self.leaders.insert(schedule_of(bank, epoch, &stakes));
+        }
+        current
+    }
+}
+
+fn schedule_of(bank: &Bank, epoch: Epoch, stakes: &EpochStakes) -> Arc<LeaderSchedule> {
+    Arc::new(LeaderSchedule::new(epoch, bank.epoch_schedule().get_slots_in_epoch(epoch.get()), stakes))
 }
 
 pub(super) fn meta_of(bank: &Bank, tally: Tally) -> SlotMeta {

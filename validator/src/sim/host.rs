@@ -77,6 +77,8 @@ pub struct Host {
     pub identity: Arc<Keypair>,
     /// Its vote key, which is also its vote account's address.
     pub vote: Arc<Keypair>,
+    /// Whether it votes when it is started: at first only those with stake in the genesis do.
+    pub is_voter: bool,
     /// What it last published.
     pub view: Option<Arc<View>>,
     /// The bank hash of every block it froze.
@@ -128,8 +130,6 @@ pub(super) struct Start<'a> {
     pub(super) genesis: &'a Arc<GenesisConfig>,
     /// Which machine it is; decides its addresses.
     pub(super) number: usize,
-    /// In SOL.
-    pub(super) stake: u64,
     pub(super) entrypoint: Option<SocketAddr>,
     pub(super) fanout: Option<usize>,
 }
@@ -159,7 +159,7 @@ pub(super) fn genesis(config: &WorldConfig, hosts: &[Host]) -> GenesisConfig {
 
 /// The machines of a world, not started yet.
 pub(super) fn hosts(config: &WorldConfig, rng: &mut ChaCha8Rng) -> Vec<Host> {
-    let host = |_: &u64| Host {
+    let host = |stake: &u64| Host {
         node: None,
         recorder: None,
         store: Arc::new(MemoryStore::new()),
@@ -169,6 +169,7 @@ pub(super) fn hosts(config: &WorldConfig, rng: &mut ChaCha8Rng) -> Vec<Host> {
         troubles: Vec::new(),
         identity: Arc::new(Keypair::new_from_array(rng.r#gen())),
         vote: Arc::new(Keypair::new_from_array(rng.r#gen())),
+        is_voter: *stake > 0,
         view: None,
         blocks: BTreeMap::new(),
         refrozen: BTreeSet::new(),
@@ -208,7 +209,7 @@ impl Host {
         let boot = Boot {
             genesis: Arc::clone(start.genesis),
             identity: Arc::clone(&self.identity),
-            voter: (start.stake > 0).then_some(voter),
+            voter: self.is_voter.then_some(voter),
             store: Arc::<MemoryStore>::clone(&self.store),
             tower: self.tower.clone(),
             tower_policy: self.tower_policy,

@@ -122,6 +122,11 @@ impl Judge {
         }
     }
 
+    /// From this slot on, the first of an epoch, the machines' votes weigh this.
+    fn epoch(&mut self, first: Slot, stakes: &[u64]) {
+        self.checker.epoch(first, stakes.to_vec());
+    }
+
     /// A vote leaves a machine by its socket: it says no more than what was cast.
     pub(super) fn wire(&mut self, number: usize, vote: &VoteOnWire) {
         if self.broken.is_none() {
@@ -152,6 +157,15 @@ impl World {
     #[must_use]
     pub fn standstill(&self) -> Option<Standstill> {
         self.judge.checker.standstill()
+    }
+
+    /// Tells the judge what the votes of each node weigh from an epoch on, in SOL, where stake moves: it reckons nothing of
+    /// that itself.
+    ///
+    /// # Panics
+    /// If there is not one number for each node.
+    pub fn expect_stakes(&mut self, epoch: u64, stakes: &[u64]) {
+        self.judge.epoch(Slot::new(epoch.saturating_mul(self.config().slots_per_epoch)), stakes);
     }
 
     /// Ends a run in which a rule is broken.

@@ -172,8 +172,7 @@ impl World {
         let seed: [u8; 32] = self.rng.r#gen();
         let mut out = Vec::new();
         let entrypoint = (host != 0).then(|| Port::Gossip.address(0));
-        let (stake, fanout) = (self.config.stakes[host], self.config.fanout);
-        let start = Start { genesis: &self.genesis, number: host, stake, entrypoint, fanout };
+        let start = Start { genesis: &self.genesis, number: host, entrypoint, fanout: self.config.fanout };
         let here = self.here(host);
         self.hosts[host].boot(start, seed, here, &mut out)?;
         self.restarted(host);

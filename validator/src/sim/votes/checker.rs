@@ -62,7 +62,8 @@ struct Said {
 pub struct Checker {
     voters: Vec<Voter>,
     by_account: BTreeMap<Pubkey, usize>,
-    total: u64,
+    /// By the first slot of an epoch: the voters' stakes for the blocks from there on.
+    stakes: BTreeMap<Slot, Vec<u64>>,
     /// Whether optimistic confirmation must hold: only while at most 4 % of the stake lies.
     confirmations_bind: bool,
     blocks: Vec<Seen>,
@@ -89,7 +90,7 @@ impl Checker {
         let lying: u64 = voters.iter().filter(|voter| !voter.honest).map(|voter| voter.stake).sum();
         let mut this = Self {
             by_account: voters.iter().enumerate().map(|(node, voter)| (voter.account, node)).collect(),
-            total,
+            stakes: BTreeMap::from([(Slot::ZERO, voters.iter().map(|voter| voter.stake).collect())]),
             confirmations_bind: lying * 100 <= total * 4,
             blocks: Vec::new(),
             places: BTreeMap::new(),
@@ -110,6 +111,15 @@ impl Checker {
         let binds = vec![0; self.voters.len()];
         self.blocks.push(Seen { slot: key.0, hash: key.1, parent, voted: 0, behind: 0, binds });
         self.places.insert(key, place);
+    }
+
+    /// From this slot on, the first of an epoch, votes weigh this, in the order of the voters.
+    ///
+    /// # Panics
+    /// If there is not one number for each voter.
+    pub fn epoch(&mut self, first: Slot, stakes: Vec<u64>) {
+        assert_eq!(stakes.len(), self.voters.len(), "each voter has a stake, or none: 0");
+        self.stakes.insert(first, stakes);
     }
 
     /// A block exists: somebody executed it. Blocks come after their parents; one whose parent is not known is not
@@ -239,9 +249,9 @@ impl Checker {
         let Some(&block) = self.places.get(&(slot, hash)) else {
             return Err(Violation::UnknownBlock { node, slot, hash });
         };
-        let stake = self.stake(self.at(block).voted);
-        if stake * 3 <= self.total * 2 && self.slot(block) > self.slot(self.top_root.0) {
-            return Err(Violation::Unconfirmed { node, slot, stake, total: self.total });
+        let (stake, total) = self.stake(self.at(block).voted, slot);
+        if stake * 3 <= total * 2 && slot > self.slot(self.top_root.0) {
+            return Err(Violation::Unconfirmed { node, slot, stake, total });
         }
         if !self.one_line(block, self.top_confirmed) {
             let violation = Violation::ConfirmedConflict { node, slots: [self.slot(self.top_confirmed), slot] };
@@ -274,8 +284,11 @@ impl Checker {
         self.at(block).slot
     }
 
-    fn stake(&self, voters: u64) -> u64 {
-        self.voters.iter().enumerate().filter(|(n, _)| voters & (1 << n) != 0).map(|(_, voter)| voter.stake).sum()
+    /// What these voters weigh in the epoch of a slot, and what all do.
+    fn stake(&self, voters: u64, slot: Slot) -> (u64, u64) {
+        let (_, stakes) = self.stakes.range(..=slot).next_back().expect("there is an epoch from the first slot on");
+        let theirs = stakes.iter().enumerate().filter(|(n, _)| voters & (1 << n) != 0).map(|(_, stake)| *stake);
+        (theirs.sum(), stakes.iter().sum())
     }
 
     /// The newest of the block and its ancestors that is not newer than `slot`.
@@ -362,6 +375,21 @@ mod tests {
     #[track_caller]
     fn found(kind: &str, result: Result<(), Violation>) {
         assert_eq!(result.expect_err("a violation").kind(), kind);
+    }
+
+    #[test]
+    fn votes_weigh_what_the_epoch_of_their_slot_says() {
+        let mut judge = judge();
+        judge.epoch(Slot::new(21), vec![3, 30, 20, 40, 7]);
+        for voter in [0, 1] {
+            judge.vote(voter, &vote(voter, 0, &[(20, 1)])).expect("a fine vote");
+            judge.vote(voter, &vote(voter, 0, &[(20, 2), (21, 1)])).expect("another");
+        }
+        let confirmed = |judge: &mut Checker, slot| judge.confirmed(0, Slot::new(slot), hash(slot, 0));
+        assert_eq!(confirmed(&mut judge, 20), Ok(()), "70 %");
+        found("unconfirmed", confirmed(&mut judge, 21));
+        judge.vote(3, &vote(3, 0, &[(21, 1)])).expect("a fine vote");
+        assert_eq!(confirmed(&mut judge, 21), Ok(()), "73 %");
     }
 
     #[test]

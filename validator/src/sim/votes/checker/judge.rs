@@ -103,16 +103,16 @@ impl Checker {
         if self.descends(to, from) || self.lost(from, to) {
             return Ok(());
         }
-        let (last, stake) = (self.slot(from), self.bound_elsewhere(from, to));
-        if self.is_proof(stake) {
+        let (stake, total) = self.bound_elsewhere(from, to);
+        if is_proof((stake, total)) {
             return Ok(());
         }
-        Err(Violation::NoSwitchProof { node, from: last, to: self.slot(to), stake, total: self.total })
+        Err(Violation::NoSwitchProof { node, from: self.slot(from), to: self.slot(to), stake, total })
     }
 
     /// Stake that anybody could see to be bound to forks other than that of `from`, as far as it counts for leaving it for
-    /// `to`.
-    fn bound_elsewhere(&self, from: u32, to: u32) -> u64 {
+    /// `to`, and all stake, both in the epoch of `to`.
+    fn bound_elsewhere(&self, from: u32, to: u32) -> (u64, u64) {
         let last = self.slot(from);
         let mut bound = 0_u64;
         for (place, seen) in self.blocks.iter().enumerate().filter(|(_, seen)| seen.behind != 0) {
@@ -123,11 +123,7 @@ impl Checker {
             let voters = seen.binds.iter().enumerate().filter(|(_, until)| **until >= last.get());
             bound |= voters.fold(0, |bits, (voter, _)| bits | (1 << voter));
         }
-        self.stake(bound)
-    }
-
-    fn is_proof(&self, stake: u64) -> bool {
-        stake as f64 / self.total as f64 > 0.38
+        self.stake(bound, self.slot(to))
     }
 
     /// Whether the rules let nobody go on from where the honest voters stand, and why (docs/chaos.md): of the stake, two
@@ -141,15 +137,16 @@ impl Checker {
             let on = self.said.iter().enumerate().filter(|(voter, said)| {
                 self.voters[*voter].honest && said.as_ref().is_some_and(|said| self.descends(tip, said.block))
             });
-            on.map(|(voter, _)| self.voters[voter].stake).sum::<u64>()
+            self.stake(on.fold(0, |bits, (voter, _)| bits | (1 << voter)), self.slot(tip))
         };
-        let best = heads.iter().copied().max_by_key(|tip| weigh(*tip))?;
-        if weigh(best) * 3 > self.total * 2 {
+        let best = heads.iter().copied().max_by_key(|tip| weigh(*tip).0)?;
+        let (stake, total) = weigh(best);
+        if stake * 3 > total * 2 {
             return None;
         }
         let mut why = Standstill::Divided;
         for &head in heads.iter().filter(|head| !self.descends(best, **head)) {
-            if !self.is_proof(self.bound_elsewhere(head, best)) {
+            if !is_proof(self.bound_elsewhere(head, best)) {
                 continue;
             }
             why = Standstill::Versions;
@@ -166,7 +163,7 @@ impl Checker {
         while at != 0 && self.slot(at) > self.slot(self.roots.iter().copied().min().unwrap_or(0)) {
             let mine = self.at(at);
             let other = self.blocks.iter().any(|seen| seen.slot == mine.slot && seen.hash != mine.hash);
-            if other && self.stake(mine.voted) as f64 / self.total as f64 <= 0.52 {
+            if other && share(self.stake(mine.voted, mine.slot)) <= 0.52 {
                 return true;
             }
             at = mine.parent;
@@ -182,7 +179,7 @@ impl Checker {
         while at != parted {
             let mine = self.at(at);
             let other = |seen: &&Seen| seen.slot == mine.slot && seen.hash != mine.hash;
-            let settled = |seen: &Seen| self.stake(seen.behind) as f64 / self.total as f64 > 0.52;
+            let settled = |seen: &Seen| share(self.stake(seen.behind, seen.slot)) > 0.52;
             if self.blocks.iter().filter(other).any(settled) {
                 return true;
             }
@@ -203,12 +200,22 @@ impl Checker {
     fn buries(&self, node: usize, block: u32, vote: &VoteOnWire) -> Result<(), Violation> {
         let Some(&(slot, _)) = vote.slots.iter().rev().nth(SHALLOW) else { return Ok(()) };
         let (voted, buried) = (self.slot(block), Slot::new(slot));
-        let stake = self.stake(self.at(self.not_above(block, buried)).behind);
-        if stake * 3 > self.total * 2 {
+        let (stake, total) = self.stake(self.at(self.not_above(block, buried)).behind, voted);
+        if stake * 3 > total * 2 {
             return Ok(());
         }
-        Err(Violation::Buried { node, voted, buried, stake, total: self.total })
+        Err(Violation::Buried { node, voted, buried, stake, total })
     }
+}
+
+/// A part of all stake, and all of it: how much that is.
+fn share((stake, total): (u64, u64)) -> f64 {
+    stake as f64 / total as f64
+}
+
+/// Whether so much of all stake, bound to other forks, allows to leave one.
+fn is_proof(bound: (u64, u64)) -> bool {
+    share(bound) > 0.38
 }
 
 /// Whether slots rise, counts fall, every vote still bound at the next, and there are not too many.

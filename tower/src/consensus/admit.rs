@@ -145,8 +145,10 @@ impl Consensus {
             let slot = Slot::new(voter.lockouts.last()?.0);
             Some((voter.vote_account, self.key_of(slot)?))
         };
+        // Walked once, not for every voter: of those who are away, the votes lie deep.
+        let line: BTreeSet<Slot> = self.forks.ancestors(block.slot).collect();
         let votes: Vec<(Pubkey, BlockKey)> =
-            voters().filter_map(newest).filter(|(_, key)| self.forks.is_ancestor(key.0, block.slot)).collect();
+            voters().filter_map(newest).filter(|(_, key)| line.contains(&key.0)).collect();
         let Self { choice, commitment, .. } = &mut *self;
         choice.vote(votes.iter().copied(), |voter, slot| commitment.electorate(slot).of_vote_account(voter));
         for (voter, key) in votes {

@@ -12,9 +12,15 @@ use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 use solana_keypair::Keypair;
 use solana_signer::Signer as _;
-use std::{collections::BTreeMap, time::Duration};
-use sundog_tower::fork_choice::{BlockKey, ForkChoice};
-use sundog_types::{Hash, Pubkey, Slot};
+use std::{sync::Arc, time::Duration};
+use sundog_tower::{
+    commitment::Commitment,
+    fork_choice::{BlockKey, ForkChoice},
+};
+use sundog_types::{
+    Hash, Pubkey, Slot,
+    stakes::{EpochStakes, VoteStake},
+};
 
 /// Validators that vote, and votes of a batch.
 const VOTERS: usize = 2_000;
@@ -64,10 +70,11 @@ struct Report {
 
 type Ballot = (Pubkey, BlockKey);
 
-/// What is voted on: the tree, the stakes, and for each round a vote of every voter.
+/// What is voted on: the tree, the stakes, and for each round a vote of every voter. Half of the rounds are in one epoch,
+/// the others in the next, so that a vote's weight is looked up as a node does it.
 struct Scene {
     choice: ForkChoice,
-    stakes: BTreeMap<Pubkey, u64>,
+    stakes: Commitment,
     rounds: Vec<Vec<Ballot>>,
 }
 
@@ -100,14 +107,18 @@ impl Scene {
                 Pubkey::new_from_array(voter)
             })
             .collect();
-        let stakes = voters.iter().map(|voter| (*voter, 1_000_000 + u64::from(rng.next_u32()))).collect();
+        let mut stakes = Commitment::new(Slot::ZERO);
+        for first in [key(0), block(0, LENGTH / 2)].map(|(slot, _)| slot) {
+            let mut stake = |voter: &Pubkey| {
+                let stake = 1_000_000 + u64::from(rng.next_u32());
+                (*voter, VoteStake { node: *voter, authorized_voter: *voter, stake })
+            };
+            let by_vote_account = voters.iter().map(&mut stake).collect();
+            assert!(stakes.set_electorate(first, &Arc::new(EpochStakes { by_vote_account })));
+        }
         let mut round = |place| voters.iter().map(|voter| (*voter, block(rng.next_u64() % FORKS, place))).collect();
         let rounds = (0..LENGTH).map(&mut round).collect();
         Self { choice, stakes, rounds }
-    }
-
-    fn stake(&self, voter: &Pubkey) -> u64 {
-        self.stakes.get(voter).copied().unwrap_or(0)
     }
 
     /// All rounds on a fresh tree, in batches of `size`.
@@ -119,7 +130,7 @@ impl Scene {
 
     fn vote_on(&self, choice: &mut ForkChoice, size: usize) {
         for batch in self.rounds.iter().flat_map(|round| round.chunks(size)) {
-            choice.vote(batch.iter().copied(), |voter, _| self.stake(voter));
+            choice.vote(batch.iter().copied(), |voter, slot| self.stakes.electorate(slot).of_vote_account(voter));
             keep(choice.best_overall());
         }
     }
@@ -199,7 +210,9 @@ mod tests {
         let scene = Scene::new();
         let [one, all] = [1, VOTERS].map(|size| scene.vote(size));
         assert!(one.iter().eq(all.iter()));
-        let total: u64 = scene.stakes.values().sum();
-        assert_eq!(one.get(&one.root()).map(|root| root.stake_subtree), Some(total));
+        // The newest votes are all in the second epoch, and nothing of the first's weights is left.
+        let last = block(0, LENGTH - 1).0;
+        assert_eq!(one.get(&one.root()).map(|root| root.stake_subtree), Some(scene.stakes.total(last)));
+        assert_ne!(scene.stakes.total(last), scene.stakes.total(Slot::ZERO));
     }
 }

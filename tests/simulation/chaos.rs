@@ -136,6 +136,16 @@ fn after_half_voted_for_each_version_of_a_block_nobody_may_go_on_in_seed_212() {
     assert_eq!((outcome.late, outcome.standstill), (true, Some(Standstill::Versions)));
 }
 
+/// They were told stuck. The rules of the reference allow it: docs/chaos.md has the argument.
+#[test]
+fn what_is_bound_to_versions_without_52_percent_frees_nobody_in_seeds_108_and_567_of_five_nodes() {
+    for seed in [108, 567] {
+        let outcome = votes::run(&VotesConfig { seed, nodes: Some(5), ..VotesConfig::default() });
+        assert_eq!((outcome.violation, outcome.late), (None, true), "seed {seed}");
+        assert_eq!(outcome.standstill, Some(Standstill::Versions), "seed {seed}");
+    }
+}
+
 #[test]
 fn a_seed_gives_one_history() {
     assert_eq!(outcome(5), outcome(5));

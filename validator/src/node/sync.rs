@@ -343,7 +343,8 @@ mod tests {
         let verify = |shred: Shred<Parsed>| shred.verify(&leader, signature_holds).expect("it is the leader's");
         let same: Vec<Shred<Signed>> = same.into_iter().map(verify).collect();
         let from = Pubkey::default();
-        alone.node.forks.get_mut(slot).expect("it is executed").block_id = same.last().map(Shred::<Signed>::merkle_root);
+        alone.node.forks.get_mut(slot).expect("it is executed").block_id =
+            same.last().map(Shred::<Signed>::merkle_root);
         alone.node.sync_block(alone.now, (from, slot), same, &mut alone.out);
         assert_eq!((alone.node.catching.applied >= slot, alone.said().0), (true, Vec::new()));
         let other = alone.version(slot, 7);

@@ -48,7 +48,7 @@ struct Seen {
     binds: Vec<u64>,
 }
 
-/// What an honest voter said last.
+/// What a voter said.
 #[derive(Clone, Debug)]
 struct Said {
     block: u32,
@@ -70,6 +70,8 @@ pub struct Checker {
     places: BTreeMap<BlockKey, u32>,
     executed: BTreeMap<Hash, Hash>,
     said: Vec<Option<Said>>,
+    /// Every vote, and whose it is.
+    told: Vec<(usize, Said)>,
     roots: Vec<u32>,
     /// The newest root of any honest node, and whose it is.
     top_root: (u32, usize),
@@ -96,6 +98,7 @@ impl Checker {
             places: BTreeMap::new(),
             executed: BTreeMap::new(),
             said: vec![None; voters.len()],
+            told: Vec::new(),
             roots: vec![0; voters.len()],
             top_root: (0, 0),
             top_confirmed: 0,
@@ -166,8 +169,13 @@ impl Checker {
         };
         let judged = if self.voters[voter].honest { self.judge(voter, block, vote) } else { Ok(()) };
         self.count(voter, block, vote);
-        let stack = vote.slots.clone();
-        self.said[voter] = Some(Said { block, stack, root: vote.root.unwrap_or(0) });
+        let said = Said { block, stack: vote.slots.clone(), root: vote.root.unwrap_or(0) };
+        self.told.push((voter, said.clone()));
+        // Of two machines that vote for one liar, the newer vote weighs.
+        let newest = self.said[voter].as_ref().is_none_or(|said| self.slot(said.block) <= slot);
+        if newest || self.voters[voter].honest {
+            self.said[voter] = Some(said);
+        }
         judged
     }
 
@@ -200,6 +208,7 @@ impl Checker {
     /// more.
     pub fn restarted(&mut self) {
         self.said.fill(None);
+        self.told.clear();
         self.roots.fill(0);
         // The block that they go on from has another bank hash now.
         self.executed.clear();
@@ -604,5 +613,20 @@ mod tests {
         assert_eq!(apart.standstill(), Some(Standstill::Versions), "50 % are, but on a version without 52 %");
         last(&mut apart, &[(4, 1, &[(2, 1)])]).expect("fine");
         assert_eq!(apart.standstill(), Some(Standstill::Versions), "53 % have it, and the other is still open to 30 %");
+    }
+
+    #[test]
+    fn what_is_bound_to_a_version_without_52_percent_may_be_seen_by_nobody_and_anything_else_by_all() {
+        let standstill = |version, bound: &[(u64, u32)]| {
+            let mut judge = judge_of([30, 30, 20, 17, 3]);
+            for (slot, parent) in [(41, 1), (42, 1), (43, 1), (44, 42)] {
+                judge.block(Slot::new(slot), hash(slot, 0), key(parent, 0)).expect("a new block");
+            }
+            last(&mut judge, &[(0, 0, &[(41, 1)]), (1, 0, &[(43, 1)]), (2, version, bound)]).expect("fine");
+            judge.standstill()
+        };
+        let versions = standstill(1, &[(39, 2), (40, 1)]);
+        assert_eq!(versions, Some(Standstill::Versions), "50 % are bound elsewhere, 20 % of them to a version");
+        assert_eq!(standstill(0, &[(42, 2), (44, 1)]), None, "there is no other block of their slots");
     }
 }

@@ -237,6 +237,43 @@ impl VotesWorld {
     }
 }
 
+impl VotesWorld {
+    /// Asks all who can be reached which version the cluster settled on of what is below a block that is here and is built
+    /// on another version than this host has, as nodes ask for ancestor hashes: what over half of their stake says is
+    /// believed, unless the votes say otherwise.
+    pub(super) fn ask_ancestors(&mut self, host: usize) {
+        let (this, root) = (&self.hosts[host], self.chain.get(self.hosts[host].root).slot);
+        let Some(machine) = &this.machine else { return };
+        let on_other = |block: &BlockId| {
+            let parent = self.chain.get(*block).parent;
+            let here = this.executed.get(&self.chain.get(parent).slot);
+            self.chain.get(parent).slot > root && here.is_some_and(|here| *here != parent)
+        };
+        let stray = this.stray.iter().copied().filter(on_other);
+        let Some(block) = stray.min_by_key(|block| self.chain.get(*block).slot) else { return };
+        let parent = self.chain.get(block).parent;
+        let (slot, hash) = (self.chain.get(parent).slot, self.chain.get(parent).hash);
+        let here = this.executed.get(&slot).map(|here| self.chain.get(*here).hash);
+        if machine.chosen_version(slot).is_some_and(|(chosen, _)| Some(chosen) == here) {
+            return;
+        }
+        let asked = (0..self.hosts.len()).filter(|peer| *peer != host && self.reaches(host, *peer));
+        let asked: Vec<usize> = asked.filter(|peer| self.reaches(*peer, host)).collect();
+        let settled = |peer: &&usize| {
+            let (peer, choice) =
+                (&self.hosts[**peer], self.hosts[**peer].machine.as_ref().map(|peer| peer.fork_choice()));
+            let confirmed =
+                choice.and_then(|choice| choice.get(&(slot, hash))).is_some_and(|at| at.duplicate_confirmed);
+            confirmed || self.chain.descends(peer.root, parent)
+        };
+        let stake = |peer: &usize| self.plan.seats[self.hosts[*peer].seat].stake;
+        let (agree, all): (u64, u64) = (asked.iter().filter(settled).map(stake).sum(), asked.iter().map(stake).sum());
+        if agree * 2 > all {
+            self.replace(host, slot, hash);
+        }
+    }
+}
+
 /// The block id of a block: another name for its content.
 fn content(hash: Hash) -> Hash {
     let mut bytes = hash.to_bytes();

@@ -29,6 +29,8 @@ const START_UNIX_MS: u64 = 1_700_000_000_000;
 const FORKS_PERCENT: u32 = 12;
 /// Slots between two looks at what a neighbour has heard.
 const PULL_SLOTS: u64 = 2;
+/// Slots between two times that others are asked for what they settled on.
+const ASK_SLOTS: u64 = 12;
 
 /// Something that happens.
 pub(super) enum Event {
@@ -286,6 +288,9 @@ impl VotesWorld {
                 self.obey(host, effects);
             }
             self.trace_versions(host);
+            if slot.is_multiple_of(ASK_SLOTS) {
+                self.ask_ancestors(host);
+            }
             self.fetch(host);
             self.spread_again(host);
             let peer = self.rng.gen_range(0..self.hosts.len());

@@ -116,59 +116,116 @@ impl Checker {
         let last = self.slot(from);
         let mut bound = 0_u64;
         for (place, seen) in self.blocks.iter().enumerate().filter(|(_, seen)| seen.behind != 0) {
-            let place = place as u32;
-            if self.one_line(place, from) || !self.descends(to, self.fork_point(place, from)) {
-                continue;
+            if self.counts(place as u32, from, to) {
+                let voters = seen.binds.iter().enumerate().filter(|(_, until)| **until >= last.get());
+                bound |= voters.fold(0, |bits, (voter, _)| bits | (1 << voter));
             }
-            let voters = seen.binds.iter().enumerate().filter(|(_, until)| **until >= last.get());
-            bound |= voters.fold(0, |bits, (voter, _)| bits | (1 << voter));
         }
         self.stake(bound, self.slot(to))
     }
 
+    /// Whether a vote for a block, as long as it binds, counts for leaving `from` for `to`.
+    fn counts(&self, block: u32, from: u32, to: u32) -> bool {
+        !self.one_line(block, from) && self.descends(to, self.fork_point(block, from))
+    }
+
+    /// The same stake, as far as blocks show it that everybody can execute: a promise that was made deeper by a vote on a
+    /// version of a block is seen by those alone who have that version.
+    fn seen_elsewhere(&self, from: u32, to: u32, open: &[bool]) -> (u64, u64) {
+        let last = self.slot(from).get();
+        let mut known = vec![None; self.blocks.len()];
+        let mut seen = 0_u64;
+        for (voter, said) in self.told.iter().filter(|(_, said)| !open[said.block as usize]) {
+            let mut at = said.block;
+            for &(slot, _) in said.stack.iter().rev().filter(|(slot, count)| last_bound(*slot, *count) >= last) {
+                at = self.not_above(at, Slot::new(slot));
+                let counts = self.at(at).slot.get() == slot
+                    && *known[at as usize].get_or_insert_with(|| self.counts(at, from, to));
+                seen |= u64::from(counts) << voter;
+            }
+        }
+        self.stake(seen, self.slot(to))
+    }
+
     /// Whether the rules let nobody go on from where the honest voters stand, and why (docs/chaos.md): of the stake, two
-    /// thirds are behind no fork, and whoever is not on the heaviest one has no proof to leave its own, or cannot see it
-    /// because it stands on a version of a block that may still win.
+    /// thirds are behind no fork, and whoever is not on the heaviest one has no proof to leave its own, or cannot see it:
+    /// what is bound elsewhere, or itself, stands on a version of a block that may still win. Which fork is the heaviest
+    /// depends on whose votes landed, so it is asked of the one of most honest voters, and of the one of all.
     #[must_use]
     pub fn standstill(&self) -> Option<Standstill> {
         let said = self.said.iter().enumerate().filter(|(voter, _)| self.voters[*voter].honest);
-        let heads: Vec<u32> = said.filter_map(|(_, said)| Some(said.as_ref()?.block)).collect();
-        let weigh = |tip: u32| {
-            let on = self.said.iter().enumerate().filter(|(voter, said)| {
-                self.voters[*voter].honest && said.as_ref().is_some_and(|said| self.descends(tip, said.block))
-            });
+        let heads: Vec<(usize, u32)> = said.filter_map(|(voter, said)| Some((voter, said.as_ref()?.block))).collect();
+        let on = |tip: u32| {
+            let on = heads.iter().filter(|(_, head)| self.descends(tip, *head));
             self.stake(on.fold(0, |bits, (voter, _)| bits | (1 << voter)), self.slot(tip))
         };
-        let best = heads.iter().copied().max_by_key(|tip| weigh(*tip).0)?;
-        let (stake, total) = weigh(best);
+        let honest = heads.iter().map(|(_, head)| *head).max_by_key(|head| on(*head).0)?;
+        let (stake, total) = on(honest);
         if stake * 3 > total * 2 {
             return None;
         }
+        let open = self.open();
+        let heads: Vec<u32> = heads.iter().map(|(_, head)| *head).collect();
+        [honest, self.heaviest()].into_iter().find_map(|best| self.stands_still(&heads, best, &open))
+    }
+
+    fn stands_still(&self, heads: &[u32], best: u32, open: &[bool]) -> Option<Standstill> {
         let mut why = Standstill::Divided;
         for &head in heads.iter().filter(|head| !self.descends(best, **head)) {
             if !is_proof(self.bound_elsewhere(head, best)) {
                 continue;
             }
             why = Standstill::Versions;
-            if !self.is_open(head) && !self.is_open(best) {
+            let is_open = open[head as usize] || open[best as usize];
+            if !is_open && is_proof(self.seen_elsewhere(head, best, open)) {
                 return None;
             }
         }
         Some(why)
     }
 
-    /// Whether a block stands on a version of a block that more than 52 % may still vote for, and have not.
-    fn is_open(&self, block: u32) -> bool {
-        let mut at = block;
-        while at != 0 && self.slot(at) > self.slot(self.roots.iter().copied().min().unwrap_or(0)) {
-            let mine = self.at(at);
-            let other = self.blocks.iter().any(|seen| seen.slot == mine.slot && seen.hash != mine.hash);
-            if other && share(self.stake(mine.voted, mine.slot)) <= 0.52 {
-                return true;
+    /// The tip that the newest votes lead to, those of silent liars included: they weigh as long as nobody outvotes them.
+    /// It is not on a version of a block that no 52 % are behind.
+    fn heaviest(&self) -> u32 {
+        let mut weights = vec![0_u64; self.blocks.len()];
+        for (voter, said) in self.said.iter().enumerate() {
+            let mut at = said.as_ref().map_or(0, |said| said.block);
+            while at != 0 {
+                weights[at as usize] |= 1_u64 << voter;
+                at = self.at(at).parent;
             }
-            at = mine.parent;
         }
-        false
+        let weight = |block: u32| {
+            let (slot, hash) = (self.slot(block), self.at(block).hash);
+            (self.stake(weights[block as usize], slot).0, std::cmp::Reverse((slot, hash)))
+        };
+        let mut best = 0;
+        loop {
+            let children = (1..).zip(&self.blocks[1..]).filter(|(_, seen)| seen.parent == best);
+            let valid = children.map(|(block, _)| block).filter(|block| !self.is_contested(*block, |seen| seen.behind));
+            match valid.max_by_key(|block| weight(*block)) {
+                Some(next) => best = next,
+                None => return best,
+            }
+        }
+    }
+
+    /// Whether there are other versions of a block, and not more than 52 % are for this one.
+    fn is_contested(&self, block: u32, votes: impl Fn(&Seen) -> u64) -> bool {
+        let mine = self.at(block);
+        let few = share(self.stake(votes(mine), mine.slot)) <= 0.52;
+        few && self.blocks.iter().any(|seen| seen.slot == mine.slot && seen.hash != mine.hash)
+    }
+
+    /// By block: whether it stands on a version of a block that more than 52 % may still vote for, and have not.
+    fn open(&self) -> Vec<bool> {
+        let root = self.roots.iter().map(|root| self.slot(*root)).min().unwrap_or_default();
+        let mut open = vec![false; self.blocks.len()];
+        for block in 1..self.blocks.len() {
+            let (place, below) = (block as u32, open[self.blocks[block].parent as usize]);
+            open[block] = self.slot(place) > root && (below || self.is_contested(place, |seen| seen.voted));
+        }
+        open
     }
 
     /// Whether more than 52 % stand behind another version of the block, or of one that it is built on since the forks

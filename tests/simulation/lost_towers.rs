@@ -96,6 +96,38 @@ fn an_older_tower_file_is_noticed_by_the_votes_on_the_chain() {
 }
 
 #[test]
+fn a_tower_file_that_is_a_few_votes_old_is_noticed_before_one_of_them_is_cast_again() {
+    for (seed, slots) in [(185, 2), (186, 5), (187, 12), (188, 30)] {
+        let mut world = three(seed);
+        run_to_root(&mut world, 20);
+        let old = world.hosts[2].tower.clone();
+        let saved = last_vote(&world, 2);
+        let later = |world: &World| last_vote(world, 2) >= saved + slots;
+        assert!(world.run_until(PATIENCE, later), "{:?}", world.outcome());
+        // Its newest votes have landed in blocks that it has, above its root.
+        let votes = back_with(&mut world, |_| old);
+        others_go_on(&mut world, 40);
+        let again = &world.hosts[2].voted[votes..];
+        assert!(again.is_empty(), "seed {seed}: promised up to {slots} after {saved}, and voted for {again:?}");
+        assert!(refused(&world, 2, "recalling") > 0 && refused(&world, 2, "forgotten") > 0, "seed {seed}");
+        holds(&world);
+    }
+}
+
+#[test]
+fn with_its_tower_file_it_votes_again_once_it_has_executed_what_it_had() {
+    let mut world = three(189);
+    run_to_root(&mut world, 20);
+    let promised = last_vote(&world, 2);
+    let votes = back_with(&mut world, |file| file);
+    assert!(world.run_until(PATIENCE, |world| world.hosts[2].voted.len() > votes), "{:?}", world.outcome());
+    assert!(world.hosts[2].voted[votes].get() > promised && refused(&world, 2, "recalling") > 0);
+    run_to_root(&mut world, promised + 40);
+    assert_eq!(refused(&world, 2, "forgotten"), 0);
+    holds(&world);
+}
+
+#[test]
 fn a_file_of_another_node_or_a_torn_one_is_no_tower() {
     let mut world = three(184);
     run_to_root(&mut world, 10);

@@ -94,6 +94,8 @@ pub enum Input {
     OwnVote(VoterState),
     /// This node has come to where the cluster is, and would have seen votes of an earlier life in blocks or gossip.
     CaughtUp,
+    /// The blocks that an earlier life executed are executed again, or never will be: what they tell of own votes is known.
+    Recalled,
     /// The tower of [`Effect::Save`] is durable.
     Saved {
         /// The id of the effect.

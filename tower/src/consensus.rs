@@ -292,6 +292,10 @@ impl Machine for Consensus {
                 self.standing.caught_up();
                 self.decide(now, out);
             }
+            Input::Recalled => {
+                self.standing.recalled();
+                self.decide(now, out);
+            }
             Input::Saved { id } => self.saved(now, id, out),
         }
     }

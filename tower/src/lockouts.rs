@@ -125,6 +125,17 @@ impl Lockouts {
         after.votes.into_iter().find(|vote| vote.slot != slot && !is_ancestor(vote.slot))
     }
 
+    /// Whether every promise of this stack is also one of `other`'s, as deep there or deeper. What lies at or below the
+    /// other's root is settled.
+    #[must_use]
+    pub fn promises_within(&self, other: &Self) -> bool {
+        let within = |vote: &Lockout| {
+            let there = other.votes.binary_search_by_key(&vote.slot, |kept| kept.slot).map(|place| other.votes[place]);
+            there.is_ok_and(|kept| kept.confirmations >= vote.confirmations)
+        };
+        self.votes.iter().filter(|vote| Some(vote.slot) > other.root).all(within)
+    }
+
     /// The votes, oldest first.
     #[must_use]
     pub fn votes(&self) -> &[Lockout] {

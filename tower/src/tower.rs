@@ -61,6 +61,8 @@ pub enum Abstain {
     },
     /// There is no tower file, and what this voter promised in an earlier life may still come to light.
     Listening,
+    /// Blocks that an earlier life executed are executed again first: the votes in them may be newer than the tower.
+    Recalling,
     /// A vote of the own account that the tower does not know was seen: its file was lost or is an older one, or
     /// another instance votes.
     Forgotten {
@@ -71,7 +73,7 @@ pub enum Abstain {
 
 impl Abstain {
     /// How many kinds of reasons there are.
-    pub const KINDS: usize = 10;
+    pub const KINDS: usize = 11;
 
     /// The place of the kind in an array of counters.
     #[must_use]
@@ -87,6 +89,7 @@ impl Abstain {
             Self::Diverged { .. } => 7,
             Self::Listening => 8,
             Self::Forgotten { .. } => 9,
+            Self::Recalling => 10,
         }
     }
 
@@ -104,6 +107,7 @@ impl Abstain {
             "diverged",
             "listening",
             "forgotten",
+            "recalling",
         ][self.index()]
     }
 }

@@ -180,7 +180,7 @@ impl Consensus {
         let ballot = Ballot { slot: block.0, hash: block.1, block_id, switch };
         let seconds = i64::try_from(now.unix_ms / 1_000).unwrap_or(i64::MAX);
         let vote = self.tower.cast(account, ballot, seconds);
-        self.standing.voted(ballot.slot);
+        self.standing.voted(self.tower.lockouts());
         self.purged = None;
         self.metrics.votes += 1;
         self.metrics.switches += u64::from(switch);

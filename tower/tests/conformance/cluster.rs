@@ -260,7 +260,7 @@ impl Cluster {
         let saved = saved.map(|b| SavedTower::decode(&b, &signer.identity()).expect("intact"));
         let root = RootBlock { slot, hash };
         // Without it, it is told to vote once the lockouts that it sees have run out.
-        let start = Start { listen: !with_file, told: !with_file, known_to: None };
+        let start = Start { listen: !with_file, told: !with_file, ..Start::default() };
         let config = ConsensusConfig { start, ..ConsensusConfig::default() };
         self.nodes[node].machine = Consensus::new(config, Some(account(node)), root, saved, signer);
         // What is only remembered in memory is told again.

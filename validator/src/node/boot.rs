@@ -2,6 +2,7 @@
 
 use super::{
     Effect, Node, NodeConfig, NodeParts, Voter,
+    recall::Recall,
     restart::{self, RestartError, RestartOrder, WayBack},
     waiting::Wait,
 };
@@ -30,7 +31,7 @@ use sundog_types::{
 /// How long a node waits for the cluster before it leads without having seen it.
 const LEAD_AFTER: Duration = Duration::from_secs(10);
 /// Slots read back from the ledger after a restart at most; what is missing is repaired.
-const STORED_SLOTS_MAX: usize = 4_096;
+pub(super) const STORED_SLOTS_MAX: usize = 4_096;
 /// What nodes say they run: the version whose behaviour they match, and which client they are (unlisted).
 pub const VERSION: Version = Version { number: [3, 1, 12], commit: 0, feature_set: FEATURE_SET, client: 99 };
 /// Identifies the gates of a development genesis; clients only show it.
@@ -167,7 +168,8 @@ impl Boot {
         let wait = self.wait(&ledger, &root)?;
         let signer: Arc<dyn Sign> = Arc::new(Identity::new(self.identity.insecure_clone()));
         let (tower, start) = self.promises(&signer.identity(), &restarts, (root.slot(), restarted))?;
-        let listens = start.listen;
+        let recall = Recall::of(&ledger, root.slot())?;
+        let start = sundog_tower::Start { recall: !recall.is_over(), ..start };
         let version = restarts.forks.shred_version(&genesis_hash);
         let source = Arc::new(Served(ledger.clone()));
         let turbine_config = TurbineConfig {
@@ -201,7 +203,8 @@ impl Boot {
                 tower,
                 Arc::clone(&signer),
             ),
-            listens,
+            listens: start.listen,
+            recall,
             genesis_ms: u64::try_from(self.genesis.creation_time).unwrap_or_default().saturating_mul(1_000),
             gulfstream: Gulfstream::new(GulfstreamConfig::default(), signer.identity(), self.seed_for(b"gulfstream")),
             identity: Arc::clone(&self.identity),
@@ -236,14 +239,14 @@ impl Boot {
         if restarted || bytes.is_some_and(|bytes| restarts.void_tower == Some(restart::fingerprint(bytes))) {
             let void = bytes.and_then(|bytes| SavedTower::decode(bytes, identity).ok());
             let known_to = void.and_then(|tower| tower.lockouts.last_voted()).max(Some(root));
-            return Ok((None, sundog_tower::Start { listen: false, told, known_to }));
+            return Ok((None, sundog_tower::Start { told, known_to, ..Default::default() }));
         }
         let tower = bytes.map(|bytes| SavedTower::decode(bytes, identity)).transpose()?;
         let listen = tower.is_none() && self.voter.is_some();
         if listen && self.tower_policy.require {
             return Err(BootError::NoTower(*identity));
         }
-        Ok((tower, sundog_tower::Start { listen, told, known_to: None }))
+        Ok((tower, sundog_tower::Start { listen, told, ..Default::default() }))
     }
 
     fn sync_config(&self, version: u16, genesis_hash: Hash) -> SyncConfig {

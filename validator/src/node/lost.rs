@@ -199,7 +199,7 @@ impl Node {
         }
         self.lead_rooted(now, out);
         self.consensus(now, sundog_tower::Input::Forgotten(slot), out);
-        self.recalled(slot, false, out);
+        self.recall_less(now, Some(slot), out);
         self.lead_again(now, out);
         self.view.touch();
     }

@@ -105,6 +105,8 @@ pub struct NodeParts {
     pub consensus: Consensus,
     /// Whether votes of an earlier life are looked for, as there is no tower file.
     pub listens: bool,
+    /// What an earlier life executed above the root.
+    pub recall: recall::Recall,
     /// When the genesis was made, in milliseconds since the Unix epoch.
     pub genesis_ms: u64,
     /// The transactions' way.
@@ -222,7 +224,7 @@ impl Node {
             peers: Arc::default(),
             dead: BTreeSet::new(),
             proven: heard::Proven::default(),
-            recall: recall::Recall::default(),
+            recall: parts.recall,
             ancestors: ancestors::Ancestors::default(),
             fetched: lost::Fetched::default(),
             returning: returning::Returning::new(parts.listens, parts.genesis_ms),
@@ -245,8 +247,6 @@ impl Node {
             counters: Counters::default(),
         };
         node.first_vote.was_stored(parts.root.slot());
-        let last_vote = node.consensus.tower().lockouts().last_voted();
-        node.recall = recall::Recall::of(&node.ledger, parts.root.slot(), last_vote);
         node.enter_epochs(now, &parts.root, out);
         let own = node.voter.as_ref().and_then(|voter| returning::tower_in(&parts.root, voter.account));
         if let Some(own) = own {
@@ -297,14 +297,15 @@ impl Node {
         self.leading.made(slot, self.leaders.leader(slot) == Some(self.identity))
     }
 
-    /// Whether this node may begin its slots: it knows enough of the cluster, and is not behind it.
+    /// Whether this node may begin its slots: it knows enough of the cluster, is not behind it,
+    /// and is where it was before it was restarted.
     fn ready_to_lead(&self, now: Now) -> bool {
         let heard = self.saw_supermajority || now.since(self.started) >= self.config.lead_after;
         let voted = self.voted_beyond(1).unwrap_or_default();
         // By what it has executed, not by what it builds on: more than a third of the stake may vote on, far ahead on a
         // fork that the others are not free to take, and the others' fork must grow all the same.
         let behind = voted > self.forks.highest().saturating_add(leading::BEHIND_SLOTS);
-        heard && !behind && self.wait.is_none()
+        heard && !behind && self.wait.is_none() && self.recall.is_over()
     }
 }
 

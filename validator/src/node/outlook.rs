@@ -208,6 +208,7 @@ fn reason(why: &Abstain) -> String {
             share(stake, total)
         ),
         Abstain::Listening => "there is no tower file, and votes of an earlier life are looked for".to_owned(),
+        Abstain::Recalling => "blocks from before the restart are executed again first".to_owned(),
         Abstain::Forgotten { last } => format!(
             "the own vote for {last} is not in the tower: its file was lost or is an older one (see the log for what to do)"
         ),
@@ -253,6 +254,7 @@ mod tests {
             Abstain::Diverged { slot },
             Abstain::Listening,
             Abstain::Forgotten { last },
+            Abstain::Recalling,
         ]
     }
 

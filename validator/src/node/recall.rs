@@ -1,69 +1,95 @@
-//! After a restart the block of the last vote is executed before any newer one.
+//! After a restart nothing is voted for before what an earlier life executed is executed again.
 //!
 //! The blocks above the root come out of the ledger in the order of their slots, but are executed as soon as their
-//! parents are, several at a time. Without an order, a newer block on another fork could be done first: the tower would
-//! not know what it had voted for last, and take a block on a fork that it is locked out of for one that it may switch
-//! to (reference 8.5.4, stray votes).
+//! parents are, several at a time. The tower must know all of them before it decides anything. The block of the last vote
+//! is among them: without it, a block on a fork that the tower is locked out of could pass for one that it may switch to
+//! (reference 8.5.4, stray votes). And so are the votes of the earlier life that landed: if they are newer than the tower
+//! file, the file is an old one, and none of them may be cast a second time.
 
-use super::Node;
-use std::{collections::BTreeSet, time::Duration};
-use sundog_ledger::Ledger;
+use super::{Effect, Node, boot};
+use std::{collections::BTreeMap, time::Duration};
+use sundog_ledger::{Ledger, LedgerError};
 use sundog_types::{Effects, Now, Slot};
 
-/// Blocks between the root and the last vote at most: no vote is cast further from the root.
-const CHAIN_MAX: usize = 1_024;
-/// A node waits no longer for the block of its last vote. It was executed once, so only a fault keeps it away.
+/// A node waits no longer when for so long no block was executed again. Each was executed once, so only a fault keeps one
+/// away.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// The blocks from the one voted for last in an earlier life down to the root, while they are to be executed again. Empty
-/// otherwise.
+/// The blocks that an earlier life executed and that are to be executed again, with their parents; at most as many as are
+/// read back from the ledger.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Recall(BTreeSet<Slot>);
+pub struct Recall {
+    left: BTreeMap<Slot, Slot>,
+    /// When one was executed last.
+    progress: Option<Now>,
+}
 
 impl Recall {
-    /// Waits for the last vote's block, if the ledger has it and all between it and the root.
-    pub(super) fn of(ledger: &Ledger, root: Slot, last_vote: Option<Slot>) -> Self {
-        let mut at = last_vote.unwrap_or_default();
-        let mut chain = BTreeSet::new();
-        for _ in 0..CHAIN_MAX {
-            if at <= root {
-                break;
+    /// Waits for the blocks above the root that the ledger has with all that they stand on.
+    ///
+    /// # Errors
+    /// If the storage fails.
+    pub(super) fn of(ledger: &Ledger, root: Slot) -> Result<Self, LedgerError> {
+        let mut recall = Self::default();
+        for slot in ledger.shred_slots(root.next(), boot::STORED_SLOTS_MAX)? {
+            if let Some(meta) = ledger.slot_meta(slot)?.filter(|meta| meta.executed() && !meta.dead) {
+                recall.left.insert(slot, meta.parent);
             }
-            let meta = ledger.slot_meta(at).ok().flatten();
-            let Some(meta) = meta.filter(|meta| meta.executed() && !meta.dead && meta.parent < at) else { break };
-            chain.insert(at);
-            at = meta.parent;
         }
-        Self(if at == root { chain } else { BTreeSet::new() })
+        recall.prune(root, |slot| slot == root);
+        Ok(recall)
     }
 
-    /// Whether a block is to wait.
-    pub(super) fn holds(&self, slot: Slot) -> bool {
-        self.0.last().is_some_and(|last| slot > *last)
+    /// Whether all is executed again, or never will be.
+    pub(super) fn is_over(&self) -> bool {
+        self.left.is_empty()
     }
 
-    /// Whether nothing waits any more once a block is executed again, or never will be: it is the last vote's block, or one
-    /// that this stands on and that failed. What becomes of other forks is no reason.
-    fn ends(&self, slot: Slot, executed: bool) -> bool {
-        self.0.last() == Some(&slot) || (!executed && self.0.contains(&slot))
+    /// Forgets what will never be executed: it is not above the root, or nothing that it could stand on is here or to come.
+    fn prune(&mut self, root: Slot, is_here: impl Fn(Slot) -> bool) {
+        let mut kept = BTreeMap::new();
+        for (slot, parent) in std::mem::take(&mut self.left) {
+            if slot > root && (is_here(parent) || kept.contains_key(&parent)) {
+                kept.insert(slot, parent);
+            }
+        }
+        self.left = kept;
     }
 }
 
 impl Node {
-    /// A block is executed again, or never will be: what waited for the last vote's block may go on.
-    pub(super) fn recalled(&mut self, slot: Slot, executed: bool, out: &mut Effects<super::Effect>) {
-        if self.recall.ends(slot, executed) {
-            self.recall = Recall::default();
-            self.replay_waiting(out);
+    /// A block is executed again.
+    pub(super) fn recalled(&mut self, now: Now, slot: Slot, out: &mut Effects<Effect>) {
+        if self.recall.left.remove(&slot).is_some() {
+            self.recall.progress = Some(now);
+            self.tell_recalled(now, out);
         }
     }
 
-    /// Waits no longer.
-    pub(super) fn recall_timeout(&mut self, now: Now, out: &mut Effects<super::Effect>) {
-        let late = now.since(self.started) >= PATIENCE;
-        if let Some(last) = self.recall.0.last().copied().filter(|_| late) {
-            tracing::warn!(%last, "the block of the last vote was not executed again; the node goes on without it");
-            self.recalled(last, false, out);
+    /// A block will never be executed again in this version, or the root has moved.
+    pub(super) fn recall_less(&mut self, now: Now, lost: Option<Slot>, out: &mut Effects<Effect>) {
+        if !self.recall.is_over() {
+            lost.map(|slot| self.recall.left.remove(&slot));
+            let forks = &self.forks;
+            self.recall.prune(forks.root(), |slot| forks.get(slot).is_some());
+            self.tell_recalled(now, out);
+        }
+    }
+
+    /// Waits no longer for what does not come.
+    pub(super) fn recall_timeout(&mut self, now: Now, out: &mut Effects<Effect>) {
+        let since = self.recall.progress.unwrap_or(self.started);
+        if let Some(first) = self.recall.left.keys().next().filter(|_| now.since(since) >= PATIENCE) {
+            let blocks = self.recall.left.len();
+            tracing::warn!(%first, blocks, "blocks of an earlier life were not executed again; the node goes on without them");
+            self.recall = Recall::default();
+            self.tell_recalled(now, out);
+        }
+    }
+
+    fn tell_recalled(&mut self, now: Now, out: &mut Effects<Effect>) {
+        if self.recall.is_over() {
+            self.consensus(now, sundog_tower::Input::Recalled, out);
         }
     }
 }
@@ -89,13 +115,13 @@ mod tests {
         world
     }
 
-    /// Executes what a restarted node is given out of its ledger, newest work first; the slots in the order in which
-    /// they were frozen.
-    fn replayed(world: &mut World, host: usize) -> Vec<Slot> {
+    /// Executes what a restarted node is given out of its ledger, newest work first; the slots in the order in which they
+    /// were frozen, and how many of them were before the first tower was saved.
+    fn replayed(world: &mut World, host: usize) -> (Vec<Slot>, Option<usize>) {
         world.start(host);
         let ledger = Ledger::new(Arc::<MemoryStore>::clone(&world.hosts[host].store));
         let mut node = world.hosts[host].node.take().expect("it was just started");
-        let (now, mut out, mut frozen) = (world.now(), Vec::new(), Vec::new());
+        let (now, mut out, mut frozen, mut voted) = (world.now(), Vec::new(), Vec::new(), None);
         for shreds in stored(&ledger).expect("memory") {
             node.handle(now, Input::Stored { shreds }, &mut out);
         }
@@ -103,26 +129,36 @@ mod tests {
             match effect {
                 Effect::Run(job) => node.handle(now, Input::Done(job.run()), &mut out),
                 Effect::Event(Event::BlockComplete { slot, .. }) => frozen.push(slot),
+                Effect::SaveTower { .. } => voted = voted.or(Some(frozen.len())),
                 _ => {}
             }
         }
-        frozen
+        (frozen, voted)
     }
 
     /// Chaos on whole nodes, seed 20: a dead block of a liar let a node go on, which left its fork without proof.
     #[test]
-    fn a_dead_block_on_another_fork_lets_nothing_go_on() {
-        let recall = Recall([10, 11, 15].map(Slot::new).into());
-        assert!(recall.holds(Slot::new(16)) && !recall.holds(Slot::new(15)));
-        assert!(!recall.ends(Slot::new(14), false), "not of the chain");
-        assert!(!recall.ends(Slot::new(11), true), "the last vote's block comes next");
-        assert!(recall.ends(Slot::new(11), false), "it cannot come any more");
-        assert!(recall.ends(Slot::new(15), true) && recall.ends(Slot::new(15), false));
-        assert!(!Recall::default().ends(Slot::new(15), true) && !Recall::default().holds(Slot::new(1)));
+    fn what_never_will_be_executed_takes_along_what_stands_on_it_and_nothing_else() {
+        let recall = |slots: &[(u64, u64)]| {
+            let left = slots.iter().map(|(slot, parent)| (Slot::new(*slot), Slot::new(*parent))).collect();
+            Recall { left, progress: None }
+        };
+        let left = |recall: &Recall| recall.left.keys().map(|slot| slot.get()).collect::<Vec<_>>();
+        let root = Slot::new(9);
+        let mut waits = recall(&[(10, 9), (11, 10), (12, 8), (13, 12), (14, 11), (15, 11), (16, 15)]);
+        waits.prune(root, |slot| slot == root);
+        assert_eq!(left(&waits), [10, 11, 14, 15, 16], "12 stands on nothing");
+        waits.left.remove(&Slot::new(15));
+        waits.prune(root, |slot| slot == root);
+        assert_eq!(left(&waits), [10, 11, 14]);
+        waits.prune(Slot::new(11), |slot| slot == Slot::new(11));
+        assert_eq!(left(&waits), [14]);
+        waits.prune(Slot::new(14), |_| true);
+        assert!(waits.is_over());
     }
 
     #[test]
-    fn the_block_of_the_last_vote_is_executed_before_any_newer_one() {
+    fn nothing_is_voted_for_before_all_blocks_of_the_earlier_life_are_executed_again() {
         for seed in [1, 2, 3] {
             let mut world = with_forks(seed);
             let last = *world.hosts[2].voted.last().expect("it voted");
@@ -131,23 +167,30 @@ mod tests {
             assert!(world.run_until(Duration::from_secs(10), newer), "seed {seed}: the other fork comes");
             let last = *world.hosts[2].voted.last().expect("it voted");
             world.kill(2);
-            let frozen = replayed(&mut world, 2);
-            let place = frozen.iter().position(|slot| *slot == last);
-            let first_newer = frozen.iter().position(|slot| *slot > last);
-            assert!(place.is_some(), "seed {seed}: {last} is in the ledger: {frozen:?}");
-            assert!(first_newer.is_none_or(|newer| Some(newer) > place), "seed {seed}: {last} of {frozen:?}");
+            let ledger = Ledger::new(Arc::<MemoryStore>::clone(&world.hosts[2].store));
+            let root = ledger.root().expect("memory").expect("a root");
+            let recall = Recall::of(&ledger, root).expect("memory");
+            assert!(recall.left.contains_key(&last), "seed {seed}: {last} is in the ledger: {recall:?}");
+            let (frozen, voted) = replayed(&mut world, 2);
+            let place = recall.left.keys().filter_map(|slot| frozen.iter().position(|other| other == slot)).max();
+            assert!(place.is_some() && recall.left.keys().all(|slot| frozen.contains(slot)), "seed {seed}: {frozen:?}");
+            assert!(voted.is_none_or(|voted| Some(voted) > place), "seed {seed}: {voted:?} of {frozen:?}");
         }
     }
 
     #[test]
-    fn a_last_vote_whose_block_is_not_whole_in_the_ledger_keeps_nothing_back() {
+    fn what_does_not_come_is_waited_for_only_so_long() {
         let mut world = with_forks(4);
-        world.kill(2);
-        let ledger = Ledger::new(Arc::<MemoryStore>::clone(&world.hosts[2].store));
-        let root = ledger.root().expect("memory").expect("a root");
-        let last = ledger.shred_slots(root.next(), 100).expect("memory").pop().expect("blocks above the root");
-        assert!(!Recall::of(&ledger, root, Some(last.saturating_add(9))).holds(last.saturating_add(10)));
-        assert!(!Recall::of(&ledger, root, Some(root)).holds(root.next()));
-        assert!(!Recall::of(&ledger, root, None).holds(root.next()));
+        let mut node = world.hosts[2].node.take().expect("it runs");
+        let (now, mut out) = (world.now(), Vec::new());
+        let tip = node.forks().highest();
+        node.recall.left = [(tip.saturating_add(8), tip), (tip.saturating_add(9), tip)].into();
+        node.recalled(now, tip.saturating_add(8), &mut out);
+        node.recall_timeout(now.after(PATIENCE / 2), &mut out);
+        assert!(!node.recall.is_over());
+        node.recall_less(now, None, &mut out);
+        assert_eq!(node.recall.left.len(), 1, "its parent is here");
+        node.recall_timeout(now.after(PATIENCE), &mut out);
+        assert!(node.recall.is_over());
     }
 }

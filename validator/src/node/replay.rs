@@ -335,10 +335,6 @@ impl Node {
             return;
         }
         let start = match std::mem::replace(&mut pending.stage, Stage::Running) {
-            Stage::Waiting if self.recall.holds(slot) => {
-                pending.stage = Stage::Waiting;
-                return;
-            }
             Stage::Waiting => match (self.forks.get(pending.parent), self.leaders.leader(slot)) {
                 (Some(parent), Some(leader)) => Start::Child { parent: Arc::clone(&parent.bank), leader },
                 _ => {
@@ -415,14 +411,6 @@ impl Node {
         }
     }
 
-    /// Goes on with all blocks that wait and need not.
-    pub(super) fn replay_waiting(&mut self, out: &mut Effects<Effect>) {
-        let slots: Vec<Slot> = self.replays.slots.keys().copied().collect();
-        for slot in slots {
-            self.replay_advance(slot, out);
-        }
-    }
-
     /// Takes up again what was put off and can be executed now: Turbine gathers it from the ledger's shreds.
     pub(super) fn replay_put_off(&mut self, now: Now, out: &mut Effects<Effect>) {
         let ready = |(_, parent): &(&Slot, &Slot)| self.forks.get(**parent).is_some();
@@ -457,7 +445,7 @@ impl Node {
         out.push(Effect::Event(Event::Dead { slot, why }));
         self.remember_dead(slot, out);
         self.consensus(now, sundog_tower::Input::Dead(slot), out);
-        self.recalled(slot, false, out);
+        self.recall_less(now, Some(slot), out);
         self.sync_dead(now, slot, out);
     }
 }

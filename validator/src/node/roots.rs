@@ -95,7 +95,7 @@ impl Node {
             }),
             out,
         );
-        self.recalled(slot, true, out);
+        self.recalled(now, slot, out);
         self.replay_children(slot, out);
         self.replay_put_off(now, out);
         self.sync_applied(now, slot, out);
@@ -179,6 +179,7 @@ impl Node {
         let chain = self.forks.chain_to(slot);
         self.tell_skipped(old, &chain, out);
         self.forks.set_root(slot);
+        self.recall_less(now, None, out);
         let bank = Arc::clone(&self.forks.get(slot).expect("it was just made the root").bank);
         bank.squash();
         self.replays.set_root(slot);

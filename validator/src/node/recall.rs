@@ -125,13 +125,18 @@ mod tests {
         for shreds in stored(&ledger).expect("memory") {
             node.handle(now, Input::Stored { shreds }, &mut out);
         }
-        while let Some(effect) = out.pop() {
-            match effect {
-                Effect::Run(job) => node.handle(now, Input::Done(job.run()), &mut out),
-                Effect::Event(Event::BlockComplete { slot, .. }) => frozen.push(slot),
-                Effect::SaveTower { .. } => voted = voted.or(Some(frozen.len())),
-                _ => {}
+        let mut jobs = Vec::new();
+        loop {
+            for effect in out.drain(..) {
+                match effect {
+                    Effect::Run(job) => jobs.push(job),
+                    Effect::Event(Event::BlockComplete { slot, .. }) => frozen.push(slot),
+                    Effect::SaveTower { .. } => voted = voted.or(Some(frozen.len())),
+                    _ => {}
+                }
             }
+            let Some(job) = jobs.pop() else { break };
+            node.handle(now, Input::Done(job.run()), &mut out);
         }
         (frozen, voted)
     }

@@ -46,7 +46,12 @@ fn blocks(forks: &Value) -> BTreeMap<u64, Value> {
 
 /// The newest vote of a node's account that node 0 sees in rooted blocks.
 fn landed(localnet: &Localnet, node: usize) -> u64 {
-    let accounts = localnet.call(0, "getVoteAccounts", &json!([{"commitment": "finalized"}])).unwrap_or_default();
+    landed_by(localnet, 0, node)
+}
+
+/// The same as another node sees it.
+fn landed_by(localnet: &Localnet, by: usize, node: usize) -> u64 {
+    let accounts = localnet.call(by, "getVoteAccounts", &json!([{"commitment": "finalized"}])).unwrap_or_default();
     let identity = localnet.cluster()["nodes"][node]["identity"].clone();
     let all = ["current", "delinquent"].map(|kind| accounts[kind].as_array().cloned().unwrap_or_default()).concat();
     let own = all.into_iter().find(|account| account["nodePubkey"] == identity);
@@ -182,9 +187,9 @@ fn a_tower_file_that_is_missing_torn_foreign_or_outdated_is_refused_with_what_to
 
     // Older than what the chain shows: it starts, follows, and does not vote.
     fs::write(&file, &outdated).expect("written");
+    let newest = depths(&look("tower", &["--ledger", text(&localnet.ledger(2))])).keys().last().copied();
     localnet.ask(&["restart", "2"]);
-    let before = localnet.slot(0, "finalized");
-    until("it votes on", || landed(&localnet, 2) > before);
+    until("it has a newer vote in a block that it has", || Some(landed_by(&localnet, 2, 2)) > newest);
     localnet.ask(&["stop", "2"]);
     fs::write(&file, &outdated).expect("written");
     let whom = ["--dir", text(directory.path()), "--node", "2"];

@@ -88,7 +88,13 @@ pub enum Input {
     },
     /// The answer to [`Effect::OtherVersion`]: this node's version of the slot is thrown away with all that was built
     /// on it, and the other one is on its way.
-    Forgotten(Slot),
+    Forgotten {
+        /// The slot.
+        slot: Slot,
+        /// Whether the votes of more than 52 % say that the cluster chose another version. What peers alone say lets a
+        /// block go, but no promise.
+        proven: bool,
+    },
     /// A vote of the own account, seen outside of blocks or known from the start: by this life, an earlier one or another
     /// instance.
     OwnVote(VoterState),

@@ -8,11 +8,12 @@ mod lost;
 mod refresh;
 mod settle;
 
-use crate::block::{Effect, Input, RootBlock};
+use crate::block::{Effect, Input, RootBlock, VoterState};
 use crate::commitment::Commitment;
 use crate::decision::Decision;
 use crate::fork_choice::{BlockKey, ForkChoice};
 use crate::forks::{Forks, MAX_BLOCKS};
+use crate::lockouts::Lockouts;
 use crate::metrics::Metrics;
 use crate::propagation::Propagation;
 use crate::saved::SavedTower;
@@ -92,6 +93,8 @@ struct Purged {
     under: BTreeSet<Slot>,
     /// The slot that another version was chosen for.
     duplicate: Slot,
+    /// Whether votes chose it.
+    proven: bool,
 }
 
 /// Tower BFT for one node.
@@ -107,6 +110,8 @@ pub struct Consensus {
     /// The root of the newest tower that is durable (or on chain).
     durable_root: Option<Slot>,
     pending: Option<Pending>,
+    /// An own vote to be taken over once the pending tower is durable.
+    unclaimed: Option<VoterState>,
     next_save: u64,
     refresh_at: Option<Now>,
     /// When a vote was last sent again; at first, when the machine was first asked.
@@ -114,6 +119,8 @@ pub struct Consensus {
     /// The block whose last blockhash the last vote was sent with in this life.
     sent_on: Option<Slot>,
     decision: Option<Decision>,
+    /// When that was.
+    decided: Option<Now>,
     propagation: Propagation,
     purged: Option<Purged>,
     /// Blocks that more than a third of the stake has another result for: not judged yet. All are in the tree.
@@ -170,11 +177,13 @@ impl Consensus {
             standing,
             durable_root,
             pending: None,
+            unclaimed: None,
             next_save: 0,
             refresh_at: None,
             refreshed: None,
             sent_on: None,
             decision: None,
+            decided: None,
             propagation: Propagation::default(),
             purged: None,
             suspects: BTreeSet::new(),
@@ -246,6 +255,12 @@ impl Consensus {
         (!self.tower.last_vote().is_some_and(other)).then_some(key)
     }
 
+    /// Whether a tower of the own account is no news: it promises nothing that this life or its file does not know of.
+    #[must_use]
+    pub fn knows_vote(&self, votes: &[(u64, u32)], root: Option<u64>) -> bool {
+        self.standing.knows(&Lockouts::from_parts(votes, root))
+    }
+
     /// What was decided last; nothing before the first block.
     #[must_use]
     pub fn decision(&self) -> Option<&Decision> {
@@ -286,7 +301,7 @@ impl Machine for Consensus {
             }
             Input::Epoch { first, stakes } => self.epoch(first, &stakes),
             Input::Announced { node, slot } => self.announced(now, node, slot, out),
-            Input::Forgotten(slot) => self.forgotten(now, slot, out),
+            Input::Forgotten { slot, proven } => self.forgotten(now, (slot, proven), out),
             Input::OwnVote(own) => self.own_vote(&own),
             Input::CaughtUp => {
                 self.standing.caught_up();

@@ -41,7 +41,7 @@ pub struct Standing {
     lost: Option<Slot>,
     /// The last slot at which a shallow lockout that was seen binds.
     until: Slot,
-    /// Votes up to here are known: the file had them, or they are taken over.
+    /// Votes up to here are known: the file had them, or they are so old that they are no longer kept.
     known_to: Option<Slot>,
     /// Votes of this life above that: what was promised with each, by its slot.
     ours: BTreeMap<Slot, Lockouts>,
@@ -74,21 +74,35 @@ impl Standing {
         self.listens = false;
     }
 
+    /// Takes no vote before the shallow lockouts of a stack have run out.
+    pub fn wait_for(&mut self, stack: &Lockouts) {
+        let shallow = |vote: &&Lockout| vote.confirmations as usize <= threshold::DEPTH;
+        self.until = self
+            .until
+            .max(stack.votes().iter().filter(shallow).map(Lockout::last_locked_out).max().unwrap_or_default());
+    }
+
+    /// Whether a tower of the account is no news: its file had it, or it promises nothing that this life did not.
+    #[must_use]
+    pub fn knows(&self, stack: &Lockouts) -> bool {
+        let Some(last) = stack.last_voted() else { return true };
+        Some(last) <= self.known_to || self.ours.get(&last).is_some_and(|ours| stack.promises_within(ours))
+    }
+
     /// The own account's tower, as a block or a vote shows it. Whether it is to be taken over.
     ///
     /// A vote for a slot that this life voted for as well need not be this life's: while blocks are caught up with, an
     /// earlier life's vote is seen after the own one. If it promises nothing else, it does not matter whose it is.
     pub fn seen(&mut self, stack: &Lockouts) -> bool {
         let Some(last) = stack.last_voted() else { return false };
-        let is_ours = || self.ours.get(&last).is_some_and(|ours| stack.promises_within(ours));
-        if Some(last) <= self.known_to || is_ours() {
+        if self.knows(stack) {
             return false;
         }
         let newer = Some(last) > self.lost;
         self.lost = self.lost.max(Some(last));
-        let shallow = |vote: &&Lockout| vote.confirmations as usize <= threshold::DEPTH;
-        let binds = stack.votes().iter().filter(shallow).map(Lockout::last_locked_out).max();
-        self.until = self.until.max(binds.unwrap_or(last));
+        self.wait_for(stack);
+        // Votes on top of it may have landed nowhere. Up to a depth they bind it, and themselves, no longer than this.
+        self.until = self.until.max(last.saturating_add(1 << threshold::DEPTH));
         newer && self.told
     }
 
@@ -188,9 +202,12 @@ mod tests {
         assert!(standing.seen(&stack(&[(10, 31), (33, 8), (40, 1)])), "the tower is taken over");
         assert!(!standing.seen(&stack(&[(10, 31), (33, 8), (40, 1)])), "once");
         standing.caught_up();
-        assert_eq!(standing.allows(slot(289)), Err(Abstain::Waiting { until: slot(289) }), "33 and 2^8");
+        assert_eq!(standing.allows(slot(296)), Err(Abstain::Waiting { until: slot(296) }), "40 and 2^8");
         assert!(standing.seen(&stack(&[(10, 31), (33, 9), (41, 1)])), "a newer one");
-        assert_eq!(standing.allows(slot(290)), Ok(()));
+        assert_eq!(standing.allows(slot(297)), Err(Abstain::Waiting { until: slot(297) }));
+        assert_eq!(standing.allows(slot(298)), Ok(()));
+        standing.wait_for(&stack(&[(10, 31), (300, 3)]));
+        assert_eq!(standing.allows(slot(308)), Err(Abstain::Waiting { until: slot(308) }), "this life's own, at 300");
     }
 
     #[test]

@@ -53,6 +53,8 @@ pub struct Question<'a> {
     /// Whether its block is among the known ones, in the version that was voted for. Otherwise (restored after a
     /// restart) nothing is known of its fork, and every other one counts as another.
     pub known: bool,
+    /// If that block was thrown away on somebody's word, its ancestors: so much of its fork is known all the same.
+    pub purged: Option<&'a BTreeSet<Slot>>,
     /// The block to switch to.
     pub candidate: Slot,
     /// The newest unconfirmed duplicate among the last vote's block and its ancestors.
@@ -78,7 +80,8 @@ impl Question<'_> {
 #[must_use]
 pub fn check(question: &Question<'_>) -> Switch {
     let last = question.last_vote;
-    let under_last = if question.known { question.ancestors(last) } else { BTreeSet::new() };
+    let under_last =
+        if question.known { question.ancestors(last) } else { question.purged.cloned().unwrap_or_default() };
     let under_candidate = question.ancestors(question.candidate);
     if let Some(duplicate) = question.duplicate
         && under_last.contains(&question.candidate)
@@ -89,6 +92,8 @@ pub fn check(question: &Question<'_>) -> Switch {
     if descends(question.candidate, &under_candidate) {
         return Switch::SameFork;
     }
+    // Many voters stand at few blocks.
+    let mut asked = BTreeMap::new();
     let counts_at = |block: Slot| {
         let under_block = question.ancestors(block);
         if descends(block, &under_block) {
@@ -100,6 +105,7 @@ pub fn check(question: &Question<'_>) -> Switch {
         let shared = under_block.iter().rev().find(|slot| under_last.contains(slot));
         shared.is_some_and(|shared| under_candidate.contains(shared))
     };
+    let mut counts_at = |block: Slot| *asked.entry(block).or_insert_with(|| counts_at(block));
     let mut counted = BTreeSet::new();
     let mut stake = 0_u64;
     let mut count = |voter: &Pubkey| {

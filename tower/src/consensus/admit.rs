@@ -7,11 +7,17 @@ use crate::consensus::kept::Kept;
 use crate::fork_choice::BlockKey;
 use crate::lockouts::Lockouts;
 use crate::metrics::DropReason;
+use crate::switch::Switch;
 use crate::threshold;
 use crate::tower::Tower;
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 use sundog_types::{Effects, Hash, Now, Pubkey, Slot, stakes::EpochStakes, vote::VoteOnWire};
+
+/// While the last vote's fork may not be left, votes that are heard of are looked at together, so often: any may be the
+/// proof that is missing.
+const DECIDE_AGAIN: Duration = Duration::from_millis(100);
 
 impl Consensus {
     pub(super) fn frozen(&mut self, now: Now, block: Block, out: &mut Effects<Effect>) {
@@ -161,11 +167,23 @@ impl Consensus {
 
     /// Takes over the account's tower if it holds votes that are not known and the operator said so.
     pub(super) fn own_vote(&mut self, own: &VoterState) {
-        let mut stack = Lockouts::from_parts(&own.lockouts, own.root);
-        let newer = stack.last_voted() > self.tower.lockouts().last_voted();
-        if !self.standing.seen(&stack) || self.pending.is_some() || !newer {
+        if !self.standing.seen(&Lockouts::from_parts(&own.lockouts, own.root)) {
             return;
         }
+        if self.pending.is_some() {
+            self.unclaimed = Some(own.clone());
+        } else {
+            self.take_over(own);
+        }
+    }
+
+    /// Makes the account's tower the own one if it is newer. What only the own one had promised is waited for.
+    pub(super) fn take_over(&mut self, own: &VoterState) {
+        let mut stack = Lockouts::from_parts(&own.lockouts, own.root);
+        if stack.last_voted() <= self.tower.lockouts().last_voted() {
+            return;
+        }
+        self.standing.wait_for(self.tower.lockouts());
         let floor = self.tower.lockouts().root().max(Some(self.forks.root()));
         stack.raise_root(floor.expect("the tree has a root"), |vote| vote.confirmations as usize > threshold::DEPTH);
         self.durable_root = stack.root();
@@ -228,7 +246,9 @@ impl Consensus {
         let newest = self.heard.entry(voter).or_insert(key);
         *newest = key.max(*newest);
         let spread = self.has_block(key.0, &voter);
-        if self.weigh(key, out) || spread || !self.suspects.is_empty() {
+        let held = self.decision.as_ref().is_some_and(|decision| matches!(decision.switch, Switch::Failed { .. }));
+        let again = held && self.decided.is_none_or(|at| now.since(at) >= DECIDE_AGAIN);
+        if self.weigh(key, out) || spread || again || !self.suspects.is_empty() {
             self.decide(now, out);
         }
     }

@@ -20,6 +20,7 @@ impl Consensus {
         let revives = self.revives(build_on, reset);
         let (candidate, proof) = if revives { (build_on, Switch::SameFork) } else { (best, switch) };
         let vote = self.verdict(candidate.0, proof);
+        self.decided = Some(now);
         self.decision = Some(Decision { best, switch, vote, build_on, reset });
         self.reset_to(build_on, reset, out);
         match (vote, self.vote_account) {
@@ -37,8 +38,8 @@ impl Consensus {
         if self.pending.is_some() {
             return Verdict::Saving;
         }
-        let has_stake = self.forks.get(slot).is_some_and(|kept| kept.own.is_some());
-        if slot <= self.forks.root() || self.vote_account.is_none() || !has_stake {
+        let has_account = self.forks.get(slot).is_some_and(|kept| kept.own.is_some());
+        if slot <= self.forks.root() || self.vote_account.is_none() || !has_account {
             return Verdict::Nothing;
         }
         self.may_vote(slot, switch).map_or_else(Verdict::Abstain, |()| Verdict::Vote(slot))
@@ -84,9 +85,12 @@ impl Consensus {
         let Some(last) = self.last_vote().filter(|_| self.last_vote_key().is_none()) else {
             return false;
         };
-        let chosen = self.key_of(last).and_then(|key| self.choice.get(&key));
-        self.purged.as_ref().is_some_and(|purged| purged.slot == last)
-            || chosen.is_some_and(|standing| standing.duplicate_confirmed)
+        self.purged.as_ref().is_some_and(|purged| purged.slot == last) || self.is_chosen_elsewhere(last)
+    }
+
+    /// Whether the cluster chose the version of a slot that is here, which is not the one voted for.
+    fn is_chosen_elsewhere(&self, last: Slot) -> bool {
+        self.key_of(last).and_then(|key| self.choice.get(&key)).is_some_and(|standing| standing.duplicate_confirmed)
     }
 
     /// Whether the last vote's fork may be left for the heaviest block.
@@ -99,9 +103,15 @@ impl Consensus {
             return Switch::SameFork;
         }
         if self.last_vote_is_lost() {
-            // The version voted for can never be confirmed: nothing is left behind (reference 8.5.4).
-            let purged = self.purged.as_ref().filter(|purged| purged.under.contains(&best.0));
-            return purged.map_or(Switch::Proven, |purged| Switch::Rollback { duplicate: purged.duplicate });
+            let purged = self.purged.as_ref();
+            if let Some(purged) = purged.filter(|purged| purged.under.contains(&best.0)) {
+                return Switch::Rollback { duplicate: purged.duplicate };
+            }
+            // The version voted for can never be confirmed: nothing is left behind (reference 8.5.4). If it is only
+            // said so, the promise stands until enough of the others are seen to be bound elsewhere.
+            if purged.is_none_or(|purged| purged.proven) || self.is_chosen_elsewhere(last_vote) {
+                return Switch::Proven;
+            }
         }
         let standing = key.and_then(|key| self.choice.get(&key));
         let duplicate = standing.and_then(|standing| standing.latest_invalid_ancestor);
@@ -113,6 +123,7 @@ impl Consensus {
             root: self.forks.root(),
             last_vote,
             known: key.is_some(),
+            purged: self.purged.as_ref().filter(|purged| purged.slot == last_vote).map(|purged| &purged.under),
             candidate: best.0,
             duplicate,
             tips: tips.collect(),
@@ -200,6 +211,9 @@ impl Consensus {
         out.push(Effect::Vote { vote, blockhash_of: slot, last_slot: slot });
         self.sent_on = Some(slot);
         self.durable_root = self.tower.lockouts().root();
+        if let Some(own) = self.unclaimed.take() {
+            self.take_over(&own);
+        }
         self.settle(out);
         self.decide(now, out);
         self.refresh(now, out);

@@ -10,22 +10,21 @@ use sundog_types::{Effects, Hash, Now, Slot};
 impl Consensus {
     /// This node's version of `slot` is gone. What is known of the last vote's ancestors is kept if the vote goes with
     /// it; the promise itself stays in the tower.
-    pub(super) fn forgotten(&mut self, now: Now, slot: Slot, out: &mut Effects<Effect>) {
+    pub(super) fn forgotten(&mut self, now: Now, (slot, proven): (Slot, bool), out: &mut Effects<Effect>) {
         if slot <= self.forks.root() {
             return self.metrics.drop(DropReason::BelowRoot);
         }
         self.dead.remove(&slot);
         // What comes instead may be wrong as well.
         self.told_versions.remove(&slot);
-        let gone: Vec<Slot> = self.forks.iter().map(|(other, _)| other).collect();
-        let gone = gone.into_iter().filter(|&other| other == slot || self.forks.is_ancestor(slot, other));
-        let gone: BTreeSet<Slot> = gone.collect();
-        if gone.is_empty() {
+        if !self.forks.contains(slot) {
             return self.metrics.drop(DropReason::Known);
         }
+        let under = |other: &Slot| *other == slot || self.forks.is_ancestor(slot, *other);
+        let gone: BTreeSet<Slot> = self.forks.iter().map(|(other, _)| other).filter(under).collect();
         if let Some(last) = self.last_vote_key().map(|key| key.0).filter(|last| gone.contains(last)) {
             let under = self.forks.ancestors(last).collect();
-            self.purged = Some(Purged { slot: last, under, duplicate: slot });
+            self.purged = Some(Purged { slot: last, under, duplicate: slot, proven });
         }
         for &gone in gone.iter().rev() {
             self.remove_leaf(gone);

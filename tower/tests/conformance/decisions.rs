@@ -184,7 +184,7 @@ fn after_one_version_was_thrown_away_for_another_it_can_be_told_again() {
         out.extend(frozen(&mut machine, block(2, 1, &[])));
         let times = out.iter().filter(|effect| **effect == told).count();
         assert!(round == 1 || times == 1, "round {round}: {out:?}");
-        tell(&mut machine, Input::Forgotten(Slot::new(1)));
+        tell(&mut machine, Input::Forgotten { slot: Slot::new(1), proven: true });
     }
     // The wrong version came a third time: the votes are here before it, and it is told at once.
     assert!(frozen(&mut machine, block(1, 0, &[])).contains(&told));
@@ -199,12 +199,29 @@ fn the_clusters_version_of_the_last_voted_slot_is_built_on_and_voted_past() {
         out.extend(tell(&mut machine, heard(voter, 2, theirs.hash, theirs.block_id)));
     }
     assert!(out.contains(&Effect::OtherVersion { slot: Slot::new(2), hash: theirs.hash }), "{out:?}");
-    tell(&mut machine, Input::Forgotten(Slot::new(2)));
+    tell(&mut machine, Input::Forgotten { slot: Slot::new(2), proven: true });
     assert_eq!(decided(&machine).1, Reset::Rollback { duplicate: Slot::new(2) }, "until it is here");
     frozen(&mut machine, theirs.clone());
     assert_eq!((decided(&machine).1, decided(&machine).2), (Reset::OtherVersion, 2));
     frozen(&mut machine, Block { parent_hash: theirs.hash, ..block(3, 2, &[]) });
     assert_eq!(decided(&machine), (Verdict::Vote(Slot::new(3)), Reset::Purged, 3), "without evidence");
+}
+
+#[test]
+fn a_version_that_only_peers_call_the_clusters_frees_from_no_promise() {
+    let mut machine = voted();
+    let theirs = other(block(2, 1, &[]));
+    tell(&mut machine, Input::Forgotten { slot: Slot::new(2), proven: false });
+    assert_eq!(decided(&machine).1, Reset::Rollback { duplicate: Slot::new(2) }, "until it is here");
+    frozen(&mut machine, theirs.clone());
+    frozen(&mut machine, Block { parent_hash: theirs.hash, ..block(3, 2, &[]) });
+    let why = Abstain::Switch { stake: 0, total: 2_000 };
+    assert_eq!(decided(&machine), (Verdict::Abstain(why), Reset::Stray, 3), "it is built on, and not voted for");
+    // The others are bound to it: that is evidence.
+    let others: &[(u64, u32)] = &[(2, 2), (3, 1)];
+    let fourth = Block { parent_hash: block(3, 2, &[]).hash, ..block(4, 3, &[&[], others, others]) };
+    frozen(&mut machine, fourth);
+    assert_eq!(decided(&machine).0, Verdict::Vote(Slot::new(4)));
 }
 
 #[test]

@@ -44,6 +44,7 @@ fn answer(scenario: &Value) -> Switch {
         root: slot(&scenario["root"]),
         last_vote,
         known: true,
+        purged: None,
         candidate: slot(&scenario["switch_slot"]),
         duplicate,
         tips,

@@ -73,6 +73,7 @@ fn switch(view: &View<'_>, last: usize, to: usize) -> Switch {
         root: slot(0),
         last_vote: slot(last),
         known: true,
+        purged: None,
         candidate: slot(to),
         duplicate: None,
         tips: tips.iter().map(|(tip, intervals)| (*tip, intervals.as_slice())).collect(),

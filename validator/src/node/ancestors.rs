@@ -83,7 +83,7 @@ impl Node {
             if stuck {
                 self.fetch_again(now, slot, out);
             } else {
-                self.lose(now, slot, None, out);
+                self.lose(now, (slot, false), None, out);
             }
             return;
         }

@@ -296,6 +296,9 @@ impl Boot {
             self.check_bank(&root)?;
             return Ok((root, kept, false));
         };
+        if let Some(wait) = self.restart.wait_at.filter(|wait| *wait != slot) {
+            return Err(RestartError::WaitElsewhere { slot, wait }.into());
+        }
         // A node that only joins fetches what it lacks; one that starts the cluster must have the block.
         let joins = self.restart.wait_at.is_none() && !restart::is_here(ledger, &root, slot)?;
         let way =

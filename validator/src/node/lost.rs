@@ -87,7 +87,7 @@ impl Node {
         let why = format!("the cluster voted for another version, {hash}, than this node has; it is fetched afresh");
         out.push(Effect::Event(Event::Duplicate { slot, why }));
         if block_id.is_none() || block_id != self.held_version(slot) {
-            return self.lose(now, slot, block_id, out);
+            return self.lose(now, (slot, true), block_id, out);
         }
         // It is the very same block. Executed here with another result, it stays: the tower judges that. Dead here, its
         // parent may be another one than it was built on.
@@ -122,12 +122,12 @@ impl Node {
             }
             match self.held_version(slot) {
                 Some(held) if held != block_id => {
-                    self.lose(now, slot, Some(block_id), out);
+                    self.lose(now, (slot, true), Some(block_id), out);
                     return true;
                 }
                 Some(_) if self.forks.get(slot).is_none() => {}
                 None if self.turbine.is_muddled(slot) => {
-                    self.lose(now, slot, Some(block_id), out);
+                    self.lose(now, (slot, true), Some(block_id), out);
                     return true;
                 }
                 _ => return false,
@@ -164,7 +164,7 @@ impl Node {
             return false;
         }
         tell("the peers of bulk sync have another version on their final chain: it takes the place of the one here");
-        self.lose(now, slot, block_id, out);
+        self.lose(now, (slot, false), block_id, out);
         true
     }
 
@@ -181,8 +181,14 @@ impl Node {
     }
 
     /// Throws away what is here of a slot, and all that was built on it, and fetches the version with this block id; if
-    /// it is not known, any other.
-    pub(super) fn lose(&mut self, now: Now, slot: Slot, block_id: Option<Hash>, out: &mut Effects<Effect>) {
+    /// it is not known, any other. `proven`: by the votes of more than 52 %, and not by what a few peers say.
+    pub(super) fn lose(
+        &mut self,
+        now: Now,
+        (slot, proven): (Slot, bool),
+        block_id: Option<Hash>,
+        out: &mut Effects<Effect>,
+    ) {
         if slot <= self.roots.tower() {
             self.counters.lost_too_late += 1;
             return;
@@ -198,8 +204,8 @@ impl Node {
             self.turbine(now, input, out);
         }
         self.lead_rooted(now, out);
-        self.consensus(now, sundog_tower::Input::Forgotten(slot), out);
-        self.recall_less(now, Some(slot), out);
+        self.consensus(now, sundog_tower::Input::Forgotten { slot, proven }, out);
+        self.recall_without(now, Some(slot), out);
         self.lead_again(now, out);
         self.view.touch();
     }
@@ -208,7 +214,7 @@ impl Node {
     pub(super) fn fetch_again(&mut self, now: Now, slot: Slot, out: &mut Effects<Effect>) {
         self.throw_away(slot, out);
         self.turbine(now, sundog_turbine::Input::Forget(slot), out);
-        self.consensus(now, sundog_tower::Input::Forgotten(slot), out);
+        self.consensus(now, sundog_tower::Input::Forgotten { slot, proven: false }, out);
     }
 
     /// Gives up what nobody could bring: more than a third of the stake lied about its block id, or its leader did in
@@ -241,7 +247,7 @@ impl Node {
             self.replays.put_off(child, parent);
         }
         for (child, _) in dead.into_iter().filter(|(child, _)| *child != slot) {
-            self.consensus(now, sundog_tower::Input::Forgotten(child), out);
+            self.consensus(now, sundog_tower::Input::Forgotten { slot: child, proven: false }, out);
         }
     }
 
@@ -470,7 +476,7 @@ pub(super) mod tests {
     fn a_version_that_nobody_brings_in_time_makes_way_for_any() {
         let mut alone = Alone::new();
         let slot = alone.lowest_own();
-        alone.node.lose(alone.now, slot, Some(OTHER), &mut alone.out);
+        alone.node.lose(alone.now, (slot, true), Some(OTHER), &mut alone.out);
         alone.node.give_up_versions(alone.now.after(CHOSEN_FOR / 2), &mut alone.out);
         assert_eq!(alone.node.counters.versions_given_up, 0);
         let late = alone.now.after(CHOSEN_FOR);
@@ -489,7 +495,7 @@ pub(super) mod tests {
         let mut alone = Alone::new();
         let root = alone.node.roots.tower();
         let here = alone.hash(root);
-        alone.node.lose(alone.now, root, Some(OTHER), &mut alone.out);
+        alone.node.lose(alone.now, (root, true), Some(OTHER), &mut alone.out);
         assert_eq!((alone.said().0, alone.hash(root)), (Vec::new(), here));
         assert_eq!(alone.node.counters.lost_too_late, 1);
     }

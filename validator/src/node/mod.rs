@@ -343,6 +343,7 @@ impl Machine for Node {
             Input::Stored { shreds } => {
                 let slot = shreds.first().and_then(|shred| ShredView::read(shred).ok()).map(|shred| shred.slot());
                 self.first_vote.was_stored(slot.unwrap_or_default());
+                self.recall.begins(now);
                 self.turbine(now, sundog_turbine::Input::Stored { shreds }, out);
             }
         }

@@ -20,7 +20,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 #[derive(Clone, Debug, Default)]
 pub struct Recall {
     left: BTreeMap<Slot, Slot>,
-    /// When one was executed last.
+    /// When one came out of the ledger or was executed last.
     progress: Option<Now>,
 }
 
@@ -38,6 +38,11 @@ impl Recall {
         }
         recall.prune(root, |slot| slot == root);
         Ok(recall)
+    }
+
+    /// Blocks come out of the ledger: only from here on can one be late.
+    pub(super) fn begins(&mut self, now: Now) {
+        self.progress = Some(now);
     }
 
     /// Whether all is executed again, or never will be.
@@ -67,7 +72,7 @@ impl Node {
     }
 
     /// A block will never be executed again in this version, or the root has moved.
-    pub(super) fn recall_less(&mut self, now: Now, lost: Option<Slot>, out: &mut Effects<Effect>) {
+    pub(super) fn recall_without(&mut self, now: Now, lost: Option<Slot>, out: &mut Effects<Effect>) {
         if !self.recall.is_over() {
             lost.map(|slot| self.recall.left.remove(&slot));
             let forks = &self.forks;
@@ -193,7 +198,7 @@ mod tests {
         node.recalled(now, tip.saturating_add(8), &mut out);
         node.recall_timeout(now.after(PATIENCE / 2), &mut out);
         assert!(!node.recall.is_over());
-        node.recall_less(now, None, &mut out);
+        node.recall_without(now, None, &mut out);
         assert_eq!(node.recall.left.len(), 1, "its parent is here");
         node.recall_timeout(now.after(PATIENCE), &mut out);
         assert!(node.recall.is_over());

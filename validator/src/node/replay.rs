@@ -445,7 +445,7 @@ impl Node {
         out.push(Effect::Event(Event::Dead { slot, why }));
         self.remember_dead(slot, out);
         self.consensus(now, sundog_tower::Input::Dead(slot), out);
-        self.recall_less(now, Some(slot), out);
+        self.recall_without(now, Some(slot), out);
         self.sync_dead(now, slot, out);
     }
 }

@@ -105,6 +105,16 @@ pub enum RestartError {
         /// The hash expected.
         expected: Hash,
     },
+    /// The restart is at one slot, and the wait would be at another.
+    #[error(
+        "--wait-for-supermajority {wait} is not the slot of the new hard fork, {slot}; give the same slot to both; nothing was changed"
+    )]
+    WaitElsewhere {
+        /// The slot of the hard fork.
+        slot: Slot,
+        /// The slot to wait at.
+        wait: Slot,
+    },
     /// The ledger ends before the slot to wait at.
     #[error(
         "--wait-for-supermajority {slot} is beyond the root of this ledger, {root}; give the --hard-fork that makes it the root too, or let the node catch up first without waiting"

@@ -55,7 +55,7 @@ impl Node {
     /// even checked.
     pub(super) fn hear_own_vote(&mut self, transaction: VersionedTransaction, out: &mut Effects<Effect>) {
         let Some(parsed) = vote::parse_vote(&transaction) else { return };
-        let known = self.newest_votes.get(&parsed.vote_account).is_some_and(|known| known.get() >= parsed.last_slot);
+        let known = self.consensus.knows_vote(&parsed.voted.slots, parsed.voted.root);
         if !known && self.is_own_account(&parsed.vote_account) && self.node_behind(&parsed).is_some() {
             self.check(Job::CheckVote { transaction: Box::new(transaction) }, out);
         }

@@ -179,7 +179,7 @@ impl Node {
         let chain = self.forks.chain_to(slot);
         self.tell_skipped(old, &chain, out);
         self.forks.set_root(slot);
-        self.recall_less(now, None, out);
+        self.recall_without(now, None, out);
         let bank = Arc::clone(&self.forks.get(slot).expect("it was just made the root").bank);
         bank.squash();
         self.replays.set_root(slot);

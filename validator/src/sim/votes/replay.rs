@@ -207,7 +207,7 @@ impl VotesWorld {
             for other in self.chain.versions(slot).filter(|other| *other != at) {
                 this.store(other, false);
             }
-            self.feed(host, Input::Forgotten(slot));
+            self.feed(host, Input::Forgotten { slot, proven: true });
         }
         let missing = line.iter().rev().find(|at| !self.hosts[host].has(**at)).copied();
         self.hosts[host].wanted.extend(missing);

@@ -3,13 +3,17 @@
 
 use sundog_validator::sim::chaos::{self, ChaosConfig, ChaosOutcome};
 
-/// No rule is broken in any of these seeds, and after the faults all agree in time.
+/// No rule is broken in any of these seeds, and after the faults all have a new root within the longest promise that
+/// still keeps some apart and 64 slots more. Nobody waits longer than 640 slots for that, whatever was promised. Of leaders
+/// with two versions the rules promise less (docs/chaos.md); but in none of these seeds it comes to that.
 #[track_caller]
 fn rules_hold(seeds: std::ops::Range<u64>) {
     for seed in seeds {
         let outcome = chaos::run(&ChaosConfig { seed, ..ChaosConfig::default() });
         assert!(outcome.slots >= 100 && outcome.stakes.len() >= 4, "{outcome:?}");
         assert_eq!(outcome.violation, None, "sundog sim --scenario chaos --whole --seed {seed}");
+        let (took, allowed) = (outcome.recovered_in, outcome.allowed);
+        assert!(!outcome.late && took.is_some() && took <= allowed.map(|most| most.min(640)), "{outcome:?}");
     }
 }
 

@@ -143,14 +143,16 @@ fn a_slot_of_which_shreds_are_on_disk_is_not_led_again_and_the_next_one_is() {
     holds(&world);
 }
 
-/// Node 2 is away for so many slots of the others, and back.
-fn away(world: &mut World, slots: u64) -> (Slot, usize) {
+/// Node 2 is away for so many slots of the others, and back, with its tower or without; the newest block and the number of
+/// its votes then.
+fn away(world: &mut World, (slots, keeps_tower): (u64, bool)) -> (Slot, usize) {
     world.kill(2);
     let gone_at = finalized(world, 0);
     let done = world.run_until(PATIENCE, |world| finalized(world, 0) >= gone_at + slots);
     assert!(done, "{:?}", world.outcome());
     let tip = *world.hosts[0].blocks.keys().next_back().expect("it made some");
     let votes = world.hosts[2].voted.len();
+    world.hosts[2].tower.take_if(|_| !keeps_tower);
     world.start(2);
     (tip, votes)
 }
@@ -161,7 +163,7 @@ fn a_node_that_comes_back_makes_no_block_before_it_has_caught_up_and_a_vote_of_i
         let mut world = quick(seed);
         run_to_root(&mut world, 8);
         world.wire.keep();
-        let (tip, votes) = away(&mut world, 100);
+        let (tip, votes) = away(&mut world, (100, true));
         let before = own(&world, 2);
         let mut first = None;
         for _ in 0..600 {
@@ -226,5 +228,28 @@ fn far_beyond_the_root_blocks_hold_votes_alone_until_it_moves() {
     pay(&mut world);
     let paid = world.run_until(Duration::from_secs(20), |world| balance(world, 1, &to).0 > 0);
     assert!(paid, "the root moved, and it lands: {:?}", world.outcome());
+    holds(&world);
+}
+
+#[test]
+fn a_node_that_does_not_vote_makes_no_block_while_the_others_go_on() {
+    let mut world = quick(807);
+    run_to_root(&mut world, 8);
+    // Without its tower it hears and executes everything, and refuses to vote.
+    let (tip, votes) = away(&mut world, (20, false));
+    world.wire.keep();
+    let target = tip.get() + 150;
+    let done = world.run_until(PATIENCE, |world| finalized(world, 0) >= target);
+    assert!(done, "the others go on: {:?}", world.outcome());
+    let turns = (tip.get() + 40..target).filter(|slot| leads(&world, Slot::new(*slot)) == 2).count();
+    let follows = root(&world, 2).get() + 40 > finalized(&world, 0);
+    assert!(turns >= 4 && follows && world.hosts[2].voted.len() == votes, "it had {turns} turns");
+    assert_eq!(own(&world, 2), BTreeSet::new(), "it took none of them");
+    world.kill(2);
+    world.hosts[2].tower_policy.vote_without = true;
+    world.start(2);
+    let target = finalized(&world, 0) + 150;
+    run_to_root(&mut world, target);
+    assert!(world.hosts[2].voted.len() > votes && !own(&world, 2).is_empty(), "it votes, and leads again");
     holds(&world);
 }

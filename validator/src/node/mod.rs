@@ -67,6 +67,8 @@ use sundog_types::{
 
 /// How often the view's counters are renewed when nothing else renews it.
 const VIEW_EVERY: Duration = Duration::from_millis(500);
+/// How often is looked after what no input brings about, blocks and views or none.
+const TEND_EVERY: Duration = Duration::from_millis(500);
 
 /// What a node needs to know that does not change while it runs.
 #[derive(Clone, Debug)]
@@ -169,6 +171,8 @@ pub struct Node {
     proven: heard::Proven,
     returning: returning::Returning,
     first_vote: windows::FirstVote,
+    /// When it was last looked after what no input brings about.
+    tended: Now,
     recall: recall::Recall,
     ancestors: ancestors::Ancestors,
     fetched: lost::Fetched,
@@ -229,6 +233,7 @@ impl Node {
             fetched: lost::Fetched::default(),
             returning: returning::Returning::new(parts.listens, parts.genesis_ms),
             first_vote: windows::FirstVote::default(),
+            tended: now,
             propagation: propagation::Propagation::default(),
             highest_seen: Slot::ZERO,
             newest_votes: BTreeMap::new(),
@@ -309,6 +314,22 @@ impl Node {
     }
 }
 
+impl Node {
+    /// Looks after what no input brings about.
+    fn tend(&mut self, now: Now, out: &mut Effects<Effect>) {
+        self.look_around(now, out);
+        self.tell_tip(now, out);
+        self.tell_chain(now, out);
+        self.spread_again(now, out);
+        self.trace_versions(now, out);
+        self.hear_others(now);
+        self.give_up_versions(now, out);
+        self.ask_ancestors(now, out);
+        self.note_settled(out);
+        self.recall_timeout(now, out);
+    }
+}
+
 impl Machine for Node {
     type Input = Input;
     type Effect = Effect;
@@ -357,17 +378,11 @@ impl Machine for Node {
         self.gulf_timeout(now, out);
         self.lead_timeout(now, out);
         self.broadcast_pump(now, out);
+        if now.reached(self.tended.after(TEND_EVERY)) {
+            self.tended = now;
+            self.tend(now, out);
+        }
         if self.view.due(now) {
-            self.look_around(now, out);
-            self.tell_tip(now, out);
-            self.tell_chain(now, out);
-            self.spread_again(now, out);
-            self.trace_versions(now, out);
-            self.hear_others(now);
-            self.give_up_versions(now, out);
-            self.ask_ancestors(now, out);
-            self.note_settled(out);
-            self.recall_timeout(now, out);
             self.publish(now, out);
         }
     }
@@ -382,6 +397,7 @@ impl Machine for Node {
             self.leading.poll_timeout(),
             self.broadcast.poll_timeout(),
             self.view.poll_timeout(),
+            Some(self.tended.after(TEND_EVERY)),
         ]
         .into_iter()
         .fold(None, earliest)

@@ -116,10 +116,11 @@ impl Node {
         self.voted_beyond_by(thirds, |_| true)
     }
 
-    /// Notes what more than a third of the stake votes for, this node's own left out.
+    /// Notes what more than two thirds of the stake vote for, this node's own left out: they finalize blocks without it. When
+    /// fewer go on, the cluster needs this node, and its blocks for its votes, if it is bound to another fork than they.
     pub(super) fn hear_others(&mut self, now: Now) {
         let own = self.voter.as_ref().map(|voter| voter.account);
-        if let Some(voted) = self.voted_beyond_by(1, |account| Some(*account) != own) {
+        if let Some(voted) = self.voted_beyond_by(2, |account| Some(*account) != own) {
             self.first_vote.hear(now, voted);
         }
     }

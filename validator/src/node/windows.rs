@@ -43,7 +43,7 @@ pub(super) struct FirstVote {
     cast: Option<Slot>,
     /// The newest slot that was on disk at the start.
     stored: Slot,
-    /// What more than a third of the stake, others than this node, votes for, and when that moved last.
+    /// What more than two thirds of the stake, others than this node, vote for, and when that moved last.
     others: Option<(Slot, Now)>,
 }
 

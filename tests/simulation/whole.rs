@@ -10,7 +10,8 @@ use sundog_validator::sim::chaos::{self, ChaosConfig, ChaosOutcome};
 fn rules_hold(seeds: std::ops::Range<u64>) {
     for seed in seeds {
         let outcome = chaos::run(&ChaosConfig { seed, ..ChaosConfig::default() });
-        assert!(outcome.slots >= 100 && outcome.stakes.len() >= 4, "{outcome:?}");
+        // Time goes on without blocks while too many are down.
+        assert!(outcome.slots >= 64 && outcome.stakes.len() >= 4, "{outcome:?}");
         assert_eq!(outcome.violation, None, "sundog sim --scenario chaos --whole --seed {seed}");
         let (took, allowed) = (outcome.recovered_in, outcome.allowed);
         assert!(!outcome.late && took.is_some() && took <= allowed.map(|most| most.min(640)), "{outcome:?}");

@@ -45,6 +45,13 @@ fn a_seed_gives_one_history() {
     assert_ne!(run(5).history, run(6).history);
 }
 
+/// The leader crashes after it lied, votes on its own block among its last ones. When it comes back that block is dead to
+/// it as to everybody, and it goes to the others' fork without the proof that a node needs which stands somewhere.
+#[test]
+fn a_liar_that_finds_its_own_block_dead_joins_the_others_in_seed_27() {
+    rules_hold(27..28);
+}
+
 #[test]
 fn a_dead_block_on_another_fork_is_no_reason_to_leave_ones_own_in_seed_20() {
     rules_hold(20..21);

@@ -105,8 +105,11 @@ impl Judge {
                 self.executed(number, host, (*slot, *bank_hash))
             }
             Event::Voted { vote, .. } => {
-                self.last[number] = Some((**vote).clone());
-                self.checker.vote(number, vote)
+                let before = self.last[number].replace((**vote).clone());
+                match self.checker.vote(number, vote) {
+                    Err(Violation::NoSwitchProof { .. }) if self.stood_on_own_lie(host, before.as_ref()) => Ok(()),
+                    judged => judged,
+                }
             }
             Event::Rooted { slot } => {
                 let Some(block) = self.block_of(host, *slot) else { return Ok(()) };
@@ -132,6 +135,19 @@ impl Judge {
         if self.broken.is_none() {
             self.broken = self.checker.vote(number, vote).err();
         }
+    }
+
+    /// Whether a vote was for a block in which its own voter had lied, or for one on that, and the voter has found out since:
+    /// after a crash it executes the block as all others do, and it is dead. Then nothing of that fork is left to it, and the
+    /// reference lets it leave on any evidence (8.5.4). Nobody else can stand there.
+    fn stood_on_own_lie(&self, host: &Host, vote: Option<&VoteOnWire>) -> bool {
+        let lie = host.lied_in().filter(|slot| host.dead.contains_key(slot));
+        let voted = vote.and_then(|vote| Some((Slot::new(vote.last_slot()?), vote.hash)));
+        let (Some(lie), Some(mut at)) = (lie, voted) else { return false };
+        while at.0 > lie {
+            at = self.parents.get(&at).copied().unwrap_or_default();
+        }
+        at.0 == lie
     }
 
     fn block_of(&self, host: &Host, slot: Slot) -> Option<BlockKey> {

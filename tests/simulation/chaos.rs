@@ -146,6 +146,15 @@ fn what_is_bound_to_versions_without_52_percent_frees_nobody_in_seeds_108_and_56
     }
 }
 
+/// It was told stuck, too. A twin with a fifth of the stake falls silent, versions hold the others up, and they get out of it
+/// three slots late.
+#[test]
+fn what_versions_held_up_goes_on_in_seed_976_of_five_nodes() {
+    let outcome = votes::run(&VotesConfig { seed: 976, nodes: Some(5), ..VotesConfig::default() });
+    assert_eq!((outcome.violation, outcome.recovered_in, outcome.allowed), (None, Some(68), Some(65)));
+    assert_eq!(outcome.standstill, Some(Standstill::Versions));
+}
+
 #[test]
 fn a_seed_gives_one_history() {
     assert_eq!(outcome(5), outcome(5));

@@ -23,6 +23,7 @@
 
 pub mod entry;
 pub mod hard_forks;
+pub mod kernel;
 pub mod machine;
 pub mod peer;
 pub mod position;

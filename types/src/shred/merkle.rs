@@ -1,7 +1,10 @@
 //! The Merkle tree over the shreds of an FEC set (reference 3.6).
 
 use super::{View, variant::PROOF_ENTRY_SIZE};
-use crate::Hash;
+use crate::{
+    Hash,
+    kernel::sha256::{DIGEST, Kernel},
+};
 use sha2::{Digest as _, Sha256};
 
 const LEAF: &[u8] = b"\x00SOLANA_MERKLE_SHREDS_LEAF";
@@ -25,6 +28,25 @@ pub fn leaf(shred: View<'_>) -> Hash {
     hash(&[LEAF, &shred.bytes()[shred.variant().leaf_range()]])
 }
 
+/// The leaves of shreds.
+#[must_use]
+pub fn leaves(shreds: &[View<'_>]) -> Vec<Hash> {
+    let mut leaves = Vec::with_capacity(2 * shreds.len());
+    let hashed: Vec<&[u8]> = shreds.iter().map(|shred| &shred.bytes()[shred.variant().leaf_range()]).collect();
+    // Data and code shreds differ in length.
+    for alike in hashed.chunk_by(|one, other| one.len() == other.len()) {
+        digests(LEAF, alike, &mut leaves);
+    }
+    leaves
+}
+
+/// Appends the digests of messages of one length.
+fn digests(prefix: &[u8], messages: &[&[u8]], into: &mut Vec<Hash>) {
+    let mut digests = vec![[0; DIGEST]; messages.len()];
+    Kernel::best().digests(prefix, messages, &mut digests);
+    into.extend(digests.into_iter().map(Hash::new_from_array));
+}
+
 /// The root that a shred's proof leads to. `None`: its place does not exist in a tree so low.
 #[must_use]
 pub fn root_of(shred: View<'_>) -> Option<Hash> {
@@ -38,6 +60,14 @@ pub fn root_of(shred: View<'_>) -> Option<Hash> {
         place >>= 1;
     }
     Some(top)
+}
+
+/// What an inner node hashes.
+fn joined(left: &Hash, right: &Hash) -> [u8; 2 * PROOF_ENTRY_SIZE] {
+    let mut joined = [0; 2 * PROOF_ENTRY_SIZE];
+    joined[..PROOF_ENTRY_SIZE].copy_from_slice(&left.as_ref()[..PROOF_ENTRY_SIZE]);
+    joined[PROOF_ENTRY_SIZE..].copy_from_slice(&right.as_ref()[..PROOF_ENTRY_SIZE]);
+    joined
 }
 
 /// All nodes of a tree, level by level, leaves first.
@@ -58,10 +88,10 @@ impl Tree {
         let mut level = 0..count;
         while level.len() > 1 {
             let end = level.end;
-            for left in level.step_by(2) {
-                let right = (left + 1).min(end - 1);
-                nodes.push(node(nodes[left].as_ref(), nodes[right].as_ref()));
-            }
+            let pairs: Vec<[u8; 2 * PROOF_ENTRY_SIZE]> =
+                nodes[level].chunks(2).map(|pair| joined(&pair[0], pair.last().expect("of two or one"))).collect();
+            let pairs: Vec<&[u8]> = pairs.iter().map(<[u8; 2 * PROOF_ENTRY_SIZE]>::as_slice).collect();
+            digests(NODE, &pairs, &mut nodes);
             level = end..nodes.len();
         }
         Self { nodes, leaves: count }

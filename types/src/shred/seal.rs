@@ -77,7 +77,7 @@ fn tree_over(parts: &[Part<'_>]) -> Result<Tree, SealError> {
     if parts.len() != SHREDS_PER_SET {
         return Err(SealError::Incomplete(parts.len()));
     }
-    let mut leaves = Vec::with_capacity(2 * SHREDS_PER_SET);
+    let mut views = Vec::with_capacity(SHREDS_PER_SET);
     for (place, part) in parts.iter().enumerate() {
         let view = match part {
             Part::Known(shred) => shred.view(),
@@ -87,9 +87,9 @@ fn tree_over(parts: &[Part<'_>]) -> Result<Tree, SealError> {
         if !fits {
             return Err(SealError::Misplaced(place));
         }
-        leaves.push(merkle::leaf(view));
+        views.push(view);
     }
-    Ok(Tree::new(leaves))
+    Ok(Tree::new(merkle::leaves(&views)))
 }
 
 fn fill(parts: Vec<Part<'_>>, tree: &Tree, signature: &Signature) -> Result<Vec<Shred<Signed>>, SealError> {

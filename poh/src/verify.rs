@@ -1,8 +1,15 @@
 //! Checks of a block's entries: tick counts, hash counts, and the hashes themselves.
 
-use crate::{Chain, mixin};
+use crate::{Chain, mixin, mixin::mixins};
 use rayon::prelude::*;
-use sundog_types::{Hash, TickHeight, entry::Entry};
+use sundog_types::{
+    Hash, TickHeight,
+    entry::Entry,
+    kernel::sha256::{self, DIGEST, Kernel},
+};
+
+/// Entries that are verified side by side at least, if there are as many: no kernel has more lanes.
+const SIDE_BY_SIDE: usize = 16;
 
 /// Hashes that a tick may claim where the cluster does not count them. An honest leader makes one per
 /// tick and one per record there; this bounds what a lying one can make its followers compute.
@@ -76,8 +83,8 @@ pub fn hash_budget(ticks: u64, hashes_per_tick: Option<u64>) -> u64 {
     ticks.saturating_mul(hashes_per_tick.unwrap_or(LOW_POWER_HASHES_PER_TICK_MAX))
 }
 
-/// Recomputes every entry's hash, from `start`, the hash before the first one. Runs on the rayon pool
-/// that calls it, each entry on its own: the start of an entry is the claimed hash of the one before.
+/// Recomputes every entry's hash, from `start`, the hash before the first one: several side by side, since the start of an
+/// entry is the claimed hash of the one before. Runs on the rayon pool that calls it.
 ///
 /// # Errors
 /// The first entry that is wrong, or a claim of more than `budget` hashes in all.
@@ -86,11 +93,36 @@ pub fn verify_entries(start: Hash, entries: &[Entry], budget: u64) -> Result<(),
     if claimed > budget {
         return Err(EntryFault::TooManyHashes { claimed, allowed: budget });
     }
-    let wrong = entries.par_iter().enumerate().position_first(|(index, entry)| {
-        let before = index.checked_sub(1).map_or(start, |before| entries[before].hash);
-        next_hash(before, entry) != entry.hash
+    let share = entries.len().div_ceil(rayon::current_num_threads()).next_multiple_of(SIDE_BY_SIDE);
+    let wrong = entries.par_chunks(share.max(SIDE_BY_SIDE)).enumerate().filter_map(|(chunk, some)| {
+        let first = chunk * share;
+        let before = first.checked_sub(1).map_or(start, |before| entries[before].hash);
+        Some(first + first_wrong(before, some)?)
     });
-    wrong.map_or(Ok(()), |index| Err(EntryFault::InvalidEntryHash { index }))
+    wrong.min().map_or(Ok(()), |index| Err(EntryFault::InvalidEntryHash { index }))
+}
+
+/// The first of some entries that does not follow from the one before it.
+fn first_wrong(start: Hash, entries: &[Entry]) -> Option<usize> {
+    let kernel = Kernel::best();
+    let before = std::iter::once(start).chain(entries.iter().map(|entry| entry.hash));
+    // The last hash of an entry with transactions takes in what they are.
+    let plain = |entry: &Entry| if entry.is_tick() { entry.num_hashes } else { entry.num_hashes.saturating_sub(1) };
+    let mut chains: Vec<sha256::Chain> = before
+        .zip(entries)
+        .map(|(before, entry)| sha256::Chain { hash: before.to_bytes(), times: plain(entry) })
+        .collect();
+    kernel.chains(&mut chains);
+    let records: Vec<usize> = (0..entries.len()).filter(|at| !entries[*at].is_tick()).collect();
+    let mixins = mixins(&records.iter().map(|at| entries[*at].transactions.as_slice()).collect::<Vec<_>>());
+    let mixed: Vec<Vec<u8>> =
+        records.iter().zip(mixins).map(|(at, mixin)| [chains[*at].hash, mixin.to_bytes()].concat()).collect();
+    let mut digests = vec![[0; DIGEST]; records.len()];
+    kernel.digests(&[], &mixed.iter().map(Vec::as_slice).collect::<Vec<_>>(), &mut digests);
+    for (at, digest) in records.into_iter().zip(digests) {
+        chains[at].hash = digest;
+    }
+    chains.iter().zip(entries).position(|(chain, entry)| chain.hash != entry.hash.to_bytes())
 }
 
 /// Whether every tick took `hashes_per_tick` hashes; `carried` are those since the last tick, before
@@ -212,5 +244,34 @@ mod tests {
         entries[40].num_hashes += 1;
         let fault = verify_entries(Hash::default(), &entries, 10_000);
         assert_eq!(fault, Err(EntryFault::InvalidEntryHash { index: 40 }));
+        assert_eq!(verify_entries(Hash::default(), &[], 0), Ok(()));
+    }
+
+    #[test]
+    fn entries_of_all_kinds_are_verified_side_by_side_as_one_by_one() {
+        let mut hash = Hash::default();
+        let kinds = |at: u64| match at % 5 {
+            0 => record(0),
+            1 => record(1),
+            2 => tick(0),
+            3 => Entry { transactions: vec![VersionedTransaction::default(); at as usize], ..record(at) },
+            _ => tick(at),
+        };
+        let entries: Vec<Entry> = (0..200)
+            .map(|at| {
+                let entry = kinds(at);
+                hash = next_hash(hash, &entry);
+                Entry { hash, ..entry }
+            })
+            .collect();
+        for count in [1, 15, 16, 17, 200] {
+            assert_eq!(verify_entries(Hash::default(), &entries[..count], 100_000), Ok(()));
+            for wrong in [0, count / 2, count - 1] {
+                let mut entries = entries[..count].to_vec();
+                entries[wrong].hash = Hash::new_from_array([7; 32]);
+                let fault = verify_entries(Hash::default(), &entries, 100_000);
+                assert_eq!(fault, Err(EntryFault::InvalidEntryHash { index: wrong }));
+            }
+        }
     }
 }

@@ -4,10 +4,7 @@ use crate::{
     gather::SETS_MAX,
     recover::{Codec, RecoverJob},
 };
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
+use std::collections::{BTreeMap, BTreeSet};
 use sundog_types::{
     FecSetIndex, Hash, Slot,
     shred::{SHREDS_PER_KIND, Shred, Signed, variant::CODE_SHRED_SIZE},
@@ -27,7 +24,7 @@ pub(crate) type SetKey = (Slot, FecSetIndex);
 /// Which sets are being decoded.
 #[derive(Debug)]
 pub(crate) struct Decoding {
-    codec: Arc<Codec>,
+    codec: Codec,
     next_id: u64,
     /// Each with the root of the version that is decoded.
     jobs: BTreeMap<u64, (SetKey, Hash)>,
@@ -37,13 +34,7 @@ pub(crate) struct Decoding {
 
 impl Decoding {
     pub(crate) fn new() -> Self {
-        Self {
-            codec: Arc::new(Codec::new()),
-            next_id: 0,
-            jobs: BTreeMap::new(),
-            busy: BTreeSet::new(),
-            waiting: BTreeSet::new(),
-        }
+        Self { codec: Codec::new(), next_id: 0, jobs: BTreeMap::new(), busy: BTreeSet::new(), waiting: BTreeSet::new() }
     }
 
     /// Notes that a set can be decoded. Full: the farthest from the root has to ask again, with its next shred.
@@ -68,7 +59,7 @@ impl Decoding {
         let root = shreds.first().map(Shred::<Signed>::merkle_root).unwrap_or_default();
         self.jobs.insert(id, (set, root));
         self.busy.insert(set);
-        RecoverJob { id, shreds, codec: Arc::clone(&self.codec) }
+        RecoverJob { id, shreds, codec: self.codec }
     }
 
     /// Which set a finished job was for, and its root. `None`: it was not asked for.

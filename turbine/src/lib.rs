@@ -64,6 +64,7 @@ pub mod effect;
 pub mod gather;
 mod held;
 mod intake;
+pub mod kernel;
 pub mod machine;
 pub mod metrics;
 pub mod pace;
@@ -108,7 +109,7 @@ pub use effect::{
 pub use machine::Turbine;
 pub use metrics::{DropReason, Metrics, Refusal};
 pub use peers::RepairPeer;
-pub use recover::{Codec, RecoverError, RecoverJob, codec_supported};
+pub use recover::{Codec, RecoverError, RecoverJob};
 pub use serve::{ServedKind, ShredSource};
 pub use shredder::{FecSet, Shredder, ShredderError};
 pub use shuffle::WeightedShuffle;

@@ -1,8 +1,7 @@
 //! Brings back the missing shreds of an FEC set from any 32 of its 64 (reference 3.5).
 
+use crate::kernel::erasure::Kernel;
 use bytes::BytesMut;
-use reed_solomon_erasure::galois_8::ReedSolomon;
-use std::{fmt, sync::Arc};
 use sundog_types::{
     ShredIndex,
     shred::{
@@ -11,16 +10,6 @@ use sundog_types::{
         variant::CODE_SHRED_SIZE,
     },
 };
-
-/// Whether this machine can run the codec: it is compiled for processors with AVX2, older ones would stop at an illegal
-/// instruction. Ask before the first [`Codec`].
-#[must_use]
-pub fn codec_supported() -> bool {
-    #[cfg(target_arch = "x86_64")]
-    return std::arch::is_x86_feature_detected!("avx2");
-    #[cfg(not(target_arch = "x86_64"))]
-    true
-}
 
 /// Why a set cannot be made whole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -43,14 +32,12 @@ pub enum RecoverError {
     NotOfTree(#[source] SealError),
 }
 
-/// The Reed-Solomon code of 32 and 32. It remembers the matrices of recent losses, so keep one and use it again.
-pub struct Codec(ReedSolomon);
+/// Up to so many code shards are computed one by one; to compute all at once costs as much as five.
+const FEW: usize = 4;
 
-impl fmt::Debug for Codec {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Codec(32, 32)")
-    }
-}
+/// The Reed-Solomon code of 32 and 32.
+#[derive(Clone, Copy, Debug)]
+pub struct Codec(Kernel);
 
 impl Default for Codec {
     fn default() -> Self {
@@ -65,7 +52,7 @@ pub struct RecoverJob {
     pub id: u64,
     /// At least 32 shreds of the set.
     pub shreds: Vec<Shred<Signed>>,
-    pub(crate) codec: Arc<Codec>,
+    pub(crate) codec: Codec,
 }
 
 impl RecoverJob {
@@ -94,7 +81,7 @@ impl Codec {
     /// Sets the code up.
     #[must_use]
     pub fn new() -> Self {
-        Self(ReedSolomon::new(SHREDS_PER_KIND, SHREDS_PER_KIND).expect("32 and 32 are valid"))
+        Self(Kernel::best())
     }
 
     /// Computes the parity of 32 data shards into 32 code shards of the same length.
@@ -102,7 +89,7 @@ impl Codec {
     /// # Panics
     /// If these are not 32 and 32 of one length.
     pub fn encode(&self, data: &[&[u8]], code: &mut [&mut [u8]]) {
-        self.0.encode_sep(data, code).expect("32 and 32 shards of one length");
+        self.0.encode(data, code);
     }
 
     /// All missing shreds of a set, data first, from any 32 different ones of which one is code. All given shreds
@@ -121,27 +108,51 @@ impl Codec {
             return Err(RecoverError::TooFew(count));
         }
         let set = SetHeader::of(shreds)?;
-        let shard_size = set.header.variant.shard_range().len();
-        let mut shards = vec![0; shard_size * SHREDS_PER_SET];
-        let mut slices = Vec::with_capacity(SHREDS_PER_SET);
-        for (shard, shred) in shards.chunks_exact_mut(shard_size).zip(&known) {
-            if let Some(shred) = shred {
-                shard.copy_from_slice(shred.erasure_shard());
-            }
-            slices.push((shard, shred.is_some()));
-        }
-        self.0.reconstruct(&mut slices).expect("at least 32 of 64 shards of one length");
-        let missing = known.iter().filter(|shred| shred.is_none()).count();
-        let mut buffer = BytesMut::zeroed(missing * CODE_SHRED_SIZE);
-        let mut parts = Vec::with_capacity(SHREDS_PER_SET);
-        for (place, shred) in known.iter().enumerate() {
-            parts.push(match shred {
-                Some(shred) => Part::Known(shred),
-                None => Part::Fresh(set.rebuild(place, slices[place].0, &mut buffer)),
-            });
-        }
+        let missing = self.restored(&known, set.header.variant.shard_range().len());
+        let mut buffer = BytesMut::zeroed(missing.len() * CODE_SHRED_SIZE);
+        let mut fresh = missing.iter();
+        let parts = known.iter().enumerate().map(|(place, shred)| match shred {
+            Some(shred) => Part::Known(shred),
+            None => Part::Fresh(set.rebuild(place, fresh.next().expect("one for each"), &mut buffer)),
+        });
+        let parts = parts.collect();
         let rebuilt = seal::adopt(parts, &set.verified).map_err(RecoverError::NotOfTree)?;
         Ok(rebuilt)
+    }
+}
+
+impl Codec {
+    /// The shards that are missing, in order. The data come first, out of any 32; the code then comes of the data, which
+    /// costs less the more is missing.
+    fn restored(&self, known: &[Option<&Shred<Signed>>; SHREDS_PER_SET], size: usize) -> Vec<Vec<u8>> {
+        let shard = |place: usize| known[place].map(|shred| (place, shred.erasure_shard()));
+        let lost = |places: std::ops::Range<usize>| {
+            let lost = places.filter(|place| known[*place].is_none());
+            lost.map(|place| (place, vec![0; size])).collect::<Vec<_>>()
+        };
+        let (mut data, mut code) = (lost(0..SHREDS_PER_KIND), lost(SHREDS_PER_KIND..SHREDS_PER_SET));
+        if !data.is_empty() {
+            let sources: Vec<_> = (0..SHREDS_PER_SET).filter_map(shard).take(SHREDS_PER_KIND).collect();
+            self.0.restore(
+                &sources,
+                &mut data.iter_mut().map(|(place, shard)| (*place, &mut shard[..])).collect::<Vec<_>>(),
+            );
+        }
+        let mut fresh = data.iter().map(|(place, shard)| (*place, &shard[..]));
+        let whole: Vec<_> =
+            (0..SHREDS_PER_KIND).map(|place| shard(place).unwrap_or_else(|| fresh.next().expect("restored"))).collect();
+        if code.len() > FEW {
+            let mut all = vec![vec![0; size]; SHREDS_PER_KIND];
+            let data: Vec<_> = whole.iter().map(|(_, shard)| *shard).collect();
+            self.0.encode(&data, &mut all.iter_mut().map(Vec::as_mut_slice).collect::<Vec<_>>());
+            code.iter_mut().for_each(|(place, shard)| *shard = std::mem::take(&mut all[*place - SHREDS_PER_KIND]));
+        } else {
+            self.0.restore(
+                &whole,
+                &mut code.iter_mut().map(|(place, shard)| (*place, &mut shard[..])).collect::<Vec<_>>(),
+            );
+        }
+        data.into_iter().chain(code).map(|(_, shard)| shard).collect()
     }
 }
 

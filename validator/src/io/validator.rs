@@ -68,11 +68,6 @@ pub struct Supervision {
 /// # Errors
 /// If anything that it needs cannot be had, or it must end for its own safety.
 pub fn run(settings: &Settings, supervision: &Supervision) -> anyhow::Result<()> {
-    if !sundog_turbine::codec_supported() {
-        bail!(
-            "this processor has no AVX2, which the erasure code is built for; set RUST_REED_SOLOMON_ERASURE_ARCH=x86-64 and build again"
-        );
-    }
     super::log_to_stderr("info,quinn=warn,fjall=warn,lsm_tree=warn,solana=warn");
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let why = runtime.block_on(live(settings, supervision));

@@ -101,7 +101,8 @@ pub(super) fn decode<S: Strip>(column: &mut [S; COUNT]) {
 /// What the values at some points are made of: for each, a factor for the value at each of 32 other points (Lagrange).
 pub(super) fn weights(points: &[u8; COUNT], wanted: &[u8]) -> Vec<[u8; COUNT]> {
     let log = |a: u8, b: u8| u32::from(field::LOG[usize::from(a ^ b)]);
-    let product = |from: u8| -> u32 { points.iter().filter(|point| **point != from).map(|point| log(from, *point)).sum() };
+    let product =
+        |from: u8| -> u32 { points.iter().filter(|point| **point != from).map(|point| log(from, *point)).sum() };
     let below = points.map(product);
     let row = |at: &u8| {
         let all = product(*at);

@@ -114,8 +114,8 @@ impl Turbine {
             return self.accept(now, shred, origin, out);
         };
         let rule = self.spread.gates(slot).is_some_and(|gates| gates.has(Gate::RetransmitterSignature));
-        let part = if rule && self.spread.is_staked(slot) { self.spread.part(now, &shred) } else { None };
-        let Some(parent) = part.and_then(|part| part.parent) else {
+        let asked = rule && self.spread.is_staked(slot);
+        let Some(parent) = asked.then(|| self.spread.parent_of(now, shred.id())).flatten() else {
             return self.accept(now, shred, origin, out);
         };
         let share = Share::of(origin, |peer| self.spread.has_stake(slot, peer));

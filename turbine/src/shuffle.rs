@@ -1,19 +1,29 @@
 //! The order in which all nodes draw a tree (reference 4.3).
 
 use rand::RngCore;
+use std::sync::Arc;
 
 /// Draws indexes without replacement, by weight; those without weight come last, evenly (reference 4.3).
 #[derive(Clone, Debug)]
 pub struct WeightedShuffle {
-    /// A sum tree: node `i` holds the weight of the leaves below it, leaves start at `width`.
-    sums: Vec<u64>,
+    /// By index; never changed, and shared by all copies.
+    weights: Arc<[u64]>,
+    /// A search tree: node `i` holds what is left of the weights below its left child, `2 * i`; leaves would begin at
+    /// `width`.
+    left: Vec<u64>,
     width: usize,
+    /// What is left of all weights.
+    total: u64,
     /// What has no weight, in order.
-    weightless: Vec<usize>,
+    weightless: Vec<u32>,
+    removed: Vec<usize>,
 }
 
 impl WeightedShuffle {
     /// Over the indexes of `weights`. A weight that would bring the sum over 64 bits counts as none.
+    ///
+    /// # Panics
+    /// If there are more than 32 bits can count.
     #[must_use]
     pub fn new(weights: impl IntoIterator<Item = u64>) -> Self {
         let (mut total, mut weightless) = (0_u64, Vec::new());
@@ -21,7 +31,7 @@ impl WeightedShuffle {
         for (index, weight) in weights.into_iter().enumerate() {
             let sum = total.checked_add(weight).filter(|_| weight > 0);
             if sum.is_none() {
-                weightless.push(index);
+                weightless.push(u32::try_from(index).expect("a cluster has fewer nodes"));
             }
             kept.push(if sum.is_some() { weight } else { 0 });
             total = sum.unwrap_or(total);
@@ -29,56 +39,59 @@ impl WeightedShuffle {
         let width = kept.len().next_power_of_two();
         let mut sums = vec![0; 2 * width];
         sums[width..width + kept.len()].copy_from_slice(&kept);
+        let mut left = vec![0; width];
         for parent in (1..width).rev() {
+            left[parent] = sums[2 * parent];
             sums[parent] = sums[2 * parent] + sums[2 * parent + 1];
         }
-        Self { sums, width, weightless }
+        Self { weights: kept.into(), left, width, total, weightless, removed: Vec::new() }
     }
 
-    /// Takes an index out without drawing it. Does nothing if it is out already.
+    /// Takes an index out before anything is drawn. Does nothing if it is out already.
     pub fn remove(&mut self, index: usize) {
-        let weight = self.sums.get(self.width + index).copied().unwrap_or(0);
+        let Some(weight) = self.weights.get(index).copied().filter(|_| !self.removed.contains(&index)) else { return };
+        self.removed.push(index);
         if weight > 0 {
-            self.take_weight(index, weight);
+            self.take(index, weight);
         } else {
-            self.weightless.retain(|other| *other != index);
+            self.weightless.retain(|other| *other as usize != index);
         }
     }
 
     /// Draws the rest in order.
-    pub fn shuffle<R: RngCore>(mut self, rng: R) -> impl Iterator<Item = usize> {
-        let mut rng = rng;
+    pub fn shuffle<R: RngCore>(mut self, mut rng: R) -> impl Iterator<Item = usize> {
         std::iter::from_fn(move || {
-            if self.sums[1] > 0 {
-                let (index, weight) = self.find(sample_below(&mut rng, self.sums[1]));
-                self.take_weight(index, weight);
+            if self.total > 0 {
+                let index = self.find(sample_below(&mut rng, self.total));
+                self.take(index, self.weights[index]);
                 return Some(index);
             }
             let left = self.weightless.len() as u64;
             let drawn = (left > 0).then(|| sample_below(&mut rng, left) as usize)?;
-            Some(self.weightless.swap_remove(drawn))
+            Some(self.weightless.swap_remove(drawn) as usize)
         })
     }
 
-    /// The first leaf up to which the weights add up to more than `sum`, and its weight.
-    fn find(&self, mut sum: u64) -> (usize, u64) {
+    /// The first leaf up to which the weights add up to more than `sum`.
+    fn find(&self, mut sum: u64) -> usize {
         let mut place = 1;
         while place < self.width {
-            place *= 2;
-            if sum >= self.sums[place] {
-                sum -= self.sums[place];
-                place += 1;
-            }
+            let left = self.left[place];
+            let right = sum >= left;
+            sum -= if right { left } else { 0 };
+            place = 2 * place + usize::from(right);
         }
-        (place - self.width, self.sums[place])
+        place - self.width
     }
 
-    fn take_weight(&mut self, index: usize, weight: u64) {
+    fn take(&mut self, index: usize, weight: u64) {
         let mut place = self.width + index;
-        while place > 0 {
-            self.sums[place] -= weight;
-            place /= 2;
+        while place > 1 {
+            let parent = place / 2;
+            self.left[parent] -= if place % 2 == 0 { weight } else { 0 };
+            place = parent;
         }
+        self.total -= weight;
     }
 }
 
@@ -104,6 +117,35 @@ mod tests {
         let order = shuffle.shuffle(ChaCha8Rng::from_seed([1; 32])).collect::<Vec<_>>();
         assert_eq!(order.first(), Some(&0));
         assert_eq!(order.len(), 4);
+    }
+
+    #[test]
+    fn each_is_drawn_once_and_by_the_weights_that_are_left() {
+        let weights: Vec<u64> = (0..77).map(|index| (index * 7_919) % 31).collect();
+        for (seed, without) in [(1, None), (2, Some(0)), (3, Some(40)), (4, Some(76)), (5, Some(31)), (6, Some(99))] {
+            let mut rng = ChaCha8Rng::from_seed([seed; 32]);
+            let mut shuffle = WeightedShuffle::new(weights.clone());
+            without.into_iter().chain(without).for_each(|index| shuffle.remove(index));
+            let drawn: Vec<usize> = shuffle.shuffle(rng.clone()).collect();
+            let mut left: Vec<(usize, u64)> = weights.iter().copied().enumerate().collect();
+            left.retain(|(index, _)| Some(*index) != without);
+            for index in &drawn {
+                let total: u64 = left.iter().map(|(_, weight)| weight).sum();
+                if total == 0 {
+                    break;
+                }
+                let mut at = sample_below(&mut rng, total);
+                let chosen = left.iter().position(|(_, weight)| {
+                    let here = at < *weight;
+                    at = at.saturating_sub(*weight);
+                    here
+                });
+                assert_eq!(left.remove(chosen.expect("below the total")).0, *index);
+            }
+            let mut all = drawn;
+            all.sort_unstable();
+            assert_eq!(all, (0..77).filter(|index| Some(*index) != without).collect::<Vec<_>>());
+        }
     }
 
     #[test]

@@ -51,8 +51,6 @@ pub(crate) struct Part {
     pub(crate) place: Place,
     /// Hops from the root, really.
     pub(crate) depth: u8,
-    /// Who should have sent it. `None`: this node is the root, the leader sent it.
-    pub(crate) parent: Option<Pubkey>,
     pub(crate) children: Vec<Receiver>,
 }
 
@@ -153,14 +151,24 @@ impl Spread {
 
     /// This node's part in the tree of another leader's shred, by its id.
     pub(crate) fn part_of(&mut self, now: Now, shred: ShredId) -> Option<Part> {
+        let (nodes, tree, fanout) = self.tree_of(now, shred)?;
+        let hop = self.trees.hop(&nodes, &tree, &self.me, fanout)?;
+        let layer = hop.depth.saturating_add(1);
+        let children = hop.children.into_iter().map(|child| self.receiver(&nodes, child, layer)).collect();
+        Some(Part { place: hop.place, depth: hop.depth, children })
+    }
+
+    /// Who passes another leader's shred to this node. `None`: that leader does.
+    pub(crate) fn parent_of(&mut self, now: Now, shred: ShredId) -> Option<Pubkey> {
+        let (nodes, tree, fanout) = self.tree_of(now, shred)?;
+        self.trees.parent(&nodes, &tree, &self.me, fanout)
+    }
+
+    fn tree_of(&mut self, now: Now, shred: ShredId) -> Option<(Arc<ClusterNodes>, TreeOf, usize)> {
         let slot = shred.slot;
         let (leader, gates) = (self.leader(slot)?, self.gates(slot)?);
         let fanout = self.config.fanout.unwrap_or_else(|| fanout(slot, gates));
-        let nodes = self.nodes(now, slot)?;
-        let hop = self.trees.hop(&nodes, &TreeOf { leader, shred, rng: TreeRng::of(gates) }, &self.me, fanout)?;
-        let layer = hop.depth.saturating_add(1);
-        let children = hop.children.into_iter().map(|child| self.receiver(&nodes, child, layer)).collect();
-        Some(Part { place: hop.place, depth: hop.depth, parent: hop.parent, children })
+        Some((self.nodes(now, slot)?, TreeOf { leader, shred, rng: TreeRng::of(gates) }, fanout))
     }
 
     /// Whether a shred may be passed on; a yes is noted and is the only one. `tip`: the clock's slot.
@@ -318,10 +326,12 @@ mod tests {
         let mut spreads = spreads.collect::<BTreeMap<_, _>>();
         let parts = spreads.iter_mut().map(|(key, spread)| (*key, spread.part_of(at(0), shred(3)).unwrap()));
         let parts = parts.collect::<BTreeMap<_, _>>();
-        assert_eq!(parts.values().filter(|part| part.parent.is_none()).count(), 1, "one root");
+        let parents = spreads.iter_mut().map(|(key, spread)| (*key, spread.parent_of(at(0), shred(3))));
+        let parents = parents.collect::<BTreeMap<_, _>>();
+        assert_eq!(parents.values().filter(|parent| parent.is_none()).count(), 1, "one root");
         for (key, part) in &parts {
             for child in &part.children {
-                assert_eq!(parts[&child.to].parent, Some(*key));
+                assert_eq!(parents[&child.to], Some(*key));
                 assert_eq!(parts[&child.to].depth, child.layer);
                 assert_eq!(part.depth + 1, child.layer);
             }

@@ -196,16 +196,18 @@ impl ClusterNodes {
     /// Begins the tree of a shred: the shuffled list without the leader.
     #[must_use]
     pub fn draw(&self, leader: &Pubkey, shred: &ShredId, rng: TreeRng) -> Order {
-        let mut shuffle = self.shuffle.clone();
-        if let Some(place) = self.places.get(leader) {
-            shuffle.remove(*place);
-        }
-        let seed = seed(leader, shred);
+        let (mut shuffle, leader_at, seed) = (self.shuffle.clone(), self.places.get(leader), seed(leader, shred));
+        leader_at.into_iter().for_each(|place| shuffle.remove(*place));
         let rest: Box<dyn Iterator<Item = usize> + Send> = match rng {
             TreeRng::ChaCha8 => Box::new(shuffle.shuffle(ChaCha8Rng::from_seed(seed))),
             TreeRng::ChaCha20 => Box::new(shuffle.shuffle(ChaCha20Rng::from_seed(seed))),
         };
-        Order { drawn: Vec::new(), positions: vec![UNDRAWN; self.nodes.len()], rest: Some(rest) }
+        Order {
+            drawn: Vec::new(),
+            positions: vec![UNDRAWN; self.nodes.len()],
+            leader: leader_at.copied(),
+            rest: Some(rest),
+        }
     }
 
     /// The node that the leader sends a shred to, given the shred's order. `None`: the leader is alone.
@@ -216,15 +218,29 @@ impl ClusterNodes {
 
     /// A node's part in the tree with this order, which must have been drawn from this list or one with its digest.
     /// `None`: it is the shred's leader, or not in the list.
+    ///
+    /// Most nodes have no children, and it takes no whole order to find that out: those that are not among the first are
+    /// all in the last layer.
     #[must_use]
     pub fn hop(&self, order: &mut Order, node: &Pubkey, fanout: usize) -> Option<Hop> {
-        let position = order.position_of(*self.places.get(node)?)?;
+        let place = *self.places.get(node).filter(|place| Some(**place) != order.leader)?;
+        let in_two_layers = fanout.saturating_mul(fanout).saturating_add(fanout).saturating_add(1);
+        let parents = if self.nodes.len() <= in_two_layers { fanout } else { self.nodes.len() };
+        let Some(position) = order.position_within(place, parents) else {
+            return Some(Hop { place: Place::Layer(2), depth: 2, children: Vec::new() });
+        };
         // The positions rise, so no more is drawn than needed.
         let children = child_positions(position, fanout).map_while(|child| order.at(child));
         let children = children.map(|place| self.nodes[place].key).collect();
-        let parent = parent_position(position, fanout).and_then(|above| order.at(above));
-        let parent = parent.map(|place| self.nodes[place].key);
-        Some(Hop { place: Place::of_position(position, fanout), depth: depth(position, fanout), parent, children })
+        Some(Hop { place: Place::of_position(position, fanout), depth: depth(position, fanout), children })
+    }
+
+    /// Whom a node gets the shred from. `None`: from the leader, or it is the leader, or not in the list.
+    #[must_use]
+    pub fn parent(&self, order: &mut Order, node: &Pubkey, fanout: usize) -> Option<Pubkey> {
+        let position = order.position_of(*self.places.get(node)?)?;
+        let above = order.at(parent_position(position, fanout)?)?;
+        Some(self.nodes[above].key)
     }
 }
 
@@ -261,6 +277,8 @@ pub struct Order {
     drawn: Vec<u32>,
     /// Positions, by place in the list.
     positions: Vec<u32>,
+    /// Who is not in it.
+    leader: Option<usize>,
     rest: Option<Box<dyn Iterator<Item = usize> + Send>>,
 }
 
@@ -287,9 +305,17 @@ impl Order {
         Some(self.positions[place] as usize)
     }
 
+    /// The same, if it is at most `last`; nothing beyond that is drawn.
+    fn position_within(&mut self, place: usize, last: usize) -> Option<usize> {
+        while self.positions[place] == UNDRAWN && self.drawn.len() <= last {
+            self.next()?;
+        }
+        Some(self.positions[place] as usize).filter(|position| *position <= last)
+    }
+
     /// Bytes of memory held, about.
     pub(crate) fn held_bytes(&self) -> usize {
-        let drawing = if self.rest.is_some() { 48 * self.positions.len() } else { 0 };
+        let drawing = if self.rest.is_some() { 24 * self.positions.len() } else { 0 };
         8 * self.positions.len() + drawing
     }
 
@@ -311,8 +337,6 @@ pub struct Hop {
     pub place: Place,
     /// Hops from the root; 255 for all beyond that.
     pub depth: u8,
-    /// Whom it gets the shred from; `None` for the root, which gets it from the leader.
-    pub parent: Option<Pubkey>,
     /// Whom it sends the shred to.
     pub children: Vec<Pubkey>,
 }
@@ -433,6 +457,17 @@ mod tests {
             let mut order = nodes.draw(&key(7), &id, TreeRng::ChaCha8);
             assert_eq!(order.position_of(*place), Some(position));
             assert_eq!(order.drawn.len(), position + 1, "no further than needed");
+        }
+        for (position, place) in places.iter().enumerate() {
+            let mut order = nodes.draw(&key(7), &id, TreeRng::ChaCha8);
+            let (node, far) = (nodes.nodes()[*place].key, nodes.hop(&mut whole, &nodes.nodes()[*place].key, 8));
+            assert_eq!(nodes.hop(&mut order, &node, 8), far, "drawn far before, or not");
+            assert_eq!(far.expect("it is listed").depth, depth(position, 8));
+            assert!(position <= 8 || order.drawn.len() == 9, "whoever is not among the first has no children");
+            assert_eq!(
+                nodes.parent(&mut order, &node, 8),
+                parent_position(position, 8).map(|at| nodes.nodes()[places[at]].key)
+            );
         }
         assert!(nodes.hop(&mut whole, &key(7), 3).is_none(), "the leader");
         assert!(nodes.hop(&mut whole, &key(70), 3).is_none(), "a stranger");

@@ -170,6 +170,10 @@ impl TreeCache {
     pub(crate) fn hop(&self, nodes: &ClusterNodes, tree: &TreeOf, node: &Pubkey, fanout: usize) -> Option<Hop> {
         nodes.hop(self.kept().order(nodes, tree, self.orders_max), node, fanout)
     }
+
+    pub(crate) fn parent(&self, nodes: &ClusterNodes, tree: &TreeOf, node: &Pubkey, fanout: usize) -> Option<Pubkey> {
+        nodes.parent(self.kept().order(nodes, tree, self.orders_max), node, fanout)
+    }
 }
 
 impl Kept {

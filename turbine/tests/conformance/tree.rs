@@ -98,7 +98,8 @@ fn check_hops(cluster: &Cluster, nodes: &ClusterNodes, (id, rng): (ShredId, Tree
         let place = |key: &Pubkey| cluster.place_of(key);
         let children = hop.iter().flat_map(|hop| &hop.children).map(place).collect::<Vec<_>>();
         assert_eq!(children, indexes(&tree["children"][node]), "children of {node}");
-        let parent = hop.as_ref().and_then(|hop| hop.parent).map(|key| place(&key) as u64);
+        let parent = nodes.parent(&mut nodes.draw(&cluster.leader, &id, rng), key, fanout);
+        let parent = parent.map(|key| place(&key) as u64);
         assert_eq!(parent, tree["parent"][node].as_u64(), "parent of {node}");
         let distance = hop.as_ref().map(|hop| u64::from(hop.place.layer()));
         assert_eq!(distance, tree["root_distance"][node].as_u64(), "distance of {node}");

@@ -4,7 +4,7 @@ use crate::LedgerError;
 use sundog_types::{Pubkey, ShredIndex, Signature, Slot};
 
 /// The layout of keys and values. A change of either counts it up.
-pub(crate) const FORMAT: u64 = 1;
+pub(crate) const FORMAT: u64 = 2;
 
 pub(crate) const ROOT: &[u8] = b"ledger/root";
 pub(crate) const LED: &[u8] = b"ledger/led";

@@ -18,7 +18,7 @@
 //!
 //! | space | key (integers big-endian, so that ranges are in order) | value |
 //! |---|---|---|
-//! | `DataShreds` | slot, index | the shred as it came |
+//! | `DataShreds` | slot, index | the shred, without the longest run of zeros in it |
 //! | `Slots` | `m`, slot | [`SlotMeta`] |
 //! | `Slots` | `r`, slot | nothing: the slot is rooted |
 //! | `Slots` | `t`, slot | how its shreds arrived, as Turbine wrote it down |
@@ -44,6 +44,7 @@ mod history;
 mod keys;
 mod memory;
 mod meta;
+mod packed;
 mod purge;
 mod read;
 mod record;

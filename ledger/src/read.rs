@@ -1,6 +1,6 @@
 //! Typed reads.
 
-use crate::{LedgerError, SlotMeta, TransactionRecord, error::decode, keys};
+use crate::{LedgerError, SlotMeta, TransactionRecord, error::decode, keys, packed};
 use bytes::Bytes;
 use std::{fmt, sync::Arc};
 use sundog_types::{
@@ -209,28 +209,29 @@ impl Ledger {
     /// A data shred as it came.
     ///
     /// # Errors
-    /// If the store fails.
+    /// If the store fails or the shred does not decode.
     pub fn data_shred(&self, slot: Slot, index: ShredIndex) -> Result<Option<Bytes>, LedgerError> {
-        Ok(self.store.get(Space::DataShreds, &keys::shred(slot, index))?)
+        self.store.get(Space::DataShreds, &keys::shred(slot, index))?.map(|shred| packed::unpack(&shred)).transpose()
     }
 
     /// The data shred of a slot with the highest index.
     ///
     /// # Errors
-    /// If the store fails.
+    /// If the store fails or the shred does not decode.
     pub fn highest_data_shred(&self, slot: Slot) -> Result<Option<Bytes>, LedgerError> {
         let (from, to) = (keys::slot(slot), keys::slot(slot.saturating_add(1)));
-        Ok(self.store.range_back(Space::DataShreds, &from, &to, 1)?.pop().map(|(_, shred)| shred))
+        let highest = self.store.range_back(Space::DataShreds, &from, &to, 1)?.pop();
+        highest.map(|(_, shred)| packed::unpack(&shred)).transpose()
     }
 
     /// The data shreds of a slot in the order of their indexes, gaps left out.
     ///
     /// # Errors
-    /// If the store fails.
+    /// If the store fails or a shred does not decode.
     pub fn data_shreds(&self, slot: Slot) -> Result<Vec<Bytes>, LedgerError> {
         let (from, to) = (keys::slot(slot), keys::slot(slot.saturating_add(1)));
         let rows = self.store.range(Space::DataShreds, &from, &to, MAX_SHREDS_PER_SLOT as usize)?;
-        Ok(rows.into_iter().map(|(_, shred)| shred).collect())
+        rows.into_iter().map(|(_, shred)| packed::unpack(&shred)).collect()
     }
 
     /// At most `limit` slots from `first` on of which a data shred is kept, in ascending order.

@@ -1,6 +1,6 @@
 //! Writes, as changes of a batch. None of them reads.
 
-use crate::{SlotMeta, TransactionRecord, error::encode, history::Sighting, keys};
+use crate::{SlotMeta, TransactionRecord, error::encode, history::Sighting, keys, packed};
 use bytes::Bytes;
 use sundog_types::{
     Hash, Slot,
@@ -12,7 +12,7 @@ use sundog_types::{
 pub fn put_shreds(batch: &mut Batch, shreds: &[Shred<Signed>]) {
     for shred in shreds.iter().filter(|shred| shred.kind() == Kind::Data) {
         let key = keys::shred(shred.slot(), shred.index());
-        batch.put(Space::DataShreds, key.to_vec(), shred.payload().clone());
+        batch.put(Space::DataShreds, key.to_vec(), packed::pack(shred.payload()));
     }
 }
 

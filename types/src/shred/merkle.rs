@@ -40,6 +40,15 @@ pub fn leaves(shreds: &[View<'_>]) -> Vec<Hash> {
     leaves
 }
 
+/// The root of the tree over the shreds of a set, in leaf order.
+///
+/// # Panics
+/// Without shreds.
+#[must_use]
+pub fn root_over(shreds: &[View<'_>]) -> Hash {
+    Tree::new(leaves(shreds)).root()
+}
+
 /// Appends the digests of messages of one length.
 fn digests(prefix: &[u8], messages: &[&[u8]], into: &mut Vec<Hash>) {
     let mut digests = vec![[0; DIGEST]; messages.len()];

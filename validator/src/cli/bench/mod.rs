@@ -1,5 +1,6 @@
 //! `sundog bench`: figures of the parts and of a cluster.
 
+mod execute;
 mod forkchoice;
 mod gossip;
 mod parts;
@@ -9,10 +10,11 @@ mod turns;
 use super::{say, say_json};
 use clap::{Args, Subcommand};
 use serde::Serialize;
-use std::{
-    hint::black_box,
-    time::{Duration, Instant},
-};
+use sha2::{Digest as _, Sha256};
+use solana_keypair::Keypair;
+use solana_signer::Signer as _;
+use std::{hint::black_box, time::Duration};
+use turns::Rate;
 
 /// Arguments of `sundog bench`.
 #[derive(Args)]
@@ -44,8 +46,14 @@ enum What {
     Shred,
     /// Bringing back a set's data shreds by erasure coding.
     Recover,
+    /// Building the Merkle tree of a set of shreds.
+    Merkle,
+    /// Finding a node's own children in the Turbine trees of 3,000 nodes.
+    Tree,
     /// Checking transaction signatures.
     Sigverify,
+    /// Executing transfers that have no account in common, and freezing their bank.
+    Execute,
     /// Moving the votes of 2,000 validators between 64 forks, one at a time and in batches, and the tree's memory.
     #[command(name = "forkchoice")]
     ForkChoice,
@@ -55,42 +63,89 @@ enum What {
     Tps(tps::TpsArgs),
 }
 
+/// Something to be measured.
+pub(super) struct Part<'a> {
+    name: &'static str,
+    unit: &'static str,
+    /// What one call does, in units and in bytes.
+    count: usize,
+    bytes: usize,
+    work: Box<dyn FnMut() + 'a>,
+}
+
+impl<'a> Part<'a> {
+    /// Work of which one call does so many of something.
+    pub(super) fn new(name: &'static str, unit: &'static str, count: usize, work: impl FnMut() + 'a) -> Self {
+        Self { name, unit, count, bytes: 0, work: Box::new(work) }
+    }
+
+    /// The same on so many bytes.
+    pub(super) fn of_bytes(self, bytes: usize) -> Self {
+        Self { bytes, ..self }
+    }
+}
+
 /// One figure.
 #[derive(Debug, Serialize)]
-pub(super) struct Figure {
+struct Figure {
     /// What was done.
-    name: String,
-    /// How often a second, on one core unless the name says otherwise.
-    per_second: f64,
+    name: &'static str,
     /// What is counted.
     unit: &'static str,
+    /// How often a second, on one core unless the name says otherwise.
+    per_second: Rate,
     /// Megabytes (10^6) a second, where bytes are worked on.
     #[serde(skip_serializing_if = "Option::is_none")]
     megabytes_per_second: Option<f64>,
 }
 
-/// Repeats work for some time and reports its median rate over five stretches: machines are noisy.
-pub(super) fn measure(
-    (name, unit): (&str, &'static str),
-    (count, bytes): (u64, u64),
-    stretch: Duration,
-    mut work: impl FnMut(),
-) -> Figure {
-    let mut rates: Vec<f64> = (0..5)
-        .map(|_| {
-            let start = Instant::now();
-            let mut rounds = 0_u64;
-            while start.elapsed() < stretch / 5 {
-                work();
-                rounds += 1;
-            }
-            (rounds * count) as f64 / start.elapsed().as_secs_f64()
-        })
-        .collect();
-    rates.sort_by(f64::total_cmp);
-    let per_second = rates[2];
-    let megabytes = per_second / count as f64 * bytes as f64 / 1e6;
-    Figure { name: name.to_owned(), per_second, unit, megabytes_per_second: (bytes > 0).then_some(megabytes) }
+/// The figures of one run, and what tells machines apart.
+#[derive(Debug, Serialize)]
+struct Report {
+    calibration: Vec<Figure>,
+    figures: Vec<Figure>,
+}
+
+/// Measures all parts in turns with what tells machines apart.
+fn report(stretch: Duration, parts: Vec<Part<'_>>) -> Report {
+    let mut all = calibration();
+    let calibrating = all.len();
+    all.extend(parts);
+    let works = all.iter_mut().map(|part| {
+        let (count, work) = (part.count, &mut part.work);
+        Box::new(move || turns::timed(count, &mut *work)) as turns::Work<'_>
+    });
+    let rates = turns::rates_of_all(stretch, works.collect());
+    let figure = |(part, per_second): (&Part<'_>, Rate)| Figure {
+        name: part.name,
+        unit: part.unit,
+        per_second,
+        megabytes_per_second: (part.bytes > 0).then(|| per_second.median / part.count as f64 * part.bytes as f64 / 1e6),
+    };
+    let mut figures: Vec<Figure> = all.iter().zip(rates).map(figure).collect();
+    let rest = figures.split_off(calibrating);
+    Report { calibration: figures, figures: rest }
+}
+
+/// One chain of SHA-256 with each library, and strict verification.
+fn calibration() -> Vec<Part<'static>> {
+    const HASHES: usize = 10_000;
+    const VERIFIED: usize = 50;
+    let signer = Keypair::new_from_array([1; 32]);
+    let signature = signer.sign_message(&[1; 64]);
+    let sha2 = || keep((0..HASHES).fold([0; 32], |hash: [u8; 32], _| Sha256::digest(hash).into()));
+    let ring = || {
+        keep((0..HASHES).fold([0; 32], |mut hash: [u8; 32], _| {
+            hash.copy_from_slice(ring::digest::digest(&ring::digest::SHA256, &hash).as_ref());
+            hash
+        }));
+    };
+    let strict = move || (0..VERIFIED).for_each(|_| keep(signature.verify(signer.pubkey().as_ref(), &[1; 64])));
+    vec![
+        Part::new("calibration: SHA-256 in one chain, sha2", "hashes", HASHES, sha2),
+        Part::new("calibration: SHA-256 in one chain, ring", "hashes", HASHES, ring),
+        Part::new("calibration: strict verification", "signatures", VERIFIED, strict),
+    ]
 }
 
 /// Keeps the compiler from leaving out work whose result nobody reads.
@@ -111,12 +166,15 @@ pub(super) fn resident_bytes() -> Option<usize> {
 /// If the cluster to be measured cannot be reached or started.
 pub fn run(args: BenchArgs) -> anyhow::Result<()> {
     let stretch = Duration::from_secs(args.measure);
-    let figures = match args.what {
-        What::Poh => parts::poh(stretch),
-        What::Verify => parts::verify(stretch)?,
-        What::Shred => parts::shred(stretch),
-        What::Recover => parts::recover(stretch),
-        What::Sigverify => parts::sigverify(stretch),
+    let parts = match args.what {
+        What::Poh => parts::poh(),
+        What::Verify => parts::verify()?,
+        What::Shred => parts::shred(),
+        What::Recover => parts::recover(),
+        What::Merkle => parts::merkle(),
+        What::Tree => parts::tree(),
+        What::Sigverify => parts::sigverify(),
+        What::Execute => execute::parts()?,
         What::ForkChoice => {
             forkchoice::run(stretch, args.json);
             return Ok(());
@@ -127,13 +185,16 @@ pub fn run(args: BenchArgs) -> anyhow::Result<()> {
         }
         What::Tps(tps) => return tps::run(&tps, args.json),
     };
+    let report = report(stretch, parts);
     if args.json {
-        say_json(&figures);
+        say_json(&report);
         return Ok(());
     }
-    for figure in figures {
+    for figure in report.calibration.iter().chain(&report.figures) {
         let bytes = figure.megabytes_per_second.map_or_else(String::new, |mb| format!("  {mb:.1} MB/s"));
-        say(format_args!("{:<44} {:>14.0} {}/s{bytes}", figure.name, figure.per_second, figure.unit));
+        let Rate { median, lowest, highest } = figure.per_second;
+        let (name, unit) = (figure.name, figure.unit);
+        say(format_args!("{name:<50} {median:>12.0} {unit}/s  ({lowest:.0} to {highest:.0}){bytes}"));
     }
     Ok(())
 }

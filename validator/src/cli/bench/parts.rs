@@ -1,14 +1,18 @@
-//! The parts: hashing, verifying, shredding, recovering, signatures.
+//! The parts of a block's way: hashing, verifying, shredding, recovering, Merkle trees, Turbine trees, signatures.
 
-use super::{Figure, keep, measure};
+use super::{Part, keep};
 use crate::payments::transfer;
 use solana_keypair::Keypair;
-use std::{sync::Arc, time::Duration};
+use std::collections::BTreeMap;
 use sundog_poh::Chain;
-use sundog_turbine::{Codec, FecSet, Shredder};
+use sundog_turbine::{
+    Codec, FecSet, Shredder,
+    tree::{ClusterNodes, FANOUT, TreeRng},
+};
 use sundog_types::{
-    Hash, Pubkey, Slot,
+    Hash, Pubkey, ShredIndex, Slot,
     entry::Entry,
+    shred::{Kind, ShredId, merkle},
     sign::{Identity, Sign},
 };
 
@@ -16,15 +20,20 @@ use sundog_types::{
 const HASHES_PER_TICK: u64 = 12_500;
 /// Ticks of a block.
 const TICKS: usize = 64;
+/// Nodes of the cluster whose trees are drawn, and those of them with stake.
+const NODES: usize = 3_000;
+const STAKED: usize = 2_000;
+/// Bytes of entries in an FEC set.
+const SET_BYTES: usize = 30_816;
 
 /// One chain of hashes.
-pub fn poh(stretch: Duration) -> Vec<Figure> {
+pub fn poh() -> Vec<Part<'static>> {
     let mut chain = Chain::new(Hash::default(), None);
-    vec![measure(("one chain", "hashes"), (10_000, 0), stretch, || keep(chain.advance(10_000)))]
+    vec![Part::new("one chain", "hashes", 10_000, move || keep(chain.advance(10_000)))]
 }
 
 /// A block of ticks.
-pub fn verify(stretch: Duration) -> anyhow::Result<Vec<Figure>> {
+pub fn verify() -> anyhow::Result<Vec<Part<'static>>> {
     let mut hash = Hash::default();
     let entries: Vec<Entry> = (0..TICKS)
         .map(|_| {
@@ -35,20 +44,18 @@ pub fn verify(stretch: Duration) -> anyhow::Result<Vec<Figure>> {
         })
         .collect();
     let budget = sundog_poh::hash_budget(TICKS as u64, Some(HASHES_PER_TICK));
-    let count = TICKS as u64 * HASHES_PER_TICK;
-    let mut figures = Vec::new();
+    let mut parts = Vec::new();
     for (name, threads) in [("64 ticks of 12,500, one core", 1), ("64 ticks of 12,500, all cores", 0)] {
-        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build()?;
-        let work = || {
-            pool.install(|| sundog_poh::verify_entries(Hash::default(), &entries, budget)).expect("the block is right");
-        };
-        figures.push(measure((name, "hashes"), (count, 0), stretch, work));
+        let (pool, entries) = (rayon::ThreadPoolBuilder::new().num_threads(threads).build()?, entries.clone());
+        let check = move || pool.install(|| sundog_poh::verify_entries(Hash::default(), &entries, budget));
+        let count = TICKS * HASHES_PER_TICK as usize;
+        parts.push(Part::new(name, "hashes", count, move || check().expect("the block is right")));
     }
-    Ok(figures)
+    Ok(parts)
 }
 
-fn signer() -> Arc<dyn Sign> {
-    Arc::new(Identity::new(Keypair::new_from_array([1; 32])))
+fn signer() -> Identity {
+    Identity::new(Keypair::new_from_array([1; 32]))
 }
 
 fn sets(bytes: &[u8], signer: &dyn Sign) -> Vec<FecSet> {
@@ -57,40 +64,66 @@ fn sets(bytes: &[u8], signer: &dyn Sign) -> Vec<FecSet> {
 }
 
 /// Entries into FEC sets.
-pub fn shred(stretch: Duration) -> Vec<Figure> {
-    let signer = signer();
-    let bytes = vec![7; 30_816 * 8];
-    let len = bytes.len() as u64;
-    vec![
-        measure(("entries to signed FEC sets, data shreds", "shreds"), (8 * 32, len), stretch, || {
-            keep(sets(&bytes, &*signer));
-        }),
-        measure(("the same, shreds of both kinds", "shreds"), (8 * 64, 8 * 32 * (1_203 + 1_228)), stretch, || {
-            keep(sets(&bytes, &*signer));
-        }),
-    ]
+pub fn shred() -> Vec<Part<'static>> {
+    let (signer, bytes) = (signer(), vec![7; SET_BYTES * 8]);
+    let work = move || keep(sets(&bytes, &signer));
+    vec![Part::new("entries to signed FEC sets, shreds of both kinds", "shreds", 8 * 64, work).of_bytes(8 * SET_BYTES)]
 }
 
 /// FEC sets with shreds missing.
-pub fn recover(stretch: Duration) -> Vec<Figure> {
-    let signer = signer();
-    let set = sets(&[7; 30_816], &*signer).remove(0);
-    let codec = Codec::new();
+pub fn recover() -> Vec<Part<'static>> {
+    let set = sets(&[7; SET_BYTES], &signer()).remove(0);
     let all_missing = set.code.clone();
     let mut one_missing: Vec<_> = set.data[1..].to_vec();
     one_missing.push(set.code[0].clone());
-    [("all 32 data shreds missing", all_missing), ("one data shred missing", one_missing)]
-        .into_iter()
-        .map(|(name, held)| {
-            measure((name, "sets"), (1, 30_816), stretch, || {
-                keep(codec.recover(&held).expect("32 shreds are enough"));
-            })
-        })
-        .collect()
+    let half = set.data[..16].iter().chain(&set.code[..16]).cloned().collect();
+    let codec = Codec::new();
+    [
+        ("all 32 data shreds missing", all_missing),
+        ("half of both kinds missing", half),
+        ("one data shred missing", one_missing),
+    ]
+    .into_iter()
+    .map(|(name, held)| {
+        let work = move || keep(codec.recover(&held).expect("32 shreds are enough"));
+        Part::new(name, "sets", 1, work).of_bytes(SET_BYTES)
+    })
+    .collect()
+}
+
+/// Merkle trees over FEC sets.
+pub fn merkle() -> Vec<Part<'static>> {
+    let set = sets(&[7; SET_BYTES], &signer()).remove(0);
+    let shreds: Vec<_> = set.data.into_iter().chain(set.code).collect();
+    let work = move || {
+        let views: Vec<_> = shreds.iter().map(|shred| shred.view()).collect();
+        keep(merkle::root_over(&views));
+    };
+    vec![Part::new("a tree over 64 shreds", "trees", 1, work)]
+}
+
+/// A node's children in the Turbine trees of a cluster, every node of it in turn.
+pub fn tree() -> Vec<Part<'static>> {
+    let key = |number: usize| {
+        let mut bytes = [7; 32];
+        bytes[..8].copy_from_slice(&(number as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15).to_le_bytes());
+        Pubkey::new_from_array(bytes)
+    };
+    let stakes: BTreeMap<Pubkey, u64> =
+        (0..STAKED).map(|number| (key(number), 1_000_000_000_000 / (number as u64 + 1))).collect();
+    let nodes = ClusterNodes::new(&stakes, (0..NODES).map(|number| (key(number), None)), false);
+    let mut drawn = 0;
+    let work = move || {
+        drawn += 1;
+        let shred = ShredId { slot: Slot::new(9), index: ShredIndex::new(drawn as u32), kind: Kind::Data };
+        let mut order = nodes.draw(&key(0), &shred, TreeRng::ChaCha8);
+        keep(nodes.hop(&mut order, &key(1 + drawn * 7 % (NODES - 1)), FANOUT));
+    };
+    vec![Part::new("own children among 3,000 nodes, 2,000 with stake", "shreds", 1, work)]
 }
 
 /// Transfer packets.
-pub fn sigverify(stretch: Duration) -> Vec<Figure> {
+pub fn sigverify() -> Vec<Part<'static>> {
     let payer = Keypair::new_from_array([1; 32]);
     let packets: Vec<Vec<u8>> = (0..64_u8)
         .map(|i| {
@@ -98,10 +131,7 @@ pub fn sigverify(stretch: Duration) -> Vec<Figure> {
             bincode::serialize(&transfer(&payer, &to, 1, Hash::default())).expect("a transaction serialises")
         })
         .collect();
-    let bytes = packets.iter().map(|p| p.len() as u64).sum();
-    vec![measure(("transfer packets, one core", "packets"), (64, bytes), stretch, || {
-        for packet in &packets {
-            keep(sundog_gulfstream::check(packet).is_ok());
-        }
-    })]
+    let bytes = packets.iter().map(Vec::len).sum();
+    let work = move || packets.iter().for_each(|packet| keep(sundog_gulfstream::check(packet).is_ok()));
+    vec![Part::new("transfer packets, one core", "packets", 64, work).of_bytes(bytes)]
 }

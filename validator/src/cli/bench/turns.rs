@@ -25,8 +25,13 @@ pub(super) fn timed(count: usize, work: impl FnOnce()) -> (usize, Duration) {
 }
 
 /// The rates of all works. `stretch`: how long each is measured.
-pub(super) fn rates<const N: usize>(stretch: Duration, mut works: [Work<'_>; N]) -> [Rate; N] {
-    let mut rates = [const { Vec::new() }; N];
+pub(super) fn rates<const N: usize>(stretch: Duration, works: [Work<'_>; N]) -> [Rate; N] {
+    rates_of_all(stretch, works.into()).try_into().expect("a rate for each work")
+}
+
+/// The same of any number of works.
+pub(super) fn rates_of_all(stretch: Duration, mut works: Vec<Work<'_>>) -> Vec<Rate> {
+    let mut rates = vec![Vec::new(); works.len()];
     for _ in 0..STRETCHES {
         for (work, rates) in works.iter_mut().zip(&mut rates) {
             let (mut count, mut took) = (0, Duration::ZERO);
@@ -38,10 +43,11 @@ pub(super) fn rates<const N: usize>(stretch: Duration, mut works: [Work<'_>; N])
             rates.push(count as f64 / took.as_secs_f64());
         }
     }
-    rates.map(|mut rates: Vec<f64>| {
+    let median = |mut rates: Vec<f64>| {
         rates.sort_by(f64::total_cmp);
         Rate { median: rates[rates.len() / 2], lowest: rates[0], highest: rates[rates.len() - 1] }
-    })
+    };
+    rates.into_iter().map(median).collect()
 }
 
 #[cfg(test)]

@@ -43,7 +43,7 @@ fn scene() -> anyhow::Result<(Arc<Bank>, Vec<VersionedTransaction>)> {
         vote_authority: pubkey(4, 1),
         vote_lamports: 0,
         stake: pubkey(4, 2),
-        stake_lamports: 1_000_000_000,
+        delegated: 1_000_000_000,
     };
     let genesis = LocalnetGenesis {
         creation_time: 1_700_000_000,

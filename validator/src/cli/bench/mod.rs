@@ -135,10 +135,8 @@ fn calibration() -> Vec<Part<'static>> {
     let signature = signer.sign_message(&[1; 64]);
     let sha2 = || keep((0..HASHES).fold([0; 32], |hash: [u8; 32], _| Sha256::digest(hash).into()));
     let ring = || {
-        keep((0..HASHES).fold([0; 32], |mut hash: [u8; 32], _| {
-            hash.copy_from_slice(ring::digest::digest(&ring::digest::SHA256, &hash).as_ref());
-            hash
-        }));
+        let digest = |hash: [u8; 32]| ring::digest::digest(&ring::digest::SHA256, &hash);
+        keep((0..HASHES).fold([0; 32], |hash, _| digest(hash).as_ref().try_into().expect("32 bytes")));
     };
     let strict = move || (0..VERIFIED).for_each(|_| keep(signature.verify(signer.pubkey().as_ref(), &[1; 64])));
     vec![

@@ -88,7 +88,7 @@ impl WeightedShuffle {
         let mut place = self.width + index;
         while place > 1 {
             let parent = place / 2;
-            self.left[parent] -= if place % 2 == 0 { weight } else { 0 };
+            self.left[parent] -= if place.is_multiple_of(2) { weight } else { 0 };
             place = parent;
         }
         self.total -= weight;

@@ -324,7 +324,9 @@ fn ten_slots() -> (Arc<MemoryStore>, Ledger) {
         let at = slot(u64::from(number));
         write(&store, |batch| {
             let shred = |index: u8| [&u64::from(number).to_be_bytes()[..], &u32::from(index).to_be_bytes()].concat();
-            (0..8).for_each(|index| batch.put(Space::DataShreds, shred(index), [vec![0; 4], vec![number; 1_203]].concat()));
+            (0..8).for_each(|index| {
+                batch.put(Space::DataShreds, shred(index), [vec![0; 4], vec![number; 1_203]].concat())
+            });
             put_transactions(batch, at, 0, &[record(number, &[key(1), key(2)], b"")]);
             put_meta(batch, at, &SlotMeta::default());
             set_root(batch, at, &[]);

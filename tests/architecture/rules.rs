@@ -202,7 +202,8 @@ pub fn loose_ends(files: &[File]) -> Vec<String> {
         for (name, instead) in attributes {
             // A kernel says at its top that it is one; the lint keeps `unsafe` out of everything else.
             let kernel = file.path.contains("/src/kernel/") && name == "#![allow(";
-            let found = named(file, &file.code, name).filter(|_| !kernel || !file.code.contains("#![allow(unsafe_code)]"));
+            let found =
+                named(file, &file.code, name).filter(|_| !kernel || !file.code.contains("#![allow(unsafe_code)]"));
             wrong.extend(found.map(|place| format!("{place}: `{name}`; {instead}")));
         }
     }

@@ -1,8 +1,13 @@
 //! What became of the recent transactions of a fork: none lands twice, and clients can ask.
 
-use serde::{Deserialize, Serialize};
+use crate::{
+    layers::Seeded,
+    runs::{Runs, fingerprint},
+};
+use indexmap::IndexMap;
+use serde::{Deserialize, Serialize, Serializer};
 use solana_transaction_error::TransactionError;
-use std::{collections::BTreeMap, sync::Arc};
+use std::{hash::Hash as Key, sync::Arc};
 use sundog_types::{Hash, Signature};
 
 /// Blocks remembered: twice as many as a blockhash lives. A durable nonce cannot be used again anyway
@@ -14,35 +19,82 @@ pub type Status = Result<(), TransactionError>;
 
 /// The transactions of one block.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "Saved")]
 pub(crate) struct BlockStatuses {
     pub(crate) slot: u64,
     pub(crate) block_height: u64,
-    messages: BTreeMap<Hash, ()>,
-    signatures: BTreeMap<Signature, Status>,
+    #[serde(serialize_with = "as_map")]
+    messages: IndexMap<Hash, (), Seeded>,
+    #[serde(serialize_with = "as_map")]
+    signatures: IndexMap<Signature, Status, Seeded>,
+}
+
+/// How statuses are kept in the store: the maps one pair after the other.
+#[derive(Deserialize)]
+struct Saved {
+    slot: u64,
+    block_height: u64,
+    messages: Vec<(Hash, ())>,
+    signatures: Vec<(Signature, Status)>,
+}
+
+fn as_map<K: Serialize + Key + Eq, V: Serialize, S: Serializer>(
+    map: &IndexMap<K, V, Seeded>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    serializer.collect_map(map)
+}
+
+impl From<Saved> for BlockStatuses {
+    fn from(saved: Saved) -> Self {
+        let Saved { slot, block_height, messages, signatures } = saved;
+        let (messages, signatures) = (messages.into_iter().collect(), signatures.into_iter().collect());
+        Self { slot, block_height, messages, signatures }
+    }
 }
 
 impl BlockStatuses {
-    pub(crate) fn new(slot: u64, block_height: u64) -> Self {
-        Self { slot, block_height, ..Self::default() }
+    pub(crate) fn new(slot: u64, block_height: u64, seed: Seeded) -> Self {
+        let (messages, signatures) = (IndexMap::with_hasher(seed), IndexMap::with_hasher(seed));
+        Self { slot, block_height, messages, signatures }
     }
 
     pub(crate) fn insert(&mut self, message: Hash, signature: Signature, status: Status) {
         self.messages.insert(message, ());
         self.signatures.insert(signature, status);
     }
+
+    pub(crate) fn contains(&self, message: &Hash) -> bool {
+        self.messages.contains_key(message)
+    }
+
+    pub(crate) fn status(&self, signature: &Signature) -> Option<(u64, Status)> {
+        Some((self.slot, self.signatures.get(signature)?.clone()))
+    }
+}
+
+/// A message hash is its own fingerprint: nobody can choose two that begin alike.
+fn message_print(message: &Hash) -> u64 {
+    u64::from_be_bytes(message.as_bytes()[..8].try_into().expect("eight bytes"))
 }
 
 /// The recent blocks of a fork, shared with its other forks as far as they have them in common.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct StatusCache {
-    /// Oldest first, at most [`STATUS_BLOCKS_MAX`]; the bank's own block is not in it until it is frozen.
+    /// Oldest first, at most [`STATUS_BLOCKS_MAX`], their heights one after the other; the bank's own block is not in
+    /// it until it is frozen.
     blocks: Vec<Arc<BlockStatuses>>,
+    /// In which of them a message may be, and a signature.
+    messages: Runs,
+    signatures: Runs,
 }
 
 impl StatusCache {
     pub(crate) fn restore(mut blocks: Vec<BlockStatuses>) -> Self {
         blocks.sort_by_key(|block| block.slot);
-        Self { blocks: blocks.into_iter().map(Arc::new).collect() }
+        let mut cache = Self::default();
+        blocks.into_iter().for_each(|block| cache.push(Arc::new(block)));
+        cache
     }
 
     /// Adds a frozen block; the oldest goes when there is no room.
@@ -50,33 +102,41 @@ impl StatusCache {
         if self.blocks.len() >= STATUS_BLOCKS_MAX {
             self.blocks.remove(0);
         }
+        let height = block.block_height;
+        self.messages.push(height, block.messages.keys().map(message_print).collect());
+        self.signatures.push(height, block.signatures.keys().map(|key| fingerprint(key.as_ref())).collect());
         self.blocks.push(block);
+        let oldest = self.oldest();
+        self.messages.forget(oldest);
+        self.signatures.forget(oldest);
+    }
+
+    /// The height of the oldest block.
+    fn oldest(&self) -> u64 {
+        self.blocks.first().map_or(0, |block| block.block_height)
     }
 
     pub(crate) fn blocks(&self) -> &[Arc<BlockStatuses>] {
         &self.blocks
     }
 
+    fn at(&self, height: u64) -> Option<&BlockStatuses> {
+        let place = usize::try_from(height.checked_sub(self.oldest())?).ok()?;
+        self.blocks.get(place).map(|block| &**block)
+    }
+
     /// Whether one of the last `age` blocks (all, if `None`) has a transaction with this message hash.
     pub(crate) fn contains(&self, message: &Hash, age: Option<u64>) -> bool {
-        let take = age.map_or(usize::MAX, |age| usize::try_from(age).unwrap_or(usize::MAX));
-        self.blocks.iter().rev().take(take).any(|block| block.messages.contains_key(message))
+        let Some(newest) = self.blocks.last() else { return false };
+        let from = age.map_or(0, |age| (newest.block_height + 1).saturating_sub(age)).max(self.oldest());
+        let has = |height| self.at(height).filter(|block| block.contains(message)).map(|_| ());
+        self.messages.find(message_print(message), from, has).is_some()
     }
 
     /// Slot and status of a transaction.
     pub(crate) fn status(&self, signature: &Signature) -> Option<(u64, Status)> {
-        let found = |block: &Arc<BlockStatuses>| Some((block.slot, block.signatures.get(signature)?.clone()));
-        self.blocks.iter().rev().find_map(found)
-    }
-}
-
-impl BlockStatuses {
-    pub(crate) fn contains(&self, message: &Hash) -> bool {
-        self.messages.contains_key(message)
-    }
-
-    pub(crate) fn status(&self, signature: &Signature) -> Option<(u64, Status)> {
-        Some((self.slot, self.signatures.get(signature)?.clone()))
+        let status = |height| self.at(height)?.status(signature);
+        self.signatures.find(fingerprint(signature.as_ref()), self.oldest(), status)
     }
 }
 
@@ -92,7 +152,7 @@ mod tests {
     fn the_oldest_block_goes_when_it_is_full() {
         let mut cache = StatusCache::default();
         for slot in 0..400 {
-            let mut block = BlockStatuses::new(slot, slot);
+            let mut block = BlockStatuses::new(slot, slot, Seeded::default());
             block.insert(message((slot % 251) as u8), Signature::from([slot as u8; 64]), Ok(()));
             cache.push(Arc::new(block));
         }

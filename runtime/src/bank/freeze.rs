@@ -59,6 +59,8 @@ impl Bank {
         self.hash = Some(self.compute_hash());
         let own = std::mem::take(&mut self.own_statuses);
         self.statuses.push(Arc::new(own));
+        self.above = self.below.clone();
+        self.above.push(&self.changed);
     }
 
     fn distribute_fees(&mut self) {
@@ -103,7 +105,7 @@ impl Bank {
             let before = self.lookup_before(key).map(|(account, _)| account);
             Change { key, before, after }
         };
-        let changes: Vec<Change<'_>> = self.changed.iter().map(change).collect();
+        let changes: Vec<Change<'_>> = self.changed.accounts.iter().map(change).collect();
         lattice.apply(&changes);
         drop(changes);
         self.lattice = lattice;

@@ -23,6 +23,7 @@ use crate::{
     blockhash_queue::BlockhashQueue,
     genesis::GenesisConfig,
     lattice::Lattice,
+    layers::{Layer, Layers},
     stakes::Stakes,
     status_cache::{BlockStatuses, StatusCache},
     svm::{Features, Svm},
@@ -118,7 +119,12 @@ pub struct Bank {
     rooted_accounts: Arc<RootedAccounts>,
     /// Whether the store has this bank's accounts.
     rooted: AtomicBool,
-    changed: BTreeMap<Pubkey, AccountSharedData>,
+    /// What this block changed; nobody else has it before the bank is frozen.
+    changed: Arc<Layer>,
+    /// What the blocks below changed since the root.
+    below: Layers,
+    /// The same with this block on top, for its children; set when the bank is frozen.
+    above: Layers,
     queue: BlockhashQueue,
     statuses: StatusCache,
     /// The statuses of this block, which move to `statuses` when the bank is frozen.
@@ -138,22 +144,12 @@ pub struct Bank {
 impl Bank {
     /// An account as of this bank, with the slot that wrote it last; also one without lamports.
     fn lookup(&self, key: &Pubkey) -> Option<Stored> {
-        if let Some(account) = self.changed.get(key) {
-            return Some((account.clone(), self.place.slot));
-        }
-        self.lookup_before(key)
+        self.changed.get(key).or_else(|| self.lookup_before(key))
     }
 
     /// The same before this block.
     fn lookup_before(&self, key: &Pubkey) -> Option<Stored> {
-        let mut next = self.parent();
-        while let Some(bank) = next {
-            if let Some(account) = bank.changed.get(key) {
-                return Some((account.clone(), bank.place.slot));
-            }
-            next = bank.parent();
-        }
-        self.rooted_accounts.get(key)
+        self.below.get(key).or_else(|| self.rooted_accounts.get(key))
     }
 
     fn parent(&self) -> Option<Arc<Self>> {
@@ -163,7 +159,13 @@ impl Bank {
     /// Stores an account in this block.
     fn store(&mut self, key: Pubkey, account: AccountSharedData) {
         self.stakes.follow(&key, &account);
-        self.changed.insert(key, account);
+        self.put(key, account);
+    }
+
+    /// The same for an account that neither is nor was one that stakes or votes.
+    fn put(&mut self, key: Pubkey, account: AccountSharedData) {
+        let own = Arc::get_mut(&mut self.changed).expect("a layer is shared only once its bank is frozen");
+        own.accounts.insert(key, account);
     }
 
     /// Whether the bank is complete and has its hash.

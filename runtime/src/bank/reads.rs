@@ -42,9 +42,9 @@ impl Bank {
         self.account(key).map_or(0, |account| account.lamports())
     }
 
-    /// The accounts that this block wrote, by address; those without lamports are gone.
+    /// The accounts that this block wrote, in the order of their first writes; those without lamports are gone.
     pub fn changed_accounts(&self) -> impl Iterator<Item = (&Pubkey, &AccountSharedData)> {
-        self.changed.iter()
+        self.changed.accounts.iter()
     }
 
     /// At most `limit` accounts for which `wanted` holds, by address. Reads every account there is.
@@ -84,7 +84,11 @@ impl Bank {
     pub(super) fn overlay(&self) -> BTreeMap<Pubkey, Stored> {
         let own = |bank: &Self| {
             let slot = bank.place.slot;
-            bank.changed.iter().map(|(key, account)| (*key, (account.clone(), slot))).collect::<BTreeMap<_, _>>()
+            bank.changed
+                .accounts
+                .iter()
+                .map(|(key, account)| (*key, (account.clone(), slot)))
+                .collect::<BTreeMap<_, _>>()
         };
         let mut overlay = own(self);
         let mut next = self.parent();

@@ -5,6 +5,7 @@ use crate::{
     accounts::{self, RootedAccounts, expect_store},
     blockhash_queue::BlockhashQueue,
     lattice::Lattice,
+    layers::Layers,
     stakes::{StakeHistory, Stakes},
     status_cache::{BlockStatuses, StatusCache},
     svm::{Features, Svm},
@@ -94,7 +95,7 @@ impl Bank {
             if bank.is_rooted() {
                 return Some(bank.statuses.blocks().iter().map(|block| block.slot).collect());
             }
-            for (key, account) in &bank.changed {
+            for (key, account) in &bank.changed.accounts {
                 overlay.entry(*key).or_insert_with(|| (account.clone(), bank.place.slot));
             }
             None
@@ -180,7 +181,9 @@ impl Bank {
             parent: RwLock::new(None),
             rooted_accounts: accounts,
             rooted: AtomicBool::new(true),
-            changed: BTreeMap::new(),
+            changed: Arc::default(),
+            below: Layers::default(),
+            above: Layers::default(),
             queue,
             statuses,
             stakes,

@@ -1,7 +1,13 @@
-//! The one place that signs with the node's keys, and checks what it signs by role.
+//! The one place that signs with the node's keys, and checks what it signs by role; and the one that verifies.
 //!
 //! A bug in gossip must not be able to sign a vote: every message is checked against the shape that
 //! its role allows before the key touches it.
+
+mod strict;
+mod verifier;
+
+pub use strict::{VerifyingKey, verify};
+pub use verifier::{HELD_MAX, KEYS_MAX, Verifier};
 
 use crate::{Pubkey, Signature};
 use solana_keypair::Keypair;

@@ -122,7 +122,7 @@ impl VerifiedRoot {
 /// The check of a leader's or retransmitter's signature that the network uses: strict Ed25519.
 #[must_use]
 pub fn signature_holds(signer: &Pubkey, message: &[u8], signature: &Signature) -> bool {
-    signature.verify(signer.as_ref(), message)
+    crate::sign::verify(signer, message, signature)
 }
 
 impl Shred<Raw> {

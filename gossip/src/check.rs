@@ -1,6 +1,6 @@
 //! The one place where bytes of the gossip socket become trusted: decode, check bounds, verify signatures.
 //!
-//! Pure and stateless, so that it runs on a pool of threads.
+//! Pure, so that it runs on a pool of threads: what the verifier remembers changes no answer.
 
 use crate::{
     metrics::DropReason,
@@ -13,6 +13,7 @@ use crate::{
         value::{CrdsData, CrdsValue},
     },
 };
+use sundog_types::sign::Verifier;
 
 /// Wallclocks and slots from the wire are below this.
 pub const BOUND: u64 = 1_000_000_000_000_000;
@@ -68,13 +69,21 @@ impl From<SanitiseError> for DropReason {
 /// # Errors
 /// [`DropReason::Undecodable`], [`DropReason::OutOfBounds`], [`DropReason::NothingLeft`] or
 /// [`DropReason::BadSignature`].
-pub fn check(bytes: &[u8]) -> Result<Checked, DropReason> {
+pub fn check_with(bytes: &[u8], verifier: &Verifier) -> Result<Checked, DropReason> {
     let mut message = Protocol::decode(bytes)?;
     sanitise(&message)?;
     values_of(&message).iter().try_for_each(|value| sanitise_data(value.data()))?;
     drop_retired(&mut message)?;
-    let signed = values_of(&message).iter().all(CrdsValue::verify) && message_signed(&message);
+    let signed = values_of(&message).iter().all(|value| value.verify(verifier)) && message_signed(&message, verifier);
     if signed { Ok(Checked { message }) } else { Err(DropReason::BadSignature) }
+}
+
+/// As [`check_with`], without a memory.
+///
+/// # Errors
+/// As there.
+pub fn check(bytes: &[u8]) -> Result<Checked, DropReason> {
+    check_with(bytes, &Verifier::without_memory())
 }
 
 fn values_of(message: &Protocol) -> &[CrdsValue] {
@@ -97,12 +106,12 @@ pub(crate) fn drop_retired(message: &mut Protocol) -> Result<(), DropReason> {
 }
 
 /// Whether the signatures of the message itself hold; those of its values are not looked at.
-pub(crate) fn message_signed(message: &Protocol) -> bool {
+pub(crate) fn message_signed(message: &Protocol, verifier: &Verifier) -> bool {
     match message {
         Protocol::PullRequest(..) | Protocol::PullResponse(..) | Protocol::PushMessage(..) => true,
-        Protocol::PruneMessage(_, prune) => prune.verify(),
-        Protocol::PingMessage(ping) => ping.signature.verify(ping.from.as_ref(), &ping.token),
-        Protocol::PongMessage(pong) => pong.signature.verify(pong.from.as_ref(), pong.hash.as_ref()),
+        Protocol::PruneMessage(_, prune) => prune.verify(verifier),
+        Protocol::PingMessage(ping) => verifier.holds_once(&ping.from, &ping.token, &ping.signature),
+        Protocol::PongMessage(pong) => verifier.holds_once(&pong.from, pong.hash.as_ref(), &pong.signature),
     }
 }
 

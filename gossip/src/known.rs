@@ -13,7 +13,7 @@ use crate::{
     },
 };
 use sha2::{Digest as _, Sha256};
-use sundog_types::{Pubkey, Signature};
+use sundog_types::{Pubkey, Signature, sign::Verifier};
 
 /// How the nodes of a world sign pings, pongs and prunes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,13 +39,14 @@ pub fn stamp(identity: &Pubkey, message: &[u8]) -> Signature {
 pub struct Known {
     places: Vec<Option<CrdsValue>>,
     signatures: MessageSignatures,
+    verifier: Verifier,
 }
 
 impl Known {
     /// Nothing known yet, with room for 2^`bits` values.
     #[must_use]
     pub fn new(bits: u32, signatures: MessageSignatures) -> Self {
-        Self { places: vec![None; 1 << bits], signatures }
+        Self { places: vec![None; 1 << bits], signatures, verifier: Verifier::of_keys() }
     }
 
     /// What [`crate::check()`] says of the bytes.
@@ -76,7 +77,7 @@ impl Known {
             (MessageSignatures::Stamps, Protocol::PruneMessage(_, prune)) => {
                 stamped(&prune.pubkey, &prune.signed_bytes(false), &prune.signature)
             }
-            _ => message_signed(message),
+            _ => message_signed(message, &self.verifier),
         }
     }
 
@@ -93,7 +94,8 @@ impl Known {
             return Ok(value);
         }
         let holds = sanitise_data(value.data()).map_err(DropReason::from);
-        let holds = holds.and_then(|()| if value.verify() { Ok(()) } else { Err(DropReason::BadSignature) });
+        let holds =
+            holds.and_then(|()| if value.verify(&self.verifier) { Ok(()) } else { Err(DropReason::BadSignature) });
         if let Err(why) = holds {
             broken.get_or_insert(why);
             return Ok(value);

@@ -6,8 +6,8 @@ use bytes::Bytes;
 use solana_message::{VersionedMessage, v0::MessageAddressTableLookup};
 use solana_transaction::versioned::VersionedTransaction;
 use sundog_types::transaction::{TRANSACTION_BYTES_MAX, TransactionError, decode_whole_transaction};
-use sundog_types::vote::is_simple_vote;
 use sundog_types::{Hash, Now, Pubkey, Signature};
+use sundog_types::{sign::Verifier, vote::is_simple_vote};
 
 /// Top-level instructions of one transaction (SIMD-160).
 pub const INSTRUCTIONS_MAX: usize = 64;
@@ -101,7 +101,7 @@ impl VerifiedTransaction {
     }
 }
 
-/// As [`check_packet`], for bytes that are not shared yet: they are copied.
+/// As [`check_packet`], for bytes that are not shared yet, which are copied, and without a memory.
 ///
 /// # Errors
 /// As there.
@@ -109,7 +109,7 @@ pub fn check(bytes: &[u8]) -> Result<VerifiedTransaction, DropReason> {
     if bytes.len() > TRANSACTION_BYTES_MAX {
         return Err(DropReason::TooLarge);
     }
-    check_packet(&Bytes::copy_from_slice(bytes))
+    check_packet(&Bytes::copy_from_slice(bytes), &Verifier::without_memory())
 }
 
 /// Judges a packet by itself: size, form, indexes, locks, and last, since they cost most, signatures
@@ -117,7 +117,7 @@ pub fn check(bytes: &[u8]) -> Result<VerifiedTransaction, DropReason> {
 ///
 /// # Errors
 /// The first rule that it breaks.
-pub fn check_packet(packet: &Bytes) -> Result<VerifiedTransaction, DropReason> {
+pub fn check_packet(packet: &Bytes, verifier: &Verifier) -> Result<VerifiedTransaction, DropReason> {
     if packet.len() > TRANSACTION_BYTES_MAX {
         return Err(DropReason::TooLarge);
     }
@@ -133,7 +133,7 @@ pub fn check_packet(packet: &Bytes) -> Result<VerifiedTransaction, DropReason> {
     let keys = transaction.message.static_account_keys();
     let mut signed = transaction.signatures.iter().zip(keys);
     // Strict: no malleable S, no point of small order, no batch equation.
-    if !signed.all(|(signature, key)| signature.verify(key.as_ref(), message_bytes)) {
+    if !signed.all(|(signature, key)| verifier.holds(key, message_bytes, signature)) {
         return Err(DropReason::BadSignature);
     }
     let message_hash = VersionedMessage::hash_raw_message(message_bytes);
@@ -213,7 +213,7 @@ mod tests {
     #[test]
     fn a_good_transaction_keeps_its_bytes_and_its_id() {
         let packet = samples::transfer(Sample::default());
-        let verified = check_packet(&packet).expect("good");
+        let verified = check_packet(&packet, &Verifier::default()).expect("good");
         assert_eq!(verified.packet(), &packet);
         assert_eq!(verified.signature().as_ref(), &packet[1..65]);
         assert_eq!(verified.message_hash(), verified.transaction().message.hash());

@@ -381,7 +381,10 @@ mod tests {
     use crate::{CHECK_BATCH_MAX, HELD_FOR, RETRY_EVERY, SEEN_FOR, check_packet};
     use std::time::Duration;
     use std::{net::SocketAddr, sync::Arc};
-    use sundog_types::peer::{Addresses, Peer, Version};
+    use sundog_types::{
+        peer::{Addresses, Peer, Version},
+        sign::Verifier,
+    };
 
     const T0: Now = Now { mono_us: 0, unix_ms: 0 };
 
@@ -450,7 +453,8 @@ mod tests {
                 match effect {
                     Effect::Check { id, packets } => {
                         assert!(packets.len() <= CHECK_BATCH_MAX);
-                        let results = packets.iter().map(check_packet).collect();
+                        let results =
+                            packets.iter().map(|packet| check_packet(packet, &Verifier::without_memory())).collect();
                         self.give(now, Input::Checked { id, results });
                     }
                     Effect::Forward { to, addr, transactions, votes } => {
@@ -529,7 +533,7 @@ mod tests {
         cluster.wait(T0.after(RETRY_EVERY));
         assert_eq!(cluster.sent, [(2, 8, 1), (3, 8, 1)]);
         let packet = samples::transfer(Sample::default());
-        let signature = check_packet(&packet).expect("good").signature();
+        let signature = check_packet(&packet, &Verifier::without_memory()).expect("good").signature();
         cluster.give(T0, Input::Landed(vec![signature]));
         assert_eq!(cluster.gulfstream.poll_timeout(), None);
         assert_eq!(cluster.gulfstream.metrics().landed, 1);

@@ -10,7 +10,7 @@ use solana_transaction::{
     versioned::{VersionedTransaction, sanitized::SanitizedVersionedTransaction},
 };
 use solana_transaction_error::{AddressLoaderError, TransactionError};
-use sundog_types::{Hash, Pubkey, Signature};
+use sundog_types::{Hash, Pubkey, Signature, sign::Verifier};
 
 /// Instructions in a transaction, with the gate static_instruction_limit.
 pub const INSTRUCTIONS_MAX: usize = 64;
@@ -127,21 +127,22 @@ pub(crate) fn pick(
 }
 
 /// Checks all signatures of transactions, as threads are free. The error is the place of the first
-/// transaction that is not signed by all its signers.
+/// transaction that is not signed by all its signers. One that this node verified when it came from a client, or in
+/// another block, is known again by the verifier.
 ///
 /// # Errors
 /// If a signature does not hold, or one is missing.
-pub fn verify_signatures(transactions: &[VersionedTransaction]) -> Result<(), usize> {
-    let bad = |(_, transaction): &(usize, &VersionedTransaction)| !signed(transaction);
+pub fn verify_signatures(transactions: &[VersionedTransaction], verifier: &Verifier) -> Result<(), usize> {
+    let bad = |(_, transaction): &(usize, &VersionedTransaction)| !signed(transaction, verifier);
     let worst = transactions.par_iter().enumerate().find_first(bad);
     worst.map_or(Ok(()), |(index, _)| Err(index))
 }
 
-fn signed(transaction: &VersionedTransaction) -> bool {
+fn signed(transaction: &VersionedTransaction, verifier: &Verifier) -> bool {
     let signers = usize::from(transaction.message.header().num_required_signatures);
     let keys = transaction.message.static_account_keys();
     let message = transaction.message.serialize();
-    let hold = |(signature, key): (&Signature, &Pubkey)| signature.verify(key.as_ref(), &message);
+    let hold = |(signature, key): (&Signature, &Pubkey)| verifier.holds(key, &message, signature);
     transaction.signatures.len() == signers
         && keys.len() >= signers
         && transaction.signatures.iter().zip(keys).all(hold)

@@ -13,6 +13,7 @@ use std::{
 use sundog_runtime::{Bank, GenesisConfig, RootedAccounts, lattice::Lattice};
 use sundog_types::{
     Hash, Pubkey, Slot,
+    sign::Verifier,
     store::{Batch, Space, Store, StoreError, Write},
 };
 
@@ -176,7 +177,11 @@ fn check_account(listed: &Value, found: Option<AccountSharedData>, at: &str) {
 fn check_transaction(bank: &mut Bank, listed: &Value, at: &str) {
     let transaction: VersionedTransaction = bincode::deserialize(&bytes(&listed["bytes"])).expect("a transaction");
     let payer = transaction.message.static_account_keys()[0];
-    assert_eq!(sundog_runtime::verify_signatures(std::slice::from_ref(&transaction)), Ok(()), "{at}");
+    assert_eq!(
+        sundog_runtime::verify_signatures(std::slice::from_ref(&transaction), &Verifier::default()),
+        Ok(()),
+        "{at}"
+    );
     let executed = bank.execute(std::slice::from_ref(&transaction));
     let rejected = executed.first_rejected();
     let committed = bank.commit(executed);

@@ -219,7 +219,7 @@ mod tests {
     use solana_keypair::Keypair;
     use sundog_types::{
         shred::signature_holds,
-        sign::{Identity, Sign as _},
+        sign::{Identity, Sign as _, Verifier},
     };
 
     fn leader() -> Identity {
@@ -279,7 +279,7 @@ mod tests {
         let Ok(Offered::Ask(id, item)) = offer(&mut checks, &shred, peer(1)) else {
             panic!("the first shred of a set is checked");
         };
-        assert!(item.check());
+        assert!(item.check(&Verifier::without_memory()));
         assert!(offer(&mut checks, &shred, peer(1)).is_err(), "it waits already");
         let released = checks.settle(id, false);
         assert_eq!((released.signed.len(), released.refused, checks.len()), (0, 1, 0));

@@ -13,7 +13,8 @@ use sundog_types::{
     Epoch, Hash, Pubkey, ShredIndex, Signature, Slot,
     peer::{Addresses, Peer},
     schedule::LeaderSchedule,
-    shred::{Gates, Shred, Signed, signature_holds},
+    shred::{Gates, Shred, Signed},
+    sign::Verifier,
     stakes::EpochStakes,
 };
 
@@ -156,10 +157,10 @@ pub struct VerifyItem {
 }
 
 impl VerifyItem {
-    /// Whether the leader signed the root: strict Ed25519, some 50 microseconds.
+    /// Whether the leader signed the root: strict Ed25519, some 40 microseconds.
     #[must_use]
-    pub fn check(&self) -> bool {
-        signature_holds(&self.leader, self.root.as_ref(), &self.signature)
+    pub fn check(&self, verifier: &Verifier) -> bool {
+        verifier.holds_once(&self.leader, self.root.as_ref(), &self.signature)
     }
 }
 

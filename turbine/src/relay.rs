@@ -142,7 +142,7 @@ mod tests {
     use super::*;
     use crate::Shredder;
     use solana_keypair::Keypair;
-    use sundog_types::sign::{Identity, Sign as _};
+    use sundog_types::sign::{Identity, Sign as _, Verifier};
 
     fn node(number: u8) -> Identity {
         Identity::new(Keypair::new_from_array([number; 32]))
@@ -161,7 +161,7 @@ mod tests {
         let (mut relays, parent) = (Relays::new(), node(2).identity());
         let shreds: Vec<_> = set(5).into_iter().map(|shred| shred.resign(&node(2))).collect();
         let Ok(Relayed::Ask(id, item)) = relays.offer(shreds[0].clone(), parent, FROM) else { panic!("unknown yet") };
-        assert!(!Relays::is_foreign(id) && item.check());
+        assert!(!Relays::is_foreign(id) && item.check(&Verifier::without_memory()));
         assert!(matches!(relays.offer(shreds[1].clone(), parent, FROM), Ok(Relayed::Waits)));
         assert_eq!(relays.offer(shreds[1].clone(), parent, FROM).map(|_| ()), Err(DropReason::Seen.into()));
         assert_eq!(relays.settle(id, true).len(), 2);

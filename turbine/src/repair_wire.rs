@@ -4,7 +4,7 @@ use bytes::Bytes;
 use sha2::{Digest as _, Sha256};
 use sundog_types::{
     Hash, Pubkey, Signature, Slot,
-    sign::{Sign, SignRole},
+    sign::{Sign, SignRole, verify},
 };
 use thiserror::Error;
 
@@ -190,7 +190,7 @@ impl Ping {
     /// Whether the sender signed it.
     #[must_use]
     pub fn verify(&self) -> bool {
-        self.signature.verify(self.from.as_ref(), &self.token)
+        verify(&self.from, &self.token, &self.signature)
     }
 }
 
@@ -222,7 +222,7 @@ impl Pong {
     /// Whether the sender signed it.
     #[must_use]
     pub fn verify(&self) -> bool {
-        self.signature.verify(self.from.as_ref(), self.hash.as_ref())
+        verify(&self.from, self.hash.as_ref(), &self.signature)
     }
 }
 
@@ -310,7 +310,7 @@ impl Packet {
             Self::Request(request, signature) => {
                 let mut message = bytes.get(..4).unwrap_or_default().to_vec();
                 message.extend_from_slice(bytes.get(4 + SIGNATURE_BYTES..).unwrap_or_default());
-                signature.verify(request.sender.as_ref(), &message)
+                verify(&request.sender, &message, signature)
             }
         };
         if valid { Ok(()) } else { Err(RequestFault::BadSignature) }

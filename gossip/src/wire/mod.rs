@@ -16,7 +16,7 @@ use codec::{DecodeError, Reader, Writer};
 use sha2::{Digest as _, Sha256};
 use sundog_types::{
     Hash, Pubkey, Signature,
-    sign::{Sign, SignRole},
+    sign::{Sign, SignRole, Verifier},
 };
 use value::CrdsValue;
 
@@ -147,10 +147,10 @@ impl Prune {
 
     /// Whether the asker signed it, in either form.
     #[must_use]
-    pub fn verify(&self) -> bool {
+    pub fn verify(&self, verifier: &Verifier) -> bool {
         [false, true]
             .into_iter()
-            .any(|with_prefix| self.signature.verify(self.pubkey.as_ref(), &self.signed_bytes(with_prefix)))
+            .any(|with_prefix| verifier.holds_once(&self.pubkey, &self.signed_bytes(with_prefix), &self.signature))
     }
 
     fn read(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {

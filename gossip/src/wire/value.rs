@@ -13,7 +13,7 @@ use sha2::{Digest as _, Sha256};
 use std::sync::Arc;
 use sundog_types::{
     Hash, Pubkey, Signature,
-    sign::{Sign, SignRole},
+    sign::{Sign, SignRole, Verifier},
 };
 
 /// Largest value that still fits a push or pull response message: 1,232 less the envelope of 44 bytes.
@@ -282,8 +282,8 @@ impl CrdsValue {
     /// Whether the origin signed it. The signature must hold over our own encoding of the data, as the
     /// reference demands: bytes that are no encoder's output fail.
     #[must_use]
-    pub fn verify(&self) -> bool {
-        self.signature().verify(self.said.data.origin().as_ref(), &self.said.bytes[64..])
+    pub fn verify(&self, verifier: &Verifier) -> bool {
+        verifier.holds(&self.said.data.origin(), &self.said.bytes[64..], &self.signature())
     }
 
     /// Who says it.

@@ -326,7 +326,7 @@ fn forged_signatures_at_line_rate_do_not_keep_an_honest_block_away() {
 fn answer(world: &mut World, work: Vec<Effect>) {
     for effect in work {
         if let Effect::Verify { id, items } = effect {
-            let valid = items.iter().map(sundog_turbine::VerifyItem::check).collect();
+            let valid = items.iter().map(|item| item.check(&sundog_types::sign::Verifier::without_memory())).collect();
             world.input(1, Input::Verified { id, valid });
         }
     }

@@ -161,7 +161,8 @@ fn what_was_decoded_for_a_slot_that_is_rooted_by_then_is_ignored() {
         for effect in out {
             match effect {
                 Effect::Verify { id, items } => {
-                    let valid = items.iter().map(sundog_turbine::VerifyItem::check).collect();
+                    let valid =
+                        items.iter().map(|item| item.check(&sundog_types::sign::Verifier::without_memory())).collect();
                     world.input(node, Input::Verified { id, valid });
                 }
                 Effect::Recover(job) => jobs.push(job),

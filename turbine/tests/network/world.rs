@@ -294,7 +294,8 @@ impl World {
             let node = &mut self.nodes[number];
             match effect {
                 Effect::Verify { id, items } => {
-                    let valid = items.iter().map(sundog_turbine::VerifyItem::check).collect();
+                    let valid =
+                        items.iter().map(|item| item.check(&sundog_types::sign::Verifier::without_memory())).collect();
                     self.input(number, Input::Verified { id, valid });
                 }
                 Effect::Recover(job) => {

@@ -9,17 +9,20 @@ use super::{
     sync::SyncNet,
     udp::Outgoing,
 };
-use crate::node::{Effect, Input, Node};
+use crate::node::{Effect, Input, Job, Node};
 use arc_swap::ArcSwapOption;
 use crossbeam_channel::Sender;
 use rayon::ThreadPool;
 use std::{sync::Arc, time::Duration};
 use sundog_poh::RecorderInput;
 use sundog_turbine::sync;
-use sundog_types::Machine as _;
+use sundog_types::{Machine as _, sign::Verifier};
 
 /// The longest sleep of the node's thread.
 const SLEEP_MAX: Duration = Duration::from_secs(1);
+/// Checks of one round that are one piece of work for the pool: a millisecond or so, so that a thread is not woken for
+/// each, and several threads share what is more.
+const CHECKS_AT_ONCE: usize = 8;
 
 /// Everything that a node's effects go to.
 pub struct World {
@@ -29,6 +32,8 @@ pub struct World {
     pub clock: Clock,
     /// Heavy work.
     pub pool: Arc<ThreadPool>,
+    /// Checks signatures for it.
+    pub verifier: Arc<Verifier>,
     /// The Proof of History thread.
     pub recorder: Sender<RecorderInput>,
     /// The storage thread.
@@ -52,9 +57,16 @@ pub struct World {
 /// Drives a node until nobody can give it input any more.
 pub fn run(mut node: Node, ends: &Ends, world: &World, mut effects: Vec<Effect>) {
     let mut inputs: Vec<Input> = Vec::new();
+    let mut checks: Vec<Job> = Vec::new();
     loop {
         for effect in effects.drain(..) {
-            world.carry_out(effect);
+            match effect {
+                Effect::Run(job) if job.is_check() => checks.push(job),
+                effect => world.carry_out(effect),
+            }
+        }
+        while !checks.is_empty() {
+            world.work(checks.drain(..checks.len().min(CHECKS_AT_ONCE)).collect());
         }
         let now = world.clock.now();
         let wait = node.poll_timeout().map_or(SLEEP_MAX, |due| due.since(now)).min(SLEEP_MAX);
@@ -72,6 +84,16 @@ pub fn run(mut node: Node, ends: &Ends, world: &World, mut effects: Vec<Effect>)
 }
 
 impl World {
+    /// Lets the pool do the jobs, one after the other.
+    fn work(&self, jobs: Vec<Job>) {
+        let (lanes, verifier) = (self.lanes.clone(), Arc::clone(&self.verifier));
+        self.pool.spawn(move || {
+            for job in jobs {
+                let _ = lanes.answer(Input::Done(job.run(&verifier)));
+            }
+        });
+    }
+
     fn carry_out(&self, effect: Effect) {
         match effect {
             Effect::SendUdp { socket, to, bytes } => self.udp.send(socket, to, &bytes),
@@ -82,12 +104,7 @@ impl World {
                 }
             }
             Effect::Sync(order) => self.carry_out_sync(order),
-            Effect::Run(job) => {
-                let lanes = self.lanes.clone();
-                self.pool.spawn(move || {
-                    let _ = lanes.answer(Input::Done(job.run()));
-                });
-            }
+            Effect::Run(job) => self.work(vec![job]),
             Effect::Poh(input) => {
                 let _ = self.recorder.send(input);
             }

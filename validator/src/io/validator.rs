@@ -275,6 +275,7 @@ impl Shell {
             lanes: lanes.clone(),
             clock: self.clock,
             pool: Arc::new(workers(settings)?),
+            verifier: Arc::default(),
             recorder: recorder::start(recorder, self.clock, lanes.clone(), watch("Proof of History"))?,
             storage,
             udp,

@@ -297,7 +297,10 @@ mod tests {
     use solana_keypair::Keypair;
     use solana_message::{Message, VersionedMessage, compiled_instruction::CompiledInstruction};
     use solana_transaction::versioned::VersionedTransaction;
-    use sundog_types::{Pubkey, Signature, entry, sign::Identity};
+    use sundog_types::{
+        Pubkey, Signature, entry,
+        sign::{Identity, Verifier},
+    };
 
     const T0: Now = Now { mono_us: 1_000_000, unix_ms: 0 };
     const TICK: Duration = Duration::from_micros(6_250);
@@ -339,7 +342,9 @@ mod tests {
                 signer: Arc::new(Identity::new(Keypair::new_from_array([1; 32]))),
             };
             assert!(broadcast.next_work(7).is_none(), "one job at a time has the chain of roots");
-            let Done::Shredded { shredder, sets, last_in_slot } = Job::Shred(Box::new(job)).run() else {
+            let Done::Shredded { shredder, sets, last_in_slot } =
+                Job::Shred(Box::new(job)).run(&Verifier::without_memory())
+            else {
                 panic!("shreds are answered with sets")
             };
             made.push(sets.clone());

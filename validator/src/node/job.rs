@@ -19,7 +19,7 @@ use sundog_types::{
     Slot,
     entry::{self, Entry},
     shred::{Shred, Signed},
-    sign::Sign,
+    sign::{Sign, Verifier},
     store::Batch,
 };
 
@@ -208,27 +208,42 @@ impl Job {
         }
     }
 
-    /// Does the work. Pure: the same job gives the same answer.
+    /// Whether it is one of the checks of what came from others, of which there are many and each is short.
+    /// Transactions come in batches already.
     #[must_use]
-    pub fn run(self) -> Done {
+    pub const fn is_check(&self) -> bool {
+        matches!(
+            self,
+            Self::CheckGossip { .. } | Self::VerifyShreds { .. } | Self::CheckVote { .. } | Self::CheckProof(_)
+        )
+    }
+
+    /// Does the work. Pure: the same job gives the same answer, whatever the verifier remembers.
+    #[must_use]
+    pub fn run(self, verifier: &Verifier) -> Done {
         match self {
-            Self::CheckGossip { from, bytes } => Done::Gossip { from, packet: sundog_gossip::check(&bytes) },
+            Self::CheckGossip { from, bytes } => {
+                Done::Gossip { from, packet: sundog_gossip::check_with(&bytes, verifier) }
+            }
             Self::VerifyShreds { id, items } => {
-                Done::Shreds { id, valid: items.iter().map(VerifyItem::check).collect() }
+                Done::Shreds { id, valid: items.iter().map(|item| item.check(verifier)).collect() }
             }
             Self::Recover(job) => {
                 let (id, outcome) = job.run();
                 Done::Recovered { id, outcome }
             }
             Self::CheckVote { transaction } => {
-                let signed = transaction.verify_with_results().iter().all(|valid| *valid);
+                let (message, keys) = (transaction.message.serialize(), transaction.message.static_account_keys());
+                let holds = |(signature, key)| verifier.holds(key, &message, signature);
+                let signed = transaction.signatures.iter().zip(keys).all(holds);
                 Done::Vote(Some(transaction).filter(|_| signed))
             }
             Self::CheckProof(check) => Done::Proof { slot: check.slot, proof: check.run() },
             Self::CheckTransactions { id, packets } => {
-                Done::Transactions { id, results: packets.iter().map(sundog_gulfstream::check_packet).collect() }
+                let check = |packet| sundog_gulfstream::check_packet(packet, verifier);
+                Done::Transactions { id, results: packets.iter().map(check).collect() }
             }
-            Self::Replay(replay) => Done::Replayed(Box::new(replay.run_or_die())),
+            Self::Replay(replay) => Done::Replayed(Box::new(replay.run_or_die(verifier))),
             Self::Execute { bank, transactions } => execute(bank, transactions),
             Self::Freeze { mut bank } => {
                 bank.freeze();

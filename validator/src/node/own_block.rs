@@ -240,7 +240,7 @@ mod tests {
         sim::{World, WorldConfig},
     };
     use std::sync::Arc;
-    use sundog_types::Pubkey;
+    use sundog_types::{Pubkey, sign::Verifier};
 
     /// A node in the middle of a block of its own, of which a set has left.
     fn in_the_middle(seed: u64) -> (World, Node, Slot) {
@@ -275,7 +275,7 @@ mod tests {
             for effect in std::mem::take(out) {
                 match effect {
                     Effect::Run(job) => {
-                        let done: Done = job.run();
+                        let done: Done = job.run(&Verifier::without_memory());
                         node.done(world.now(), done, out);
                     }
                     Effect::SendShred { shred, .. } => sent.push(shred),
@@ -331,7 +331,7 @@ mod tests {
             Effect::Run(job @ Job::Shred(_)) => Some(job),
             _ => None,
         });
-        let done = job.expect("the first batch is shredded at once").run();
+        let done = job.expect("the first batch is shredded at once").run(&Verifier::without_memory());
         assert!(out.is_empty(), "one job at a time");
         node.done(now, done, &mut out);
         let sent = out.iter().position(|effect| matches!(effect, Effect::SendShred { .. })).expect("it leaves");

@@ -108,7 +108,7 @@ mod tests {
     };
     use std::sync::Arc;
     use sundog_ledger::MemoryStore;
-    use sundog_types::Machine as _;
+    use sundog_types::{Machine as _, sign::Verifier};
 
     /// A world that is parted so long that its second half has a fork of its own, and has seen the other since.
     fn with_forks(seed: u64) -> World {
@@ -141,7 +141,7 @@ mod tests {
                 }
             }
             let Some(job) = jobs.pop() else { break };
-            node.handle(now, Input::Done(job.run()), &mut out);
+            node.handle(now, Input::Done(job.run(&Verifier::without_memory())), &mut out);
         }
         (frozen, voted)
     }

@@ -2,13 +2,14 @@
 
 use super::{Effect, Event, Node, forks::Frozen, job::Job};
 use bytes::Bytes;
+use solana_transaction::versioned::VersionedTransaction;
 use std::{
     collections::{BTreeMap, VecDeque},
     sync::Arc,
 };
 use sundog_poh::TickPosition;
 use sundog_runtime::{Bank, Committed};
-use sundog_types::{Effects, Hash, Now, ShredIndex, Slot, entry};
+use sundog_types::{Effects, Hash, Now, ShredIndex, Slot, entry, sign::Verifier};
 
 /// Slots whose batches are kept until they can be executed, half an hour's. What does not fit is read from the ledger
 /// again when its parent is frozen.
@@ -110,9 +111,9 @@ impl Replay {
     /// As [`Self::run`]; a panic below, which only a bug can cause, costs this block and not the process: a block that
     /// provokes one would else end every node, and again after each restart.
     #[must_use]
-    pub fn run_or_die(self) -> Replayed {
+    pub fn run_or_die(self, verifier: &Verifier) -> Replayed {
         let (slot, attempt) = (self.slot, self.attempt);
-        let run = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| self.run()));
+        let run = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| self.run(verifier)));
         run.unwrap_or_else(|_| Replayed {
             slot,
             attempt,
@@ -124,7 +125,7 @@ impl Replay {
 
     /// Verifies and executes the stretch.
     #[must_use]
-    pub fn run(self) -> Replayed {
+    pub fn run(self, verifier: &Verifier) -> Replayed {
         let (slot, attempt) = (self.slot, self.attempt);
         let (mut bank, mut chain) = match self.start {
             Start::Child { parent, leader } => {
@@ -138,7 +139,8 @@ impl Replay {
         let count = self.batches.len();
         for (place, batch) in self.batches.into_iter().enumerate() {
             let last = self.last && place + 1 == count;
-            if let Err(dead) = replay_batch(&mut bank, &mut chain, &batch, (last, &mut committed)) {
+            let mut stretch = Stretch { bank: &mut bank, committed: &mut committed, verifier };
+            if let Err(dead) = stretch.replay_batch(&mut chain, &batch, last) {
                 return Replayed { slot, attempt, outcome: Err(dead), committed: Vec::new(), frozen: false };
             }
         }
@@ -149,48 +151,48 @@ impl Replay {
     }
 }
 
-fn replay_batch(
-    bank: &mut Bank,
-    chain: &mut ChainSoFar,
-    batch: &[u8],
-    (last, committed): (bool, &mut Vec<Committed>),
-) -> Result<(), DeadBlock> {
-    let entries = entry::decode_batch(batch).map_err(|e| DeadBlock::Entries(e.to_string()))?;
-    let hashes_per_tick = bank.hashes_per_tick();
-    let poh = |e: &dyn std::fmt::Display| DeadBlock::PoH(e.to_string());
-    let ticks = entries.iter().filter(|entry| entry.is_tick()).count() as u64;
-    sundog_poh::verify_ticks(&mut chain.ticks, &entries, hashes_per_tick, last).map_err(|e| poh(&e))?;
-    let budget = sundog_poh::hash_budget(ticks + 1, hashes_per_tick);
-    sundog_poh::verify_entries(chain.hash, &entries, budget).map_err(|e| poh(&e))?;
-    chain.hash = entries.last().map_or(chain.hash, |entry| entry.hash);
-    let mut pending = Vec::new();
-    for entry in entries {
-        if entry.is_tick() {
-            execute(bank, &mut pending, committed)?;
-            bank.register_tick(&entry.hash);
-        } else {
-            pending.extend(entry.transactions);
-        }
-    }
-    execute(bank, &mut pending, committed)
+/// A stretch while it is executed.
+struct Stretch<'a> {
+    bank: &'a mut Bank,
+    committed: &'a mut Vec<Committed>,
+    verifier: &'a Verifier,
 }
 
-fn execute(
-    bank: &mut Bank,
-    pending: &mut Vec<solana_transaction::versioned::VersionedTransaction>,
-    committed: &mut Vec<Committed>,
-) -> Result<(), DeadBlock> {
-    if pending.is_empty() {
-        return Ok(());
+impl Stretch<'_> {
+    fn replay_batch(&mut self, chain: &mut ChainSoFar, batch: &[u8], last: bool) -> Result<(), DeadBlock> {
+        let entries = entry::decode_batch(batch).map_err(|e| DeadBlock::Entries(e.to_string()))?;
+        let hashes_per_tick = self.bank.hashes_per_tick();
+        let poh = |e: &dyn std::fmt::Display| DeadBlock::PoH(e.to_string());
+        let ticks = entries.iter().filter(|entry| entry.is_tick()).count() as u64;
+        sundog_poh::verify_ticks(&mut chain.ticks, &entries, hashes_per_tick, last).map_err(|e| poh(&e))?;
+        let budget = sundog_poh::hash_budget(ticks + 1, hashes_per_tick);
+        sundog_poh::verify_entries(chain.hash, &entries, budget).map_err(|e| poh(&e))?;
+        chain.hash = entries.last().map_or(chain.hash, |entry| entry.hash);
+        let mut pending = Vec::new();
+        for entry in entries {
+            if entry.is_tick() {
+                self.execute(&mut pending)?;
+                self.bank.register_tick(&entry.hash);
+            } else {
+                pending.extend(entry.transactions);
+            }
+        }
+        self.execute(&mut pending)
     }
-    sundog_runtime::verify_signatures(pending)
-        .map_err(|index| DeadBlock::Transaction(format!("number {index}: it is not signed by all its signers")))?;
-    let executed = bank.execute(&std::mem::take(pending));
-    if let Some((index, error)) = executed.first_rejected() {
-        return Err(DeadBlock::Transaction(format!("number {index}: {error}")));
+
+    fn execute(&mut self, pending: &mut Vec<VersionedTransaction>) -> Result<(), DeadBlock> {
+        if pending.is_empty() {
+            return Ok(());
+        }
+        sundog_runtime::verify_signatures(pending, self.verifier)
+            .map_err(|index| DeadBlock::Transaction(format!("number {index}: it is not signed by all its signers")))?;
+        let executed = self.bank.execute(&std::mem::take(pending));
+        if let Some((index, error)) = executed.first_rejected() {
+            return Err(DeadBlock::Transaction(format!("number {index}: {error}")));
+        }
+        self.committed.extend(self.bank.commit(executed));
+        Ok(())
     }
-    committed.extend(bank.commit(executed));
-    Ok(())
 }
 
 enum Stage {

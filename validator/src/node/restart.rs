@@ -25,6 +25,7 @@ use sundog_types::{
     HardForks, Hash, Pubkey, ShredIndex, Slot,
     schedule::{LeaderSchedule, Leaders},
     shred::Shred,
+    sign::Verifier,
     store::{Batch, Store},
 };
 
@@ -232,7 +233,7 @@ impl WayBack {
     fn execute(&mut self, ledger: &Ledger, slot: Slot, leader: Pubkey) -> Result<(), BootError> {
         let batches = batches(ledger, slot)?;
         let start = Start::Child { parent: Arc::clone(&self.bank), leader };
-        let replayed = Replay { slot, attempt: 0, start, batches, last: true }.run_or_die();
+        let replayed = Replay { slot, attempt: 0, start, batches, last: true }.run_or_die(&Verifier::of_keys());
         let (bank, _) = replayed.outcome.map_err(|dead| invalid(slot, dead.to_string()))?;
         let records: Vec<_> = replayed.committed.into_iter().map(record).collect();
         sundog_ledger::put_transactions(&mut self.batch, slot, 0, &records);

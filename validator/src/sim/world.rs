@@ -19,7 +19,7 @@ use std::{
 use sundog_gulfstream::Source;
 use sundog_runtime::genesis::GenesisConfig;
 use sundog_turbine::FecSet;
-use sundog_types::{Effects, Hash, Machine as _, Now, Pubkey, Slot, store::Store as _};
+use sundog_types::{Effects, Hash, Machine as _, Now, Pubkey, Slot, sign::Verifier, store::Store as _};
 
 /// Virtual time begins at this Unix time, so that every run has the same calendar.
 pub const UNIX_START_MS: u64 = 1_800_000_000_000;
@@ -91,6 +91,8 @@ pub struct World {
     delivered: u64,
     /// What left the nodes for the tree.
     pub wire: Wire,
+    /// All nodes check what reaches each of them; what holds for one holds for all.
+    verifier: Verifier,
 }
 
 impl World {
@@ -105,6 +107,7 @@ impl World {
             config,
             hosts,
             genesis,
+            verifier: Verifier::default(),
             queue: BTreeMap::new(),
             order: 0,
             now: Now { mono_us: 0, unix_ms: UNIX_START_MS },
@@ -359,7 +362,7 @@ impl World {
         self.hosts[host].tamper(&mut job);
         let draft = self.hosts[host].draft(&job);
         let life = self.hosts[host].life;
-        let mut done = job.run();
+        let mut done = job.run(&self.verifier);
         if let (Some(draft), Done::Shredded { sets, .. }) = (draft, &mut done) {
             for (version, sets) in self.hosts[host].deceive(draft, sets, self.config.seed) {
                 self.hand_out(host, version, &sets);

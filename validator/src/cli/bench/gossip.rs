@@ -17,7 +17,7 @@ use sundog_gossip::{
 use sundog_types::{
     Hash, Now, Pubkey, Signature,
     peer::Addresses,
-    sign::{Identity, Sign, SignRole},
+    sign::{Identity, Sign, SignRole, Verifier},
     vote::{VoteOnWire, tower_sync_transaction},
 };
 
@@ -216,8 +216,9 @@ fn report(stretch: Duration) -> Report {
     let mut full = table();
     fill(&mut full, older.clone());
     let mut rng = ChaCha8Rng::from_seed([1; 32]);
+    let verifier = Verifier::without_memory();
     let works: [Work<'_>; 8] = [
-        Box::new(|| timed(SIGNED, || signed.iter().for_each(|value| keep(value.verify())))),
+        Box::new(|| timed(SIGNED, || signed.iter().for_each(|value| keep(value.verify(&verifier))))),
         decoding(&contact_packets),
         merging_checked(&contact_packets),
         decoding(&vote_packets),

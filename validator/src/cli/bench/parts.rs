@@ -2,6 +2,7 @@
 
 use super::{Part, keep};
 use crate::payments::transfer;
+use bytes::Bytes;
 use solana_keypair::Keypair;
 use std::collections::BTreeMap;
 use sundog_poh::Chain;
@@ -12,8 +13,8 @@ use sundog_turbine::{
 use sundog_types::{
     Hash, Pubkey, ShredIndex, Slot,
     entry::Entry,
-    shred::{Kind, ShredId, merkle},
-    sign::{Identity, Sign},
+    shred::{Kind, Shred, ShredId, merkle},
+    sign::{Identity, Sign, Verifier},
 };
 
 /// Hashes in a tick of the verified block: a localnet's order of magnitude (reference anchors use 12,500).
@@ -122,16 +123,45 @@ pub fn tree() -> Vec<Part<'static>> {
     vec![Part::new("own children among 3,000 nodes, 2,000 with stake", "shreds", 1, work)]
 }
 
-/// Transfer packets.
+/// Transfer packets, with all that a verifier can remember, and shreds of which a set's root is known or not.
 pub fn sigverify() -> Vec<Part<'static>> {
     let payer = Keypair::new_from_array([1; 32]);
-    let packets: Vec<Vec<u8>> = (0..64_u8)
+    let packets: Vec<Bytes> = (0..64_u8)
         .map(|i| {
             let to = Pubkey::new_from_array([i; 32]);
-            bincode::serialize(&transfer(&payer, &to, 1, Hash::default())).expect("a transaction serialises")
+            let packet = bincode::serialize(&transfer(&payer, &to, 1, Hash::default()));
+            Bytes::from(packet.expect("a transaction serialises"))
         })
         .collect();
-    let bytes = packets.iter().map(Vec::len).sum();
-    let work = move || packets.iter().for_each(|packet| keep(sundog_gulfstream::check(packet).is_ok()));
-    vec![Part::new("transfer packets, one core", "packets", 64, work).of_bytes(bytes)]
+    let bytes = packets.iter().map(Bytes::len).sum();
+    let transfers = |name, verifier: Verifier| {
+        let packets = packets.clone();
+        let check = move |packet: &Bytes| keep(sundog_gulfstream::check_packet(packet, &verifier).is_ok());
+        Part::new(name, "packets", 64, move || packets.iter().for_each(&check)).of_bytes(bytes)
+    };
+    let mut parts = vec![
+        transfers("transfer packets", Verifier::without_memory()),
+        transfers("transfer packets, their payer's key kept", Verifier::of_keys()),
+        transfers("transfer packets verified before", Verifier::default()),
+    ];
+    parts.extend(shreds_verified());
+    parts
+}
+
+/// Shreds as they come from the network: parsed, hashed up to the root of their set, and that compared or verified.
+fn shreds_verified() -> [Part<'static>; 2] {
+    let signer = signer();
+    let leader = signer.identity();
+    let set = sets(&[7; SET_BYTES], &signer).remove(0);
+    let root = set.data[0].verified_root();
+    let shreds: Vec<Bytes> = set.data.into_iter().chain(set.code).map(Shred::into_payload).collect();
+    let parse = |shred: &Bytes| Shred::raw(shred.clone()).parse().expect("it is a shred");
+    let (verifier, again) = (Verifier::of_keys(), shreds.clone());
+    let holds = move |signer: &Pubkey, root: &[u8], signature: &_| verifier.holds_once(signer, root, signature);
+    let first = move || again.iter().for_each(|shred| keep(parse(shred).verify(&leader, &holds)));
+    let known = move || shreds.iter().for_each(|shred| keep(parse(shred).trust(&root)));
+    [
+        Part::new("shreds, each the first of its set", "shreds", 64, first),
+        Part::new("shreds of a set whose root is verified", "shreds", 64, known),
+    ]
 }

@@ -5,6 +5,7 @@ use sundog_turbine::{RecoverError, RecoverJob, VerifyItem};
 use sundog_types::{
     Hash, Pubkey, Signature,
     shred::{Shred, Signed, seal::SHREDS_PER_SET},
+    sign::Verifier,
 };
 
 /// Answers remembered. Full: all are forgotten, and found again.
@@ -23,6 +24,7 @@ type SetKey = (Hash, Signature);
 pub struct Work {
     verified: BTreeMap<(Hash, Signature, Pubkey), bool>,
     sets: BTreeMap<SetKey, Vec<Shred<Signed>>>,
+    verifier: Verifier,
     /// Signatures checked, not counting those remembered.
     pub checked: u64,
     /// Sets decoded, not counting those remembered.
@@ -44,7 +46,7 @@ impl Work {
             self.verified.clear();
         }
         self.checked += 1;
-        let holds = item.check();
+        let holds = item.check(&self.verifier);
         self.verified.insert(key, holds);
         holds
     }

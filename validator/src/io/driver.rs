@@ -24,6 +24,30 @@ const SLEEP_MAX: Duration = Duration::from_secs(1);
 /// each, and several threads share what is more.
 const CHECKS_AT_ONCE: usize = 8;
 
+/// The threads that do heavy work, and what they remember of signatures.
+pub struct Pool {
+    threads: ThreadPool,
+    verifier: Arc<Verifier>,
+}
+
+impl Pool {
+    /// Puts threads to work.
+    #[must_use]
+    pub fn new(threads: ThreadPool) -> Self {
+        Self { threads, verifier: Arc::default() }
+    }
+
+    /// Does the jobs, one after the other.
+    fn work(&self, lanes: &Lanes, jobs: Vec<Job>) {
+        let (lanes, verifier) = (lanes.clone(), Arc::clone(&self.verifier));
+        self.threads.spawn(move || {
+            for job in jobs {
+                let _ = lanes.answer(Input::Done(job.run(&verifier)));
+            }
+        });
+    }
+}
+
 /// Everything that a node's effects go to.
 pub struct World {
     /// Answers come back through these.
@@ -31,9 +55,7 @@ pub struct World {
     /// Time.
     pub clock: Clock,
     /// Heavy work.
-    pub pool: Arc<ThreadPool>,
-    /// Checks signatures for it.
-    pub verifier: Arc<Verifier>,
+    pub pool: Pool,
     /// The Proof of History thread.
     pub recorder: Sender<RecorderInput>,
     /// The storage thread.
@@ -66,7 +88,8 @@ pub fn run(mut node: Node, ends: &Ends, world: &World, mut effects: Vec<Effect>)
             }
         }
         while !checks.is_empty() {
-            world.work(checks.drain(..checks.len().min(CHECKS_AT_ONCE)).collect());
+            let some = checks.drain(..checks.len().min(CHECKS_AT_ONCE)).collect();
+            world.pool.work(&world.lanes, some);
         }
         let now = world.clock.now();
         let wait = node.poll_timeout().map_or(SLEEP_MAX, |due| due.since(now)).min(SLEEP_MAX);
@@ -84,16 +107,6 @@ pub fn run(mut node: Node, ends: &Ends, world: &World, mut effects: Vec<Effect>)
 }
 
 impl World {
-    /// Lets the pool do the jobs, one after the other.
-    fn work(&self, jobs: Vec<Job>) {
-        let (lanes, verifier) = (self.lanes.clone(), Arc::clone(&self.verifier));
-        self.pool.spawn(move || {
-            for job in jobs {
-                let _ = lanes.answer(Input::Done(job.run(&verifier)));
-            }
-        });
-    }
-
     fn carry_out(&self, effect: Effect) {
         match effect {
             Effect::SendUdp { socket, to, bytes } => self.udp.send(socket, to, &bytes),
@@ -104,7 +117,7 @@ impl World {
                 }
             }
             Effect::Sync(order) => self.carry_out_sync(order),
-            Effect::Run(job) => self.work(vec![job]),
+            Effect::Run(job) => self.pool.work(&self.lanes, vec![job]),
             Effect::Poh(input) => {
                 let _ = self.recorder.send(input);
             }

@@ -4,7 +4,7 @@ use super::{
     capped::Capped,
     chain::NodeChain,
     clock::Clock,
-    driver::{self, World},
+    driver::{self, Pool, World},
     faults::{self, Faults, Flow, QuicSocket, Rules},
     feed::Feed,
     files, http, ip_echo,
@@ -274,8 +274,7 @@ impl Shell {
         let world = World {
             lanes: lanes.clone(),
             clock: self.clock,
-            pool: Arc::new(workers(settings)?),
-            verifier: Arc::default(),
+            pool: Pool::new(workers(settings)?),
             recorder: recorder::start(recorder, self.clock, lanes.clone(), watch("Proof of History"))?,
             storage,
             udp,

@@ -63,6 +63,7 @@ impl Bank {
         self.own_statuses.insert(message_hash, signature, outcome.status.clone());
         let Outcome {
             status,
+            plain,
             base_fee,
             priority_fee,
             units,
@@ -76,7 +77,11 @@ impl Bank {
             ..
         } = outcome;
         for (key, account) in writes {
-            self.store(key, account);
+            if plain {
+                self.put(key, account);
+            } else {
+                self.store(key, account);
+            }
         }
         self.svm.learn(&programs, &self.features);
         Some(Committed {

@@ -1,16 +1,17 @@
 //! Loading and executing transactions, without changing anything.
 //!
-//! Transactions that have no account in common that one of them writes cannot see each other, so
-//! groups of such run on threads. Within a group the order holds; the result is that of running all in
-//! order on one thread.
+//! First each transaction is made ready: what can be said without accounts. Then they are executed in groups that
+//! cannot see each other (see `groups`).
 
-use super::Bank;
+use super::{Bank, groups::CHUNK_MIN};
 use crate::{
     blockhash_queue::PROCESSING_AGE_MAX,
+    layers::Seeded,
     stakes::StakeHistory,
-    svm::{self, Checked, Environment, Outcome, Source},
+    svm::{self, Checked, Outcome, Plain, Source},
     transaction::{self, INSTRUCTIONS_MAX, Rules, Tables, Tx},
 };
+use indexmap::IndexSet;
 use rayon::prelude::*;
 use solana_account::{AccountSharedData, ReadableAccount};
 use solana_message::v0::{LoadedAddresses, MessageAddressTableLookup};
@@ -21,7 +22,7 @@ use solana_nonce::{
 use solana_sdk_ids::{address_lookup_table, system_program};
 use solana_transaction::{sanitized::SanitizedTransaction, versioned::VersionedTransaction};
 use solana_transaction_error::{AddressLoaderError, TransactionError};
-use std::collections::{BTreeMap, BTreeSet};
+use std::borrow::Cow;
 use sundog_types::{Hash, Pubkey};
 
 /// Accounts that a transaction may name.
@@ -30,8 +31,6 @@ const ACCOUNT_LOCKS_MAX: usize = 128;
 const ACCOUNT_LOCKS_BEFORE: usize = 64;
 const LOCKS_GATE: Pubkey = Pubkey::from_str_const("9LZdXeKGeBV6hRLdxS1rHbHoEUsKqesCC2ZAPTPKJAbK");
 const INSTRUCTIONS_GATE: Pubkey = Pubkey::from_str_const("64ixypL1HPu8WtJhNSMb9mSgfFaJvsANuRkTbHyuLfnx");
-/// Below this many transactions a thread is not worth its start.
-const CHUNK_MIN: usize = 8;
 
 /// Executed transactions, in order, not committed yet. Nothing has changed; dropping it is fine.
 pub struct Executed {
@@ -95,8 +94,29 @@ impl Executed {
     }
 }
 
-/// A transaction on its way: its place in the batch, and what the checks said.
-type Checks = Vec<(usize, SanitizedTransaction, Checked)>;
+/// How transactions are executed.
+#[derive(Clone, Copy)]
+pub(super) struct Way {
+    /// Whether outcomes name all accounts of a transaction, not only those to be stored.
+    pub(super) after: bool,
+    /// Whether plain transfers go without the SVM. The outcome is the same.
+    pub(super) plain: bool,
+}
+
+/// A transaction that passed its checks.
+pub(super) enum Ready {
+    /// It looks plain; and the lamports per signature of its blockhash.
+    Plain(Plain, u64),
+    /// For the SVM.
+    Svm(Box<(SanitizedTransaction, Checked)>),
+}
+
+/// What is known of a transaction before it is executed.
+struct Prepared {
+    message_hash: Hash,
+    loaded: LoadedAddresses,
+    ready: Result<Ready, TransactionError>,
+}
 
 impl Bank {
     /// Loads and executes transactions in order, as far as it matters; changes nothing. Their signatures
@@ -104,61 +124,83 @@ impl Bank {
     ///
     /// Commit the result before anything else is executed that should see it.
     #[must_use]
-    pub fn execute(&self, transactions: &[VersionedTransaction]) -> Executed {
-        self.execute_with(transactions, true)
+    pub fn execute<'a>(&self, transactions: impl Into<Cow<'a, [VersionedTransaction]>>) -> Executed {
+        self.execute_with(transactions.into().into_owned(), Way { after: false, plain: true })
     }
 
-    pub(super) fn execute_with(&self, transactions: &[VersionedTransaction], record: bool) -> Executed {
-        let mut items = Vec::with_capacity(transactions.len());
-        let mut ready = Checks::new();
-        let mut seen = BTreeSet::new();
-        for (index, transaction) in transactions.iter().enumerate() {
-            let (message_hash, loaded, result) = match self.prepare(transaction.clone()) {
-                Ok(tx) => {
-                    let hash = *tx.message_hash();
-                    let new = if seen.insert(hash) { Ok(()) } else { Err(TransactionError::AlreadyProcessed) };
-                    let checked = new.and_then(|()| self.check(&tx));
-                    let loaded = tx.sanitized.get_loaded_addresses();
-                    (hash, loaded, checked.map(|checked| ready.push((index, tx.sanitized, checked))))
-                }
-                Err(error) => (Hash::default(), LoadedAddresses::default(), Err(error)),
-            };
+    pub(super) fn execute_with(&self, transactions: Vec<VersionedTransaction>, way: Way) -> Executed {
+        let prepare = |transaction| self.make_ready(transaction, way);
+        let prepared: Vec<Prepared> = if rayon::current_num_threads() == 1 || transactions.len() < 2 * CHUNK_MIN {
+            transactions.iter().map(prepare).collect()
+        } else {
+            transactions.par_iter().with_min_len(CHUNK_MIN).map(prepare).collect()
+        };
+        let mut seen = IndexSet::with_capacity_and_hasher(prepared.len(), Seeded::new(&self.place.parent_hash));
+        let mut ready = Vec::with_capacity(prepared.len());
+        let mut known = Vec::with_capacity(prepared.len());
+        for (index, prepared) in prepared.into_iter().enumerate() {
+            let Prepared { message_hash, loaded, ready: checked } = prepared;
+            // What never came to its hash is refused each time.
+            let named = message_hash != Hash::default();
+            let new =
+                if !named || seen.insert(message_hash) { Ok(()) } else { Err(TransactionError::AlreadyProcessed) };
             // What passed the checks gets its real result below.
-            let result = Err(result.err().unwrap_or(TransactionError::CommitCancelled));
-            items.push(Item { transaction: transaction.clone(), message_hash, loaded, result });
+            let result = new.and(checked).map(|checked| ready.push((index, checked)));
+            known.push((message_hash, loaded, result.err().unwrap_or(TransactionError::CommitCancelled)));
         }
-        for (index, result) in self.run(ready, record) {
-            items[index].result = result;
+        let mut results: Vec<Option<Result<Outcome, TransactionError>>> = known.iter().map(|_| None).collect();
+        for (index, result) in self.run(&transactions, ready, way) {
+            results[index] = Some(result);
         }
+        let item = |((transaction, (message_hash, loaded, error)), result)| Item {
+            transaction,
+            message_hash,
+            loaded,
+            result: Option::unwrap_or(result, Err(error)),
+        };
+        let items = transactions.into_iter().zip(known).zip(results).map(item).collect();
         Executed { slot: self.place.slot, generation: self.generation, items }
     }
 
-    fn run(&self, ready: Checks, record: bool) -> Vec<(usize, Result<Outcome, TransactionError>)> {
-        let blockhash = self.queue.last();
-        let environment = Environment {
-            features: &self.features,
-            blockhash: (blockhash, self.queue.lamports_per_signature(&blockhash).unwrap_or(0)),
-            epoch_total_stake: self.current_epoch_stakes().total(),
-            rent: &self.parameters.rent,
-            record,
-        };
-        let run = |chunk: Checks| {
-            let mut indexes = Vec::with_capacity(chunk.len());
-            let mut transactions = Vec::with_capacity(chunk.len());
-            let mut checks = Vec::with_capacity(chunk.len());
-            for (index, transaction, checked) in chunk {
-                indexes.push(index);
-                transactions.push(transaction);
-                checks.push(Ok(checked));
+    fn make_ready(&self, transaction: &VersionedTransaction, way: Way) -> Prepared {
+        let plain = way.plain.then(|| Plain::read(transaction, &self.features)).flatten();
+        if let Some(plain) = plain {
+            let message_hash = transaction.message.hash();
+            if let Some(price) = self.recent_price(transaction.message.recent_blockhash(), &message_hash) {
+                return Prepared {
+                    message_hash,
+                    loaded: LoadedAddresses::default(),
+                    ready: Ok(Ready::Plain(plain, price)),
+                };
             }
-            let results = self.svm.execute(self, &environment, &transactions, checks);
-            indexes.into_iter().zip(results).collect::<Vec<_>>()
-        };
-        let threads = rayon::current_num_threads();
-        if threads == 1 || ready.len() < 2 * CHUNK_MIN {
-            return run(ready);
         }
-        chunks(ready, threads).into_par_iter().flat_map_iter(run).collect()
+        match self.prepare(transaction.clone()) {
+            Ok(tx) => Prepared {
+                message_hash: *tx.message_hash(),
+                loaded: tx.sanitized.get_loaded_addresses(),
+                ready: self.check(&tx).map(|checked| Ready::Svm(Box::new((tx.sanitized, checked)))),
+            },
+            Err(error) => {
+                Prepared { message_hash: Hash::default(), loaded: LoadedAddresses::default(), ready: Err(error) }
+            }
+        }
+    }
+
+    /// A transaction that turned out not to be plain, for the SVM.
+    pub(super) fn ready_for_svm(
+        &self,
+        transaction: &VersionedTransaction,
+    ) -> Result<(SanitizedTransaction, Checked), TransactionError> {
+        let tx = self.prepare(transaction.clone())?;
+        let checked = self.check(&tx)?;
+        Ok((tx.sanitized, checked))
+    }
+
+    /// The lamports per signature of a recent blockhash, if no transaction with this message hash landed on it.
+    fn recent_price(&self, blockhash: &Hash, message_hash: &Hash) -> Option<u64> {
+        let age = self.queue.age(blockhash).filter(|age| *age <= PROCESSING_AGE_MAX)?;
+        let new = !self.own_statuses.contains(message_hash) && !self.statuses.contains(message_hash, Some(age + 1));
+        new.then(|| self.queue.lamports_per_signature(blockhash)).flatten()
     }
 
     /// Sanitises a transaction and resolves its address tables.
@@ -228,62 +270,6 @@ fn nonce_data(account: &AccountSharedData, blockhash: &Hash) -> Option<NonceData
     }
     let versions: NonceVersions = bincode::deserialize(account.data()).ok()?;
     versions.verify_recent_blockhash(blockhash).cloned()
-}
-
-/// Groups transactions that must stay in order, and shares the groups among at most `threads` chunks.
-fn chunks(ready: Checks, threads: usize) -> Vec<Checks> {
-    let groups = groups(&ready);
-    let size = ready.len().div_ceil(threads).max(CHUNK_MIN);
-    let mut of_group = BTreeMap::<usize, Checks>::new();
-    for (item, group) in ready.into_iter().zip(groups) {
-        of_group.entry(group).or_default().push(item);
-    }
-    let mut chunks = vec![Checks::new()];
-    for group in of_group.into_values() {
-        if chunks.last().is_some_and(|chunk| chunk.len() >= size) {
-            chunks.push(Checks::new());
-        }
-        chunks.last_mut().expect("there is one").extend(group);
-    }
-    chunks
-}
-
-/// For each transaction the number of its group: the place of the group's first transaction.
-fn groups(ready: &Checks) -> Vec<usize> {
-    let mut leader: Vec<usize> = (0..ready.len()).collect();
-    // The last writer of an account, and its readers since.
-    let mut users = BTreeMap::<Pubkey, (Option<usize>, Vec<usize>)>::new();
-    for (place, (_, transaction, _)) in ready.iter().enumerate() {
-        let message = transaction.message();
-        for (index, key) in message.account_keys().iter().enumerate() {
-            let (writer, readers) = users.entry(*key).or_default();
-            if let Some(writer) = writer {
-                join(&mut leader, *writer, place);
-            }
-            if message.is_writable(index) {
-                for reader in readers.drain(..) {
-                    join(&mut leader, reader, place);
-                }
-                *writer = Some(place);
-            } else {
-                readers.push(place);
-            }
-        }
-    }
-    (0..ready.len()).map(|place| find(&mut leader, place)).collect()
-}
-
-fn find(leader: &mut [usize], mut place: usize) -> usize {
-    while leader[place] != place {
-        leader[place] = leader[leader[place]];
-        place = leader[place];
-    }
-    place
-}
-
-fn join(leader: &mut [usize], a: usize, b: usize) {
-    let (a, b) = (find(leader, a), find(leader, b));
-    leader[a.max(b)] = a.min(b);
 }
 
 impl Source for Bank {

@@ -4,6 +4,7 @@ mod commit;
 mod epoch;
 mod execute;
 mod freeze;
+mod groups;
 mod natives;
 mod new;
 mod reads;

@@ -1,6 +1,6 @@
 //! Trying a transaction out.
 
-use super::{Bank, Committed};
+use super::{Bank, Committed, execute::Way};
 use solana_account::AccountSharedData;
 use solana_message::VersionedMessage;
 use solana_transaction::versioned::VersionedTransaction;
@@ -29,7 +29,7 @@ impl Bank {
         if let Some(blockhash) = blockhash {
             transaction.message.set_recent_blockhash(blockhash);
         }
-        let mut executed = self.execute_with(&[transaction], true);
+        let mut executed = self.execute_with(vec![transaction], Way { after: true, plain: true });
         let item = executed.items.remove(0);
         let signature = item.transaction.signatures.first().copied().unwrap_or_default();
         let outcome = match item.result {

@@ -2,6 +2,7 @@
 
 mod behaviour;
 mod misc;
+mod plain;
 mod vote_program;
 
 use super::*;

@@ -13,6 +13,8 @@ pub(crate) struct Features {
     pub(super) set: FeatureSet,
     pub(super) svm: SVMFeatureSet,
     pub(crate) reserved: ReservedAccountKeys,
+    /// The same keys that are active, ascending: to be searched faster.
+    reserved_keys: Vec<Pubkey>,
     pub(super) environment: ProgramRuntimeEnvironment,
 }
 
@@ -27,11 +29,18 @@ impl Features {
         }
         let mut reserved = ReservedAccountKeys::default();
         reserved.update_active_set(&set);
+        let mut reserved_keys: Vec<Pubkey> = reserved.active.iter().copied().collect();
+        reserved_keys.sort_unstable();
         let svm = set.runtime_features();
         let budget = SVMTransactionExecutionBudget::new_with_defaults(svm.raise_cpi_nesting_limit_to_8);
         let environment = solana_syscalls::create_program_runtime_environment(&svm, &budget, true, false)
             .expect("the system calls have distinct names");
-        Self { set, svm, reserved, environment }
+        Self { set, svm, reserved, reserved_keys, environment }
+    }
+
+    /// Whether no transaction may write an account.
+    pub(super) fn is_reserved(&self, key: &Pubkey) -> bool {
+        self.reserved_keys.binary_search(key).is_ok()
     }
 
     /// The slot in which a gate became active.

@@ -4,12 +4,14 @@ mod features;
 mod fees;
 mod forks;
 mod outcome;
+mod plain;
 
 pub(crate) use features::Features;
 pub(crate) use fees::{Checked, check, durable_nonce, quote};
 pub use fees::{LAMPORTS_PER_SIGNATURE, Quote};
 pub use outcome::{Balances, TokenBalance};
 pub(crate) use outcome::{Outcome, Programs};
+pub(crate) use plain::{Plain, Transfers};
 
 use crate::precompiles;
 use forks::Forks;
@@ -91,8 +93,6 @@ pub(crate) struct Environment<'a> {
     pub(crate) blockhash: (Hash, u64),
     pub(crate) epoch_total_stake: u64,
     pub(crate) rent: &'a Rent,
-    /// Whether to note logs, inner instructions, return data and balances.
-    pub(crate) record: bool,
 }
 
 impl Svm {
@@ -173,7 +173,7 @@ impl Svm {
             rent: environment.rent.clone(),
         };
         let config = TransactionProcessingConfig {
-            recording_config: ExecutionRecordingConfig::new_single_setting(environment.record),
+            recording_config: ExecutionRecordingConfig::new_single_setting(true),
             ..TransactionProcessingConfig::default()
         };
         let checks = checks.into_iter().map(|check| check.map(Checked::into_details)).collect();

@@ -35,11 +35,19 @@ pub struct TokenBalance {
 #[derive(Default)]
 pub(crate) struct Programs(pub(super) Vec<(Pubkey, Arc<ProgramCacheEntry>)>);
 
+impl Programs {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
 /// What executing a transaction came to.
 pub(crate) struct Outcome {
     pub(crate) status: Result<(), TransactionError>,
     /// False: it could not be loaded, only the fee is taken.
     pub(crate) executed: bool,
+    /// It neither had nor wrote any account that is not the system program's.
+    pub(crate) plain: bool,
     pub(crate) base_fee: u64,
     pub(crate) priority_fee: u64,
     pub(crate) units: u64,
@@ -103,6 +111,7 @@ pub(super) fn outcome(
     let mut outcome = Outcome {
         status: processed.status(),
         executed: false,
+        plain: false,
         base_fee: fees.transaction_fee(),
         priority_fee: fees.prioritization_fee(),
         units: processed.executed_units(),

@@ -273,7 +273,7 @@ impl ShredJob {
 
 fn execute(bank: Box<Bank>, transactions: Vec<VerifiedTransaction>) -> Done {
     let messages: Vec<_> = transactions.iter().map(|t| t.transaction().clone()).collect();
-    let executed = Box::new(bank.execute(&messages));
+    let executed = Box::new(bank.execute(messages));
     Done::Executed { bank, transactions, executed }
 }
 

@@ -186,7 +186,7 @@ impl Stretch<'_> {
         }
         sundog_runtime::verify_signatures(pending, self.verifier)
             .map_err(|index| DeadBlock::Transaction(format!("number {index}: it is not signed by all its signers")))?;
-        let executed = self.bank.execute(&std::mem::take(pending));
+        let executed = self.bank.execute(std::mem::take(pending));
         if let Some((index, error)) = executed.first_rejected() {
             return Err(DeadBlock::Transaction(format!("number {index}: {error}")));
         }

@@ -1,9 +1,14 @@
 //! The lattice hash: a sum over all accounts that follows changes without reading the rest (reference 12.1).
 
+use crate::kernel::lattice::{Kernel, Preimage, Sum};
 use rayon::prelude::*;
 use solana_account::{AccountSharedData, ReadableAccount};
 use solana_lattice_hash::lt_hash::LtHash;
+use std::ops::Range;
 use sundog_types::Pubkey;
+
+/// Address, the account before a change (`None` where it did not exist), and after.
+pub(crate) type Change<'a> = (&'a Pubkey, Option<AccountSharedData>, &'a AccountSharedData);
 
 /// From how many changes on it is worth to share the hashing among threads.
 const PARALLEL_FROM: usize = 64;
@@ -21,45 +26,46 @@ impl Default for Lattice {
     }
 }
 
-/// An account before and after a change; `None` where it does not exist.
-pub(crate) struct Change<'a> {
-    pub(crate) key: &'a Pubkey,
-    pub(crate) before: Option<AccountSharedData>,
-    pub(crate) after: &'a AccountSharedData,
-}
-
 impl Lattice {
     /// Takes an account in.
     pub fn add(&mut self, key: &Pubkey, account: &AccountSharedData) {
-        self.0.mix_in(&element(key, account));
+        self.mix(key, account, Sum::add);
     }
 
     /// Takes an account out, as it was when it was taken in.
     pub fn remove(&mut self, key: &Pubkey, account: &AccountSharedData) {
-        self.0.mix_out(&element(key, account));
+        self.mix(key, account, Sum::subtract);
     }
 
-    /// Follows changes. The order of the sum does not matter, so threads may share it.
-    pub(crate) fn apply(&mut self, changes: &[Change<'_>]) {
-        let sum = |mut sum: LtHash, change: &Change<'_>| {
-            if change.before.as_ref() != Some(change.after) {
-                if let Some(before) = &change.before {
-                    sum.mix_out(&element(change.key, before));
+    fn mix(&mut self, key: &Pubkey, account: &AccountSharedData, mix: fn(&mut Sum, &Preimage<'_>)) {
+        let mut sum = Sum::new(Kernel::best());
+        preimage(key, account).iter().for_each(|account| mix(&mut sum, account));
+        self.0.mix_in(&sum.finish());
+    }
+
+    /// Follows changes of so many accounts: address, the account before (`None` where it did not exist) and after.
+    /// The order of the sum does not matter, so threads may share it.
+    pub(crate) fn apply<'a>(&mut self, count: usize, change: &(dyn Fn(usize) -> Change<'a> + Sync)) {
+        let kernel = Kernel::best();
+        let sum = |places: Range<usize>| {
+            let mut sum = Sum::new(kernel);
+            for (key, before, after) in places.map(change) {
+                if before.as_ref() != Some(after) {
+                    before.iter().filter_map(|before| preimage(key, before)).for_each(|before| sum.subtract(&before));
+                    preimage(key, after).iter().for_each(|after| sum.add(after));
                 }
-                sum.mix_in(&element(change.key, change.after));
             }
-            sum
+            sum.finish()
         };
-        let total = if changes.len() < PARALLEL_FROM {
-            changes.iter().fold(LtHash::identity(), sum)
-        } else {
-            let joined = |mut a: LtHash, b: LtHash| {
-                a.mix_in(&b);
-                a
-            };
-            changes.par_iter().fold(LtHash::identity, sum).reduce(LtHash::identity, joined)
-        };
-        self.0.mix_in(&total);
+        let threads = rayon::current_num_threads();
+        if count < PARALLEL_FROM || threads == 1 {
+            self.0.mix_in(&sum(0..count));
+            return;
+        }
+        let size = count.div_ceil(threads).max(PARALLEL_FROM);
+        let parts: Vec<usize> = (0..count).step_by(size).collect();
+        let sums: Vec<LtHash> = parts.into_par_iter().map(|start| sum(start..(start + size).min(count))).collect();
+        sums.iter().for_each(|part| self.0.mix_in(part));
     }
 
     /// Its bytes: 1,024 little-endian u16.
@@ -83,15 +89,13 @@ impl Lattice {
     }
 }
 
-fn element(key: &Pubkey, account: &AccountSharedData) -> LtHash {
-    if account.lamports() == 0 {
-        return LtHash::identity();
-    }
-    let mut hasher = blake3::Hasher::new();
-    hasher.update(&account.lamports().to_le_bytes());
-    hasher.update(account.data());
-    hasher.update(&[u8::from(account.executable())]);
-    hasher.update(account.owner().as_ref());
-    hasher.update(key.as_ref());
-    LtHash::with(&hasher)
+/// What is hashed of an account; nothing if it has no lamports.
+fn preimage<'a>(key: &'a Pubkey, account: &'a AccountSharedData) -> Option<Preimage<'a>> {
+    (account.lamports() > 0).then(|| Preimage {
+        lamports: account.lamports(),
+        data: account.data(),
+        executable: account.executable(),
+        owner: account.owner().as_array(),
+        key: key.as_array(),
+    })
 }

@@ -35,6 +35,7 @@ pub mod bank;
 pub mod blockhash_queue;
 mod clock;
 pub mod genesis;
+mod kernel;
 mod layers;
 pub mod lattice;
 mod precompiles;

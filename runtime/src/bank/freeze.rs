@@ -1,7 +1,6 @@
 //! Ticks, and the end of a block: fees, history, hashes (reference 11.1, 12.1).
 
 use super::{Bank, Parameters};
-use crate::lattice::Change;
 use sha2::{Digest, Sha256};
 use solana_account::{ReadableAccount, WritableAccount};
 use solana_sdk_ids::{incinerator, system_program};
@@ -101,13 +100,11 @@ impl Bank {
 
     fn sum_accounts(&mut self) {
         let mut lattice = std::mem::take(&mut self.lattice);
-        let change = |(key, after)| {
-            let before = self.lookup_before(key).map(|(account, _)| account);
-            Change { key, before, after }
-        };
-        let changes: Vec<Change<'_>> = self.changed.accounts.iter().map(change).collect();
-        lattice.apply(&changes);
-        drop(changes);
+        let accounts = &self.changed.accounts;
+        lattice.apply(accounts.len(), &|place| {
+            let (key, after) = accounts.get_index(place).expect("a place below the length");
+            (key, self.lookup_before(key).map(|(account, _)| account), after)
+        });
         self.lattice = lattice;
     }
 

@@ -13,7 +13,10 @@ use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 use solana_keypair::Keypair;
 use solana_signer::Signer as _;
-use std::{hint::black_box, time::Duration};
+use std::{
+    hint::black_box,
+    time::{Duration, Instant},
+};
 use turns::Rate;
 
 /// Arguments of `sundog bench`.
@@ -70,12 +73,27 @@ pub(super) struct Part<'a> {
     /// What one call does, in units and in bytes.
     count: usize,
     bytes: usize,
-    work: Box<dyn FnMut() + 'a>,
+    /// Says how long it took.
+    work: Box<dyn FnMut() -> Duration + 'a>,
 }
 
 impl<'a> Part<'a> {
     /// Work of which one call does so many of something.
-    pub(super) fn new(name: &'static str, unit: &'static str, count: usize, work: impl FnMut() + 'a) -> Self {
+    pub(super) fn new(name: &'static str, unit: &'static str, count: usize, mut work: impl FnMut() + 'a) -> Self {
+        Self::timed(name, unit, count, move || {
+            let start = Instant::now();
+            work();
+            start.elapsed()
+        })
+    }
+
+    /// The same of work that says itself how long the part took that counts.
+    pub(super) fn timed(
+        name: &'static str,
+        unit: &'static str,
+        count: usize,
+        work: impl FnMut() -> Duration + 'a,
+    ) -> Self {
         Self { name, unit, count, bytes: 0, work: Box::new(work) }
     }
 
@@ -113,7 +131,7 @@ fn report(stretch: Duration, parts: Vec<Part<'_>>) -> Report {
     all.extend(parts);
     let works = all.iter_mut().map(|part| {
         let (count, work) = (part.count, &mut part.work);
-        Box::new(move || turns::timed(count, &mut *work)) as turns::Work<'_>
+        Box::new(move || (count, work())) as turns::Work<'_>
     });
     let rates = turns::rates_of_all(stretch, works.collect());
     let figure = |(part, per_second): (&Part<'_>, Rate)| Figure {

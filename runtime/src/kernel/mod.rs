@@ -1,0 +1,5 @@
+//! Hot loops with vector instructions, chosen when the program runs: the same binary runs on every processor.
+//!
+//! Each kernel has a version without them, and a test that holds all versions against a library.
+
+pub(crate) mod lattice;

@@ -6,6 +6,7 @@
 mod strict;
 mod verifier;
 
+pub(crate) use strict::SMALL_ORDER;
 pub use strict::{VerifyingKey, verify};
 pub use verifier::{HELD_MAX, KEYS_MAX, Verifier};
 

@@ -2,4 +2,5 @@
 //!
 //! Each kernel has a version without them, and a test that holds all versions against a library.
 
+pub mod ed25519;
 pub mod sha256;

@@ -20,7 +20,7 @@ use crate::{Pubkey, Signature};
 use ed25519_dalek::Verifier as _;
 
 /// The canonical encodings of the points whose order divides the cofactor.
-const SMALL_ORDER: [[u8; 32]; 8] = {
+pub(crate) const SMALL_ORDER: [[u8; 32]; 8] = {
     /// The other half of them are these negated: the same with the sign bit.
     const EIGHTH: [u8; 32] = [
         0x26, 0xe8, 0x95, 0x8f, 0xc2, 0xb2, 0x27, 0xb0, 0x45, 0xc3, 0xf4, 0x89, 0xf2, 0xef, 0x98, 0xf0, 0xd5, 0xdf,
@@ -82,6 +82,7 @@ pub fn verify(signer: &Pubkey, message: &[u8], signature: &Signature) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kernel::ed25519::{Check, Kernel};
     use curve25519_dalek::{
         Scalar,
         constants::{ED25519_BASEPOINT_POINT as B, EIGHT_TORSION},
@@ -112,6 +113,11 @@ mod tests {
         let (signer, signature) = (Pubkey::new_from_array(*key), Signature::from(*signature));
         assert_eq!(verify(&signer, message, &signature), strict, "{signer} {signature}");
         assert_eq!(signature.verify(signer.as_ref(), message), strict, "what all others use");
+        for kernel in Kernel::available() {
+            let mut found = [!strict];
+            kernel.verify(&[Check { signer: &signer, message, signature: &signature }], &mut found);
+            assert_eq!(found, [strict], "{} says otherwise of {signer} {signature}", kernel.name());
+        }
         (strict, plain)
     }
 

@@ -1,8 +1,12 @@
 //! Verification with a memory, which may only save time.
 
 use super::strict::VerifyingKey;
-use crate::{Pubkey, Signature};
+use crate::{
+    Pubkey, Signature,
+    kernel::ed25519::{Check, Kernel},
+};
 use sha2::{Digest as _, Sha256};
+use solana_transaction::versioned::VersionedTransaction;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Keys kept decompressed: the validators of a large cluster, and the busiest payers. 200 bytes each, taken as they come.
@@ -81,25 +85,72 @@ impl Verifier {
     /// gossip values.
     #[must_use]
     pub fn holds(&self, signer: &Pubkey, message: &[u8], signature: &Signature) -> bool {
+        self.holds_all(&[Check { signer, message, signature }]) == [true]
+    }
+
+    /// The same of many, side by side where the processor can.
+    #[must_use]
+    pub fn holds_all(&self, checks: &[Check<'_>]) -> Vec<bool> {
         if self.memory < Memory::All {
-            return self.holds_once(signer, message, signature);
+            return self.verify_all(checks);
         }
-        let proof: Proof =
-            Sha256::new().chain_update(signer).chain_update(signature).chain_update(message).finalize().into();
-        let (shard, set) = place(&proof, HELD_SETS);
-        if self.shard(shard).held[set].contains(&proof) {
-            return true;
-        }
-        let holds = self.holds_once(signer, message, signature);
-        if holds {
-            let set = &mut self.shard(shard).held[set];
-            // Another thread may have found the same meanwhile.
-            if !set.contains(&proof) {
-                set.rotate_right(1);
-                set[0] = proof;
+        let proofs: Vec<Proof> = checks.iter().map(proof).collect();
+        let mut answers: Vec<bool> = proofs.iter().map(|proof| self.knows(proof)).collect();
+        let unknown: Vec<usize> = (0..checks.len()).filter(|at| !answers[*at]).collect();
+        let asked: Vec<Check<'_>> = unknown.iter().map(|at| checks[*at]).collect();
+        for (at, holds) in unknown.into_iter().zip(self.verify_all(&asked)) {
+            if holds {
+                self.remember(proofs[at]);
+                answers[at] = true;
             }
         }
-        holds
+        answers
+    }
+
+    /// The place of the first transaction that is not signed by all its signers. `None`: all are.
+    #[must_use]
+    pub fn first_unsigned(&self, transactions: &[VersionedTransaction]) -> Option<usize> {
+        let missing = transactions.iter().position(|transaction| {
+            let signers = usize::from(transaction.message.header().num_required_signatures);
+            transaction.signatures.len() != signers || transaction.message.static_account_keys().len() < signers
+        });
+        // What comes after that does not matter.
+        let transactions = &transactions[..missing.unwrap_or(transactions.len())];
+        let messages: Vec<Vec<u8>> = transactions.iter().map(|transaction| transaction.message.serialize()).collect();
+        let mut checks = Vec::with_capacity(transactions.len());
+        let mut places = Vec::with_capacity(transactions.len());
+        for (place, (transaction, message)) in transactions.iter().zip(&messages).enumerate() {
+            let signed = transaction.signatures.iter().zip(transaction.message.static_account_keys());
+            checks.extend(signed.map(|(signature, signer)| Check { signer, message, signature }));
+            places.resize(checks.len(), place);
+        }
+        let bad = self.holds_all(&checks).into_iter().position(|holds| !holds);
+        bad.map(|check| places[check]).or(missing)
+    }
+
+    fn verify_all(&self, checks: &[Check<'_>]) -> Vec<bool> {
+        let kernel = Kernel::best();
+        if kernel.worth_from().is_none_or(|least| checks.len() < least) {
+            return checks.iter().map(|check| self.holds_once(check.signer, check.message, check.signature)).collect();
+        }
+        let mut answers = vec![false; checks.len()];
+        kernel.verify(checks, &mut answers);
+        answers
+    }
+
+    fn knows(&self, proof: &Proof) -> bool {
+        let (shard, set) = place(proof, HELD_SETS);
+        self.shard(shard).held[set].contains(proof)
+    }
+
+    fn remember(&self, proof: Proof) {
+        let (shard, set) = place(&proof, HELD_SETS);
+        let set = &mut self.shard(shard).held[set];
+        // Another thread may have found the same meanwhile.
+        if !set.contains(&proof) {
+            set.rotate_right(1);
+            set[0] = proof;
+        }
     }
 
     /// The same of what does not come again, or is known again by other means: roots of shreds, pings.
@@ -138,6 +189,10 @@ impl Verifier {
     }
 }
 
+fn proof(check: &Check<'_>) -> Proof {
+    Sha256::new().chain_update(check.signer).chain_update(check.signature).chain_update(check.message).finalize().into()
+}
+
 /// The shard and the set within it of a key or hash.
 fn place(bytes: &[u8; 32], sets: usize) -> (usize, usize) {
     let number = usize::from(u16::from_le_bytes([bytes[0], bytes[1]]));
@@ -147,9 +202,11 @@ fn place(bytes: &[u8; 32], sets: usize) -> (usize, usize) {
 #[cfg(test)]
 mod tests {
     use super::{super::verify, *};
+    use crate::Hash;
     use ed25519_dalek::{Signer as _, SigningKey};
     use rand::{Rng as _, SeedableRng as _};
     use rand_chacha::ChaCha8Rng;
+    use solana_message::{VersionedMessage, legacy};
 
     fn signer(number: u32) -> SigningKey {
         let mut seed = [5; 32];
@@ -208,6 +265,91 @@ mod tests {
     }
 
     #[test]
+    fn many_at_once_get_the_answers_that_each_alone_gets() {
+        let mut rng = ChaCha8Rng::seed_from_u64(2);
+        let verifiers = [Verifier::default(), Verifier::of_keys(), Verifier::without_memory()];
+        let signers: Vec<_> = (0..7).map(signer).collect();
+        for count in (0..40).chain([1, 2, 3, 200]) {
+            let made: Vec<_> = (0..count)
+                .map(|_| {
+                    let signer = &signers[rng.gen_range(0..7)];
+                    let message = vec![rng.gen_range(0..9); rng.gen_range(0..300)];
+                    let mut bytes: [u8; 64] = signed(signer, &message).into();
+                    bytes[rng.gen_range(0..64)] ^= u8::from(rng.gen_ratio(1, 5)) << rng.gen_range(0..8);
+                    (
+                        key(&signers[rng.gen_range(0..7)]),
+                        key(signer),
+                        message,
+                        Signature::from(bytes),
+                        rng.gen_ratio(1, 9),
+                    )
+                })
+                .collect();
+            let checks: Vec<_> = made
+                .iter()
+                .map(|(other, signer, message, signature, by_other)| {
+                    let signer = if *by_other { other } else { signer };
+                    Check { signer, message, signature }
+                })
+                .collect();
+            let expected: Vec<_> =
+                checks.iter().map(|check| verify(check.signer, check.message, check.signature)).collect();
+            for verifier in verifiers.iter().chain([&verifiers[0]]) {
+                assert_eq!(verifier.holds_all(&checks), expected);
+            }
+        }
+    }
+
+    #[test]
+    fn the_first_transaction_that_lacks_a_signature_is_found() {
+        let mut rng = ChaCha8Rng::seed_from_u64(3);
+        let (verifier, signers) = (Verifier::default(), [1, 2, 3].map(signer));
+        let keys: Vec<_> = signers.iter().map(key).collect();
+        for _ in 0..60 {
+            let mut made: Vec<_> = (0..rng.gen_range(0..30))
+                .map(|_| {
+                    let count = rng.gen_range(1..=3_u8);
+                    let message = legacy::Message::new_with_compiled_instructions(
+                        count,
+                        0,
+                        0,
+                        keys.clone(),
+                        Hash::new_from_array(rng.r#gen()),
+                        Vec::new(),
+                    );
+                    let message = VersionedMessage::Legacy(message);
+                    let bytes = message.serialize();
+                    let signatures = signers[..count.into()].iter().map(|signer| signed(signer, &bytes)).collect();
+                    VersionedTransaction { signatures, message }
+                })
+                .collect();
+            for _ in 0..rng.gen_range(0..3) {
+                if made.is_empty() {
+                    break;
+                }
+                let at = rng.gen_range(0..made.len());
+                let signatures = &mut made[at].signatures;
+                match rng.gen_range(0..3) {
+                    0 => drop(signatures.pop()),
+                    1 => signatures.push(Signature::default()),
+                    _ => {
+                        let last = signatures.last_mut().expect("one at least");
+                        let mut bytes: [u8; 64] = (*last).into();
+                        bytes[rng.gen_range(0..64)] ^= 1;
+                        *last = Signature::from(bytes);
+                    }
+                }
+            }
+            let unsigned = |transaction: &VersionedTransaction| {
+                let (message, held) = (transaction.message.serialize(), &transaction.signatures);
+                held.len() != usize::from(transaction.message.header().num_required_signatures)
+                    || !held.iter().zip(&keys).all(|(signature, key)| verify(key, &message, signature))
+            };
+            assert_eq!(verifier.first_unsigned(&made), made.iter().position(unsigned));
+        }
+    }
+
+    #[test]
     fn what_holds_is_known_again_and_what_does_not_is_never_remembered() {
         let verifier = Verifier::default();
         let signer = signer(1);
@@ -241,11 +383,7 @@ mod tests {
         assert!(verifier.holds(&key(&signer), b"first", &signature));
         // Others are put in as if they had been verified: signing as many would take seconds.
         for number in 0..8 * HELD_MAX as u64 {
-            let proof: Proof = Sha256::digest(number.to_le_bytes()).into();
-            let (shard, set) = place(&proof, HELD_SETS);
-            let set = &mut verifier.shard(shard).held[set];
-            set.rotate_right(1);
-            set[0] = proof;
+            verifier.remember(Sha256::digest(number.to_le_bytes()).into());
         }
         assert_eq!(held(&verifier), HELD_MAX);
         assert!(verifier.holds(&key(&signer), b"first", &signature));

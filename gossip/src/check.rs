@@ -13,7 +13,7 @@ use crate::{
         value::{CrdsData, CrdsValue},
     },
 };
-use sundog_types::sign::Verifier;
+use sundog_types::{kernel::ed25519::Check, sign::Verifier};
 
 /// Wallclocks and slots from the wire are below this.
 pub const BOUND: u64 = 1_000_000_000_000_000;
@@ -74,7 +74,7 @@ pub fn check_with(bytes: &[u8], verifier: &Verifier) -> Result<Checked, DropReas
     sanitise(&message)?;
     values_of(&message).iter().try_for_each(|value| sanitise_data(value.data()))?;
     drop_retired(&mut message)?;
-    let signed = values_of(&message).iter().all(|value| value.verify(verifier)) && message_signed(&message, verifier);
+    let signed = values_signed(values_of(&message), verifier) && message_signed(&message, verifier);
     if signed { Ok(Checked { message }) } else { Err(DropReason::BadSignature) }
 }
 
@@ -92,6 +92,13 @@ fn values_of(message: &Protocol) -> &[CrdsValue] {
         Protocol::PullResponse(_, values) | Protocol::PushMessage(_, values) => values,
         Protocol::PruneMessage(..) | Protocol::PingMessage(_) | Protocol::PongMessage(_) => &[],
     }
+}
+
+fn values_signed(values: &[CrdsValue], verifier: &Verifier) -> bool {
+    let said: Vec<_> = values.iter().map(|value| (value.origin(), value.signature(), value.signed_bytes())).collect();
+    let check = |(signer, signature, message)| Check { signer, message, signature };
+    let checks: Vec<_> = said.iter().map(|(signer, signature, message)| check((signer, signature, message))).collect();
+    verifier.holds_all(&checks).into_iter().all(|holds| holds)
 }
 
 /// Leaves out values of retired kinds.

@@ -5,9 +5,11 @@ use crate::price::{Price, price};
 use bytes::Bytes;
 use solana_message::{VersionedMessage, v0::MessageAddressTableLookup};
 use solana_transaction::versioned::VersionedTransaction;
-use sundog_types::transaction::{TRANSACTION_BYTES_MAX, TransactionError, decode_whole_transaction};
+use sundog_types::transaction::{
+    DecodedTransaction, TRANSACTION_BYTES_MAX, TransactionError, decode_whole_transaction,
+};
 use sundog_types::{Hash, Now, Pubkey, Signature};
-use sundog_types::{sign::Verifier, vote::is_simple_vote};
+use sundog_types::{kernel::ed25519::Check, sign::Verifier, vote::is_simple_vote};
 
 /// Top-level instructions of one transaction (SIMD-160).
 pub const INSTRUCTIONS_MAX: usize = 64;
@@ -118,6 +120,34 @@ pub fn check(bytes: &[u8]) -> Result<VerifiedTransaction, DropReason> {
 /// # Errors
 /// The first rule that it breaks.
 pub fn check_packet(packet: &Bytes, verifier: &Verifier) -> Result<VerifiedTransaction, DropReason> {
+    check_packets(std::slice::from_ref(packet), verifier).pop().expect("an answer for the packet")
+}
+
+/// As [`check_packet`], for many: their signatures are verified side by side, each by itself.
+#[must_use]
+pub fn check_packets(packets: &[Bytes], verifier: &Verifier) -> Vec<Result<VerifiedTransaction, DropReason>> {
+    let shaped: Vec<_> = packets.iter().map(|packet| check_shape(packet)).collect();
+    let mut checks = Vec::with_capacity(packets.len());
+    for (packet, decoded) in packets.iter().zip(&shaped) {
+        let Ok(decoded) = decoded else { continue };
+        let (transaction, message) = (&decoded.transaction, decoded.message_bytes(packet));
+        let signed = transaction.signatures.iter().zip(transaction.message.static_account_keys());
+        checks.extend(signed.map(|(signature, signer)| Check { signer, message, signature }));
+    }
+    // Strict: no malleable S, no point of small order, no batch equation.
+    let mut answers = verifier.holds_all(&checks).into_iter();
+    let judge = |(packet, decoded): (&Bytes, Result<DecodedTransaction, DropReason>)| {
+        let decoded = decoded?;
+        // All of its answers are taken, also after one that says no.
+        let own = answers.by_ref().take(decoded.transaction.signatures.len());
+        let signed = own.fold(true, |all, holds| all & holds);
+        if signed { Ok(verified(packet, decoded)) } else { Err(DropReason::BadSignature) }
+    };
+    packets.iter().zip(shaped).map(judge).collect()
+}
+
+/// All but the signatures.
+fn check_shape(packet: &[u8]) -> Result<DecodedTransaction, DropReason> {
     if packet.len() > TRANSACTION_BYTES_MAX {
         return Err(DropReason::TooLarge);
     }
@@ -129,23 +159,20 @@ pub fn check_packet(packet: &Bytes, verifier: &Verifier) -> Result<VerifiedTrans
     check_signature_count(transaction)?;
     check_message(&transaction.message)?;
     check_locks(transaction.message.static_account_keys())?;
-    let message_bytes = decoded.message_bytes(packet);
-    let keys = transaction.message.static_account_keys();
-    let mut signed = transaction.signatures.iter().zip(keys);
-    // Strict: no malleable S, no point of small order, no batch equation.
-    if !signed.all(|(signature, key)| verifier.holds(key, message_bytes, signature)) {
-        return Err(DropReason::BadSignature);
-    }
-    let message_hash = VersionedMessage::hash_raw_message(message_bytes);
-    Ok(VerifiedTransaction {
+    Ok(decoded)
+}
+
+fn verified(packet: &Bytes, decoded: DecodedTransaction) -> VerifiedTransaction {
+    let transaction = &decoded.transaction;
+    VerifiedTransaction {
         packet: packet.clone(),
-        message_hash,
+        message_hash: VersionedMessage::hash_raw_message(decoded.message_bytes(packet)),
         price: price(transaction),
         is_vote: is_simple_vote(transaction),
         transaction: decoded.transaction,
         held_since: None,
         forwarded: false,
-    })
+    }
 }
 
 fn check_signature_count(transaction: &VersionedTransaction) -> Result<(), DropReason> {
@@ -225,6 +252,35 @@ mod tests {
     fn a_packet_that_is_too_large_is_not_looked_at() {
         assert_eq!(check(&[0; 1_233]), Err(DropReason::TooLarge));
         assert_eq!(check(&[0; 1_232]), Err(DropReason::Malformed));
+    }
+
+    #[test]
+    fn packets_together_get_the_answers_that_each_gets_alone() {
+        let mut rng = ChaCha8Rng::seed_from_u64(3);
+        let good = [samples::transfer(Sample::default()), samples::vote(1, 2)];
+        let mut refused = 0;
+        for count in 0..40 {
+            let packets: Vec<Bytes> = (0..count)
+                .map(|_| {
+                    let mut bytes = good[rng.gen_range(0..2)].to_vec();
+                    if rng.gen_ratio(1, 3) {
+                        let place = rng.gen_range(0..bytes.len());
+                        bytes[place] ^= 1 << rng.gen_range(0..8);
+                    }
+                    if rng.gen_ratio(1, 9) {
+                        bytes.truncate(rng.gen_range(0..300));
+                    }
+                    Bytes::from(bytes)
+                })
+                .collect();
+            let alone: Vec<_> = packets.iter().map(|packet| check(packet)).collect();
+            for verifier in [Verifier::default(), Verifier::without_memory()] {
+                assert_eq!(check_packets(&packets, &verifier), alone);
+                assert_eq!(check_packets(&packets, &verifier), alone);
+            }
+            refused += alone.iter().filter(|answer| answer.is_err()).count();
+        }
+        assert!(refused > 100, "{refused}");
     }
 
     proptest! {

@@ -42,7 +42,7 @@ mod samples;
 
 pub use ballots::BALLOTS_MAX;
 pub use buffer::{BUFFER_MAX, HELD_FOR};
-pub use check::{INSTRUCTIONS_MAX, LOCKS_MAX, VerifiedTransaction, check, check_packet};
+pub use check::{INSTRUCTIONS_MAX, LOCKS_MAX, VerifiedTransaction, check, check_packet, check_packets};
 pub use dedup::{SEEN_FOR, SEEN_MAX};
 pub use forward::{HOLD_SLOTS, LEADERS_FANOUT};
 pub use ingress::{BUCKETS_MAX, IngressConfig};

@@ -279,11 +279,17 @@ impl CrdsValue {
         Signature::from(*signature)
     }
 
+    /// What the signature is over: the data as we encode it.
+    #[must_use]
+    pub fn signed_bytes(&self) -> &[u8] {
+        &self.said.bytes[size_of::<Signature>()..]
+    }
+
     /// Whether the origin signed it. The signature must hold over our own encoding of the data, as the
     /// reference demands: bytes that are no encoder's output fail.
     #[must_use]
     pub fn verify(&self, verifier: &Verifier) -> bool {
-        verifier.holds(&self.said.data.origin(), &self.said.bytes[64..], &self.signature())
+        verifier.holds(&self.said.data.origin(), self.signed_bytes(), &self.signature())
     }
 
     /// Who says it.

@@ -240,8 +240,7 @@ impl Job {
             }
             Self::CheckProof(check) => Done::Proof { slot: check.slot, proof: check.run() },
             Self::CheckTransactions { id, packets } => {
-                let check = |packet| sundog_gulfstream::check_packet(packet, verifier);
-                Done::Transactions { id, results: packets.iter().map(check).collect() }
+                Done::Transactions { id, results: sundog_gulfstream::check_packets(&packets, verifier) }
             }
             Self::Replay(replay) => Done::Replayed(Box::new(replay.run_or_die(verifier))),
             Self::Execute { bank, transactions } => execute(bank, transactions),

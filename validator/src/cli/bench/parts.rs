@@ -134,15 +134,16 @@ pub fn sigverify() -> Vec<Part<'static>> {
         })
         .collect();
     let bytes = packets.iter().map(Bytes::len).sum();
-    let transfers = |name, verifier: Verifier| {
+    let transfers = |name, together: usize, verifier: Verifier| {
         let packets = packets.clone();
-        let check = move |packet: &Bytes| keep(sundog_gulfstream::check_packet(packet, &verifier).is_ok());
-        Part::new(name, "packets", 64, move || packets.iter().for_each(&check)).of_bytes(bytes)
+        let check = move |packets: &[Bytes]| keep(sundog_gulfstream::check_packets(packets, &verifier));
+        Part::new(name, "packets", 64, move || packets.chunks(together).for_each(&check)).of_bytes(bytes)
     };
     let mut parts = vec![
-        transfers("transfer packets", Verifier::without_memory()),
-        transfers("transfer packets, their payer's key kept", Verifier::of_keys()),
-        transfers("transfer packets verified before", Verifier::default()),
+        transfers("transfer packets, one core", 64, Verifier::without_memory()),
+        transfers("transfer packets, one at a time", 1, Verifier::without_memory()),
+        transfers("transfer packets, one at a time, key kept", 1, Verifier::of_keys()),
+        transfers("transfer packets verified before", 64, Verifier::default()),
     ];
     parts.extend(shreds_verified());
     parts

@@ -77,6 +77,9 @@ pub fn next_hash(start: Hash, entry: &Entry) -> Hash {
     step.expect("a chain without a tick length takes everything").hash
 }
 
+/// Hashes below which to wake other threads costs more than they save: a millisecond's worth.
+const WORTH_SHARING: u64 = 50_000;
+
 /// The hashes that a block of `ticks` ticks may claim, to be given to [`verify_entries`].
 #[must_use]
 pub fn hash_budget(ticks: u64, hashes_per_tick: Option<u64>) -> u64 {
@@ -93,13 +96,17 @@ pub fn verify_entries(start: Hash, entries: &[Entry], budget: u64) -> Result<(),
     if claimed > budget {
         return Err(EntryFault::TooManyHashes { claimed, allowed: budget });
     }
+    let fault = |index| EntryFault::InvalidEntryHash { index };
     let share = entries.len().div_ceil(rayon::current_num_threads()).next_multiple_of(SIDE_BY_SIDE);
+    if share >= entries.len() || claimed < WORTH_SHARING {
+        return first_wrong(start, entries).map_or(Ok(()), |index| Err(fault(index)));
+    }
     let wrong = entries.par_chunks(share.max(SIDE_BY_SIDE)).enumerate().filter_map(|(chunk, some)| {
         let first = chunk * share;
         let before = first.checked_sub(1).map_or(start, |before| entries[before].hash);
         Some(first + first_wrong(before, some)?)
     });
-    wrong.min().map_or(Ok(()), |index| Err(EntryFault::InvalidEntryHash { index }))
+    wrong.min().map_or(Ok(()), |index| Err(fault(index)))
 }
 
 /// The first of some entries that does not follow from the one before it.

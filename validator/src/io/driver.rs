@@ -8,45 +8,21 @@ use super::{
     storage::Order,
     sync::SyncNet,
     udp::Outgoing,
+    workers::Workers,
 };
 use crate::node::{Effect, Input, Job, Node};
 use arc_swap::ArcSwapOption;
-use crossbeam_channel::Sender;
-use rayon::ThreadPool;
+use flume::Sender;
 use std::{sync::Arc, time::Duration};
 use sundog_poh::RecorderInput;
 use sundog_turbine::sync;
-use sundog_types::{Machine as _, sign::Verifier};
+use sundog_types::Machine as _;
 
 /// The longest sleep of the node's thread.
 const SLEEP_MAX: Duration = Duration::from_secs(1);
 /// Checks of one round that are one piece of work for the pool: a millisecond or so, so that a thread is not woken for
 /// each, and several threads share what is more.
 const CHECKS_AT_ONCE: usize = 8;
-
-/// The threads that do heavy work, and what they remember of signatures.
-pub struct Pool {
-    threads: ThreadPool,
-    verifier: Arc<Verifier>,
-}
-
-impl Pool {
-    /// Puts threads to work.
-    #[must_use]
-    pub fn new(threads: ThreadPool) -> Self {
-        Self { threads, verifier: Arc::default() }
-    }
-
-    /// Does the jobs, one after the other.
-    fn work(&self, lanes: &Lanes, jobs: Vec<Job>) {
-        let (lanes, verifier) = (lanes.clone(), Arc::clone(&self.verifier));
-        self.threads.spawn(move || {
-            for job in jobs {
-                let _ = lanes.answer(Input::Done(job.run(&verifier)));
-            }
-        });
-    }
-}
 
 /// Everything that a node's effects go to.
 pub struct World {
@@ -55,7 +31,7 @@ pub struct World {
     /// Time.
     pub clock: Clock,
     /// Heavy work.
-    pub pool: Pool,
+    pub workers: Workers,
     /// The Proof of History thread.
     pub recorder: Sender<RecorderInput>,
     /// The storage thread.
@@ -89,7 +65,7 @@ pub fn run(mut node: Node, ends: &Ends, world: &World, mut effects: Vec<Effect>)
         }
         while !checks.is_empty() {
             let some = checks.drain(..checks.len().min(CHECKS_AT_ONCE)).collect();
-            world.pool.work(&world.lanes, some);
+            world.workers.run(some);
         }
         let now = world.clock.now();
         let wait = node.poll_timeout().map_or(SLEEP_MAX, |due| due.since(now)).min(SLEEP_MAX);
@@ -117,7 +93,7 @@ impl World {
                 }
             }
             Effect::Sync(order) => self.carry_out_sync(order),
-            Effect::Run(job) => self.pool.work(&self.lanes, vec![job]),
+            Effect::Run(job) => self.workers.run(vec![job]),
             Effect::Poh(input) => {
                 let _ = self.recorder.send(input);
             }

@@ -1,10 +1,14 @@
 //! The bounded lanes into the node's thread, ordered by importance.
+//!
+//! All lanes stand behind one lock: the node takes from all of them at once, and a sender wakes it only when it sleeps.
+//! A lane takes memory for what waits in it and not for what may: six channels that reserve their places would be
+//! 25 MB of an idle node.
 
 use crate::node::Input;
-use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 use std::{
+    collections::VecDeque,
     sync::{
-        Arc,
+        Arc, Condvar, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
@@ -76,11 +80,61 @@ impl Lane {
     }
 }
 
+/// Places that an empty lane keeps.
+const KEPT_PLACES: usize = 1_024;
+
+/// What waits, and who does.
+#[derive(Default)]
+struct Queues {
+    lanes: [VecDeque<Input>; LANES.len()],
+    /// The node sleeps until something comes.
+    node_sleeps: bool,
+    /// Threads that wait for room in the lane of consensus.
+    waiting_for_room: usize,
+    /// Nobody can send any more.
+    senders_gone: bool,
+    /// Nobody takes any more.
+    node_gone: bool,
+}
+
+#[derive(Default)]
+struct Shared {
+    queues: Mutex<Queues>,
+    arrived: Condvar,
+    room: Condvar,
+    dropped: [AtomicU64; LANES.len()],
+}
+
+impl Shared {
+    fn queues(&self) -> MutexGuard<'_, Queues> {
+        self.queues.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Adds an input to a lane that has room, and wakes the node if it sleeps.
+    fn push(&self, mut queues: MutexGuard<'_, Queues>, lane: Lane, input: Input) {
+        queues.lanes[lane as usize].push_back(input);
+        let wake = std::mem::take(&mut queues.node_sleeps);
+        drop(queues);
+        if wake {
+            self.arrived.notify_one();
+        }
+    }
+}
+
+/// Held by everybody who can send.
+struct Open(Arc<Shared>);
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.queues().senders_gone = true;
+        self.0.arrived.notify_one();
+    }
+}
+
 /// The sending ends.
 #[derive(Clone)]
 pub struct Lanes {
-    senders: Vec<Sender<Input>>,
-    dropped: Arc<[AtomicU64; LANES.len()]>,
+    open: Arc<Open>,
     sync_room: Arc<Semaphore>,
 }
 
@@ -94,28 +148,47 @@ impl Lanes {
     /// Empty lanes, and the node's end of them.
     #[must_use]
     pub fn new() -> (Self, Ends) {
-        let (senders, receivers) = LANES.iter().map(|lane| bounded(lane.capacity())).unzip();
+        let shared = Arc::new(Shared::default());
         let sync_room = Arc::new(Semaphore::new(SYNC_ROOM));
-        let ends = Ends { receivers, sync_room: Arc::clone(&sync_room) };
-        (Self { senders, dropped: Arc::default(), sync_room }, ends)
+        let ends = Ends { shared: Arc::clone(&shared), sync_room: Arc::clone(&sync_room) };
+        (Self { open: Arc::new(Open(shared)), sync_room }, ends)
+    }
+
+    fn shared(&self) -> &Shared {
+        &self.open.0
     }
 
     /// Hands in an input from the network. A full lane drops it, and counts that: the network loses packets too.
     pub fn offer(&self, lane: Lane, input: Input) -> bool {
-        match self.senders[lane as usize].try_send(input) {
-            Ok(()) => true,
-            Err(TrySendError::Full(_)) => {
-                self.dropped[lane as usize].fetch_add(1, Ordering::Relaxed);
-                false
-            }
-            Err(TrySendError::Disconnected(_)) => false,
+        let shared = self.shared();
+        let queues = shared.queues();
+        if queues.node_gone {
+            return false;
         }
+        if queues.lanes[lane as usize].len() >= lane.capacity() {
+            drop(queues);
+            shared.dropped[lane as usize].fetch_add(1, Ordering::Relaxed);
+            return false;
+        }
+        shared.push(queues, lane, input);
+        true
     }
 
     /// Hands in an answer that must not be lost; waits for room. False once the node has ended.
     #[must_use]
     pub fn answer(&self, input: Input) -> bool {
-        self.senders[Lane::Consensus as usize].send(input).is_ok()
+        let shared = self.shared();
+        let mut queues = shared.queues();
+        while !queues.node_gone && queues.lanes[Lane::Consensus as usize].len() >= Lane::Consensus.capacity() {
+            queues.waiting_for_room += 1;
+            queues = shared.room.wait(queues).unwrap_or_else(PoisonError::into_inner);
+            queues.waiting_for_room -= 1;
+        }
+        if queues.node_gone {
+            return false;
+        }
+        shared.push(queues, Lane::Consensus, input);
+        true
     }
 
     /// Hands in what bulk sync received, in the order of the calls; waits until the node has taken enough of what came
@@ -130,13 +203,13 @@ impl Lanes {
     /// Inputs dropped because the lane was full.
     #[must_use]
     pub fn dropped(&self, lane: Lane) -> u64 {
-        self.dropped[lane as usize].load(Ordering::Relaxed)
+        self.shared().dropped[lane as usize].load(Ordering::Relaxed)
     }
 }
 
 /// The node's end of the lanes.
 pub struct Ends {
-    receivers: Vec<Receiver<Input>>,
+    shared: Arc<Shared>,
     sync_room: Arc<Semaphore>,
 }
 
@@ -144,6 +217,13 @@ impl Drop for Ends {
     /// Nobody waits for room in a node that has ended.
     fn drop(&mut self) {
         self.sync_room.close();
+        let mut queues = self.shared.queues();
+        queues.node_gone = true;
+        // What waits may hold the sending ends; it goes outside of the lock.
+        let lanes = std::mem::take(&mut queues.lanes);
+        drop(queues);
+        drop(lanes);
+        self.shared.room.notify_all();
     }
 }
 
@@ -151,33 +231,37 @@ impl Ends {
     /// Takes what waits, the most important first; if nothing does, waits for `timeout` at most. False once nobody
     /// can send any more.
     pub fn take(&self, timeout: Duration, taken: &mut Vec<Input>) -> bool {
-        self.take_ready(taken);
+        let mut queues = self.shared.queues();
+        self.take_ready(&mut queues, taken);
         if !taken.is_empty() {
             return true;
         }
-        let mut select = crossbeam_channel::Select::new();
-        for receiver in &self.receivers {
-            select.recv(receiver);
+        if queues.senders_gone {
+            return false;
         }
-        let _ = select.ready_timeout(timeout);
-        let consensus = &self.receivers[Lane::Consensus as usize];
-        match consensus.try_recv() {
-            Ok(input) => taken.push(input),
-            Err(crossbeam_channel::TryRecvError::Disconnected) => return false,
-            Err(crossbeam_channel::TryRecvError::Empty) => {}
-        }
-        self.take_ready(taken);
-        true
+        queues.node_sleeps = true;
+        let waited = self.shared.arrived.wait_timeout(queues, timeout).unwrap_or_else(PoisonError::into_inner);
+        queues = waited.0;
+        queues.node_sleeps = false;
+        self.take_ready(&mut queues, taken);
+        !(taken.is_empty() && queues.senders_gone)
     }
 
-    fn take_ready(&self, taken: &mut Vec<Input>) {
+    fn take_ready(&self, queues: &mut Queues, taken: &mut Vec<Input>) {
         for lane in LANES {
+            let waiting = &mut queues.lanes[lane as usize];
             let before = taken.len();
-            taken.extend(self.receivers[lane as usize].try_iter().take(lane.share()));
+            taken.extend(waiting.drain(..waiting.len().min(lane.share())));
+            if waiting.is_empty() && waiting.capacity() > KEPT_PLACES {
+                waiting.shrink_to(KEPT_PLACES);
+            }
             if lane == Lane::Sync {
                 let units = |input: &Input| if let Input::Sync(input) = input { sync_units(input) } else { 0 };
                 self.sync_room.add_permits(taken[before..].iter().map(|input| units(input) as usize).sum());
             }
+        }
+        if queues.waiting_for_room > 0 {
+            self.shared.room.notify_all();
         }
     }
 }
@@ -229,7 +313,7 @@ mod tests {
         while lanes.sync_room.available_permits() > (1 << 20) / SYNC_UNIT_BYTES {
             tokio::task::yield_now().await;
         }
-        assert!(lanes.senders[Lane::Sync as usize].len() < 64, "64 MiB at most");
+        assert!(lanes.shared().queues().lanes[Lane::Sync as usize].len() < 64, "64 MiB at most");
         let (mut frames, mut taken) = (0, Vec::new());
         while frames < 200 {
             ends.take(Duration::ZERO, &mut taken);
@@ -248,5 +332,58 @@ mod tests {
         let (lanes, ends) = Lanes::new();
         drop(lanes);
         assert!(!ends.take(Duration::ZERO, &mut Vec::new()));
+    }
+
+    #[test]
+    fn an_answer_waits_for_room_and_is_not_lost() {
+        let (lanes, ends) = Lanes::new();
+        for id in 0..Lane::Consensus.capacity() as u64 {
+            assert!(lanes.answer(Input::Durable { id }));
+        }
+        let sender = lanes.clone();
+        let waiting = std::thread::spawn(move || sender.answer(Input::Durable { id: u64::MAX }));
+        while lanes.shared().queues().waiting_for_room == 0 {
+            std::thread::yield_now();
+        }
+        let (mut taken, mut last) = (Vec::new(), 0);
+        while last != u64::MAX {
+            assert!(ends.take(Duration::from_secs(60), &mut taken));
+            for input in taken.drain(..) {
+                let Input::Durable { id } = input else { panic!("nothing else was sent") };
+                last = id;
+            }
+        }
+        assert!(waiting.join().expect("it ends"));
+        assert!(lanes.shared().queues().lanes.iter().all(|lane| lane.capacity() <= 2 * KEPT_PLACES));
+    }
+
+    #[test]
+    fn who_waits_for_room_is_told_when_the_node_ends() {
+        let (lanes, ends) = Lanes::new();
+        while lanes.shared().queues().lanes[Lane::Consensus as usize].len() < Lane::Consensus.capacity() {
+            assert!(lanes.answer(Input::Durable { id: 1 }));
+        }
+        let sender = lanes.clone();
+        let waiting = std::thread::spawn(move || sender.answer(Input::Durable { id: 2 }));
+        while lanes.shared().queues().waiting_for_room == 0 {
+            std::thread::yield_now();
+        }
+        drop(ends);
+        assert!(!waiting.join().expect("it ends"));
+        assert!(!lanes.offer(Lane::Votes, transactions()));
+    }
+
+    #[test]
+    fn a_sleeping_node_is_woken() {
+        let (lanes, ends) = Lanes::new();
+        let node = std::thread::spawn(move || {
+            let mut taken = Vec::new();
+            while taken.is_empty() {
+                assert!(ends.take(Duration::from_secs(600), &mut taken));
+            }
+            taken.len()
+        });
+        assert!(lanes.offer(Lane::Votes, transactions()));
+        assert_eq!(node.join().expect("it ends"), 1);
     }
 }

@@ -36,6 +36,7 @@ pub mod traffic;
 pub mod udp;
 pub mod validator;
 pub mod watch;
+pub mod workers;
 
 /// Writes the log to standard error; `RUST_LOG` beats the default filter.
 pub fn log_to_stderr(default: &str) {

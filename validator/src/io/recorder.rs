@@ -2,7 +2,7 @@
 
 use super::{clock::Clock, lanes::Lanes, watch::Watch};
 use crate::node::Input;
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
+use flume::{Receiver, RecvTimeoutError, Sender, bounded};
 use std::time::Duration;
 use sundog_poh::{Recorder, RecorderInput};
 use sundog_types::Machine as _;

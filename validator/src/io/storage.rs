@@ -2,7 +2,7 @@
 
 use super::{lanes::Lanes, store::FjallStore, tower_file::TowerFile, watch::Watch};
 use crate::node::Input;
-use crossbeam_channel::{Receiver, Sender, bounded};
+use flume::{Receiver, Sender, bounded};
 use std::sync::Arc;
 use sundog_types::store::{Batch, Store as _};
 

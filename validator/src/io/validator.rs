@@ -4,7 +4,7 @@ use super::{
     capped::Capped,
     chain::NodeChain,
     clock::Clock,
-    driver::{self, Pool, World},
+    driver::{self, World},
     faults::{self, Faults, Flow, QuicSocket, Rules},
     feed::Feed,
     files, http, ip_echo,
@@ -23,6 +23,7 @@ use super::{
     traffic::Traffic,
     udp::{Arrival, Outgoing, receive},
     watch::Watch,
+    workers::Workers,
 };
 use crate::{
     config::{Settings, limits::packet_limits},
@@ -274,7 +275,7 @@ impl Shell {
         let world = World {
             lanes: lanes.clone(),
             clock: self.clock,
-            pool: Pool::new(workers(settings)?),
+            workers: Workers::start(settings.workers.unwrap_or(0), &lanes, || watch("work"))?,
             recorder: recorder::start(recorder, self.clock, lanes.clone(), watch("Proof of History"))?,
             storage,
             udp,
@@ -417,12 +418,6 @@ fn restart_order(settings: &Settings) -> anyhow::Result<RestartOrder> {
         wait_at: settings.wait_for_supermajority.map(Slot::new),
         bank_hash: hash.context("expected-bank-hash is no hash; give it in base58, as the other operators print it")?,
     })
-}
-
-/// The threads of heavy work.
-fn workers(settings: &Settings) -> Result<rayon::ThreadPool, rayon::ThreadPoolBuildError> {
-    let threads = settings.workers.unwrap_or(0);
-    rayon::ThreadPoolBuilder::new().num_threads(threads).thread_name(|i| format!("work-{i}")).build()
 }
 
 /// Accepts connections on a port; what opens them.

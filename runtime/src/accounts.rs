@@ -1,9 +1,12 @@
 //! The rooted accounts: what every fork agrees on, kept in a store behind a bounded cache.
+//!
+//! The store may be some roots behind: what changed since is kept here until it is written. A block changes the sysvars
+//! and the vote accounts whatever else it does, so that to write after every eighth root is an eighth of the bytes.
 
 use bytes::Bytes;
 use solana_account::{Account, AccountSharedData, ReadableAccount};
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, RwLock},
 };
 use sundog_types::{
@@ -27,8 +30,7 @@ pub type Stored = (AccountSharedData, u64);
 
 /// The accounts as of the root, for all banks. Readers on any thread may use it.
 ///
-/// Only [`crate::Bank::squash`] changes what it answers, once the batch of
-/// [`crate::Bank::root_batch`] is in the store.
+/// Only [`crate::Bank::squash`] changes what it answers.
 pub struct RootedAccounts {
     store: Arc<dyn Store>,
     cache: RwLock<Cache>,
@@ -44,6 +46,16 @@ struct Cache {
     young_bytes: usize,
     /// Counts changes of the root, so that a value read from the store before one is not cached after it.
     generation: u64,
+    unwritten: Unwritten,
+}
+
+/// What the store lacks. As large as the changes of a few blocks: whoever moves the root writes them in time.
+#[derive(Default)]
+struct Unwritten {
+    /// As of the root; without lamports: gone.
+    accounts: BTreeMap<Pubkey, Stored>,
+    /// The slots whose transaction statuses the store has.
+    statuses: BTreeSet<u64>,
 }
 
 impl RootedAccounts {
@@ -87,44 +99,69 @@ impl RootedAccounts {
     }
 
     fn read_through(&self, key: &Pubkey) -> Option<Stored> {
-        let old = {
+        let known = {
             let cache = self.cache.read().expect("no panic while the cache is locked");
-            cache.old.get(key).cloned()
+            let unwritten = || cache.unwritten.accounts.get(key).map(live);
+            cache.old.get(key).cloned().or_else(unwritten)
         };
-        old.unwrap_or_else(|| {
+        known.unwrap_or_else(|| {
             let value = expect_store(self.store.get(Space::Accounts, key.as_ref()))?;
             Some(decode(&value).expect("only this module writes accounts"))
         })
     }
 
-    /// Takes over accounts that the store holds by now.
-    pub(crate) fn rooted<'a>(&self, changes: impl Iterator<Item = (&'a Pubkey, &'a Stored)>) {
+    /// Takes over what a new root changes.
+    pub(crate) fn rooted(&self, changes: BTreeMap<Pubkey, Stored>) {
         let mut cache = self.cache.write().expect("no panic while the cache is locked");
         cache.generation += 1;
         for (key, stored) in changes {
-            cache.old.remove(key);
-            let live = (stored.0.lamports() > 0).then(|| stored.clone());
-            cache.insert(*key, live, self.capacity);
+            cache.old.remove(&key);
+            cache.insert(key, live(&stored), self.capacity);
+            cache.unwritten.accounts.insert(key, stored);
         }
     }
 
-    /// Calls `each` for every account in the store, by address, in pages.
+    /// The store has everything as of the root, and the transaction statuses of these slots.
+    pub(crate) fn written(&self, statuses: BTreeSet<u64>) {
+        let mut cache = self.cache.write().expect("no panic while the cache is locked");
+        cache.unwritten = Unwritten { accounts: BTreeMap::new(), statuses };
+    }
+
+    /// What the store lacks of the root's accounts, and the slots whose transaction statuses it has.
+    pub(crate) fn unwritten(&self) -> (BTreeMap<Pubkey, Stored>, BTreeSet<u64>) {
+        let cache = self.cache.read().expect("no panic while the cache is locked");
+        (cache.unwritten.accounts.clone(), cache.unwritten.statuses.clone())
+    }
+
+    /// Calls `each` for every account as of the root, by address; the store is read in pages.
     pub(crate) fn scan(&self, each: &mut dyn FnMut(Pubkey, Stored)) {
+        let (unwritten, _) = self.unwritten();
+        let mut newer = unwritten.into_iter().peekable();
+        let mut tell = |key: Pubkey, stored: Stored| {
+            if stored.0.lamports() > 0 {
+                each(key, stored);
+            }
+        };
         let mut from = Vec::new();
         loop {
             let page = expect_store(self.store.range(Space::Accounts, &from, &[0xff; 33], SCAN_PAGE));
             for (key, value) in &page {
                 let key = Pubkey::try_from(key.as_ref()).expect("accounts are stored by address");
-                each(key, decode(value).expect("only this module writes accounts"));
+                while let Some((first, stored)) = newer.next_if(|(newer, _)| *newer < key) {
+                    tell(first, stored);
+                }
+                let newer = newer.next_if(|(newer, _)| *newer == key).map(|(_, stored)| stored);
+                tell(key, newer.unwrap_or_else(|| decode(value).expect("only this module writes accounts")));
             }
             match page.last() {
                 Some((key, _)) if page.len() == SCAN_PAGE => {
                     from = key.to_vec();
                     from.push(0);
                 }
-                _ => return,
+                _ => break,
             }
         }
+        newer.for_each(|(key, stored)| tell(key, stored));
     }
 
     /// Bytes of account data in the cache.
@@ -147,6 +184,11 @@ impl Cache {
             self.young_bytes = 0;
         }
     }
+}
+
+/// An account that is there; one without lamports is not.
+fn live(stored: &Stored) -> Option<Stored> {
+    (stored.0.lamports() > 0).then(|| stored.clone())
 }
 
 fn size(value: &Option<Stored>) -> usize {

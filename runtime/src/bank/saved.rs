@@ -62,20 +62,21 @@ pub enum RestoreError {
 }
 
 impl Bank {
-    /// The writes that make this bank the rooted one: the accounts that changed since the last root, and
-    /// its other fields. They belong into the store at once with whatever else says what the root is.
-    /// When the store has them, call [`Self::squash`].
+    /// The writes that make this bank the rooted one in the store: the accounts that changed since it was last written,
+    /// and its other fields. They belong into the store at once with whatever else says what the root is.
+    /// When the store has them, call [`Self::squash`] and then [`Self::written`].
     ///
     /// # Panics
     /// If it is not frozen.
     #[must_use]
     pub fn root_batch(&self) -> Batch {
         let mut batch = Batch::default();
-        let (overlay, known) = self.since_root();
-        for (key, stored) in &overlay {
+        let (mut changes, known) = self.rooted_accounts.unwritten();
+        changes.extend(self.since_root());
+        for (key, stored) in &changes {
             accounts::put(&mut batch, key, stored);
         }
-        let kept: BTreeSet<u64> = self.statuses.blocks().iter().map(|block| block.slot).collect();
+        let kept: BTreeSet<u64> = self.status_slots().collect();
         for slot in known.difference(&kept) {
             batch.delete(Space::Singles, status_key(*slot));
         }
@@ -88,25 +89,24 @@ impl Bank {
         batch
     }
 
-    /// Accounts that changed since the last bank that is in the store, and the slots whose statuses are.
-    fn since_root(&self) -> (BTreeMap<Pubkey, accounts::Stored>, BTreeSet<u64>) {
+    /// Accounts that changed since the root.
+    fn since_root(&self) -> BTreeMap<Pubkey, accounts::Stored> {
         let mut overlay = BTreeMap::new();
         let mut take = |bank: &Self| {
-            if bank.is_rooted() {
-                return Some(bank.statuses.blocks().iter().map(|block| block.slot).collect());
+            if !bank.is_rooted() {
+                for (key, account) in &bank.changed.accounts {
+                    overlay.entry(*key).or_insert_with(|| (account.clone(), bank.place.slot));
+                }
             }
-            for (key, account) in &bank.changed.accounts {
-                overlay.entry(*key).or_insert_with(|| (account.clone(), bank.place.slot));
-            }
-            None
+            bank.is_rooted()
         };
-        let mut known: Option<BTreeSet<u64>> = take(self);
+        let mut at_root = take(self);
         let mut next = self.parent();
-        while let (None, Some(bank)) = (&known, &next) {
-            known = take(bank);
+        while let (false, Some(bank)) = (at_root, &next) {
+            at_root = take(bank);
             next = bank.parent();
         }
-        (overlay, known.unwrap_or_default())
+        overlay
     }
 
     fn saved(&self) -> Saved {
@@ -122,22 +122,30 @@ impl Bank {
             lattice: self.lattice.to_bytes(),
             epoch_stakes: self.epoch_stakes.iter().map(stakes).collect(),
             rewards: self.rewards.as_deref().cloned(),
-            status_slots: self.statuses.blocks().iter().map(|block| block.slot).collect(),
+            status_slots: self.status_slots().collect(),
         }
     }
 
-    /// Cuts this bank off from its parents, once the store has its [`Self::root_batch`]: from now on it
-    /// and its children read from the rooted accounts what they do not have themselves. Banks of other
-    /// forks are worthless from then on.
+    /// Cuts this bank off from its parents: from now on it and its children read from the rooted accounts what they do
+    /// not have themselves. Banks of other forks are worthless from then on.
     pub fn squash(&self) {
         if !self.rooted.load(Ordering::Acquire) {
-            let (overlay, _) = self.since_root();
-            self.rooted_accounts.rooted(overlay.iter());
+            self.rooted_accounts.rooted(self.since_root());
             self.rooted.store(true, Ordering::Release);
         }
         let parent = self.parent.write().expect("no panic while the parent is locked").take();
         drop(parent);
         self.svm.root();
+    }
+
+    /// The store has the [`Self::root_batch`] of this bank, and it is the root since: nothing of it need be remembered
+    /// to be written any more.
+    pub fn written(&self) {
+        self.rooted_accounts.written(self.status_slots().collect());
+    }
+
+    fn status_slots(&self) -> impl Iterator<Item = u64> {
+        self.statuses.blocks().iter().map(|block| block.slot)
     }
 
     /// The rooted bank, as the store of `accounts` has it.
@@ -197,6 +205,7 @@ impl Bank {
             place,
         };
         bank.svm.read_sysvars(&bank);
+        bank.written();
         Ok(bank)
     }
 }

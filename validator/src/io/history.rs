@@ -31,7 +31,8 @@ impl History for LedgerHistory {
     fn standing(&self, slot: Slot) -> Option<Commitment> {
         let view = self.view.load_full()?;
         if slot <= view.finalized.slot() {
-            return readable(self.ledger.is_rooted(slot))?.then_some(Commitment::Finalized);
+            let unwritten = view.unwritten_roots.binary_search(&slot).is_ok();
+            return (unwritten || readable(self.ledger.is_rooted(slot))?).then_some(Commitment::Finalized);
         }
         view.fork.binary_search(&slot).ok()?;
         let confirmed = view.confirmed.slot();

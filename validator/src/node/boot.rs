@@ -344,6 +344,7 @@ impl Boot {
         sundog_ledger::put_meta(&mut batch, Slot::ZERO, &genesis_meta(&self.genesis, &bank));
         self.store.commit(&batch, true)?;
         bank.squash();
+        bank.written();
         Ok(bank)
     }
 }

@@ -84,6 +84,8 @@ pub enum Job {
     Root {
         /// The new root.
         bank: Arc<Bank>,
+        /// Whether it is written: a root that stays in memory costs nothing here.
+        write: bool,
     },
 }
 
@@ -182,8 +184,8 @@ pub enum Done {
     Rooted {
         /// The new root.
         bank: Arc<Bank>,
-        /// What changes on disk.
-        batch: Batch,
+        /// What changes on disk, if it is written.
+        batch: Option<Batch>,
     },
 }
 
@@ -251,8 +253,8 @@ impl Job {
             Self::Shred(job) => job.run(),
             Self::Load { load, ledger } => super::sync::load(&ledger, load),
             Self::CheckRange(check) => Done::RangeChecked(Box::new(check.run())),
-            Self::Root { bank } => {
-                let batch = bank.root_batch();
+            Self::Root { bank, write } => {
+                let batch = write.then(|| bank.root_batch());
                 Done::Rooted { bank, batch }
             }
         }

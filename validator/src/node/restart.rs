@@ -273,6 +273,7 @@ impl WayBack {
         sundog_ledger::put_restarts(&mut batch, &Restarts { forks: self.forks, void_tower });
         store.commit(&batch, true)?;
         self.bank.squash();
+        self.bank.written();
         Ok(self.bank)
     }
 }

@@ -13,6 +13,10 @@ use sundog_types::{
 /// Keys removed from the ledger at each root at most: several blocks' worth, so that purging keeps up.
 const PURGE_MAX: usize = 4_096;
 
+/// Roots from one that is written to the next. Each write holds the sysvars and vote accounts, some 45 KB, whatever the
+/// blocks hold; a node that starts again executes as many blocks more, which costs it milliseconds.
+const WRITE_EVERY: usize = 8;
+
 /// Where the roots stand.
 pub(super) struct Roots {
     /// The tower's root.
@@ -21,13 +25,20 @@ pub(super) struct Roots {
     pub(super) finalized: Slot,
     /// The highest block that two thirds of the stake voted for, and that is frozen here.
     pub(super) confirmed: Slot,
-    /// The slot whose bank is on its way to disk.
+    /// The slot whose bank is on its way to be the root.
     moving: Option<Slot>,
+    /// Slots that were rooted since the last bank that is on disk, ascending.
+    unwritten: Arc<Vec<Slot>>,
     /// Epochs whose schedule Turbine has.
     entered: Option<Epoch>,
 }
 
 impl Roots {
+    /// Slots that are rooted, and not marked so on disk yet; ascending.
+    pub(super) fn unwritten(&self) -> Arc<Vec<Slot>> {
+        Arc::clone(&self.unwritten)
+    }
+
     /// The tower's root.
     pub(super) const fn tower(&self) -> Slot {
         self.tower
@@ -35,7 +46,7 @@ impl Roots {
 
     pub(super) fn new(root: &Bank) -> Self {
         let slot = root.slot();
-        Self { tower: slot, finalized: slot, confirmed: slot, moving: None, entered: None }
+        Self { tower: slot, finalized: slot, confirmed: slot, moving: None, unwritten: Arc::default(), entered: None }
     }
 }
 
@@ -148,8 +159,9 @@ impl Node {
         }
     }
 
-    /// Brings the bank on disk forward to the highest block that is both rooted by this tower and finalized: what is
-    /// durable can then never be on an abandoned fork, and `finalized` reads come from exactly that bank.
+    /// Brings the root forward to the highest block that is both rooted by this tower and finalized: what is durable can
+    /// then never be on an abandoned fork, and `finalized` reads come from exactly that bank. Every eighth root is
+    /// written.
     fn move_root(&mut self, out: &mut Effects<Effect>) {
         if self.roots.moving.is_some() {
             return;
@@ -161,19 +173,41 @@ impl Node {
         }
         let bank = Arc::clone(&self.forks.get(target).expect("it is an ancestor in the tree").bank);
         self.roots.moving = Some(target);
-        out.push(Effect::Run(super::Job::Root { bank }));
+        let write = self.roots.unwritten.len() + self.forks.chain_to(target).len() >= WRITE_EVERY;
+        out.push(Effect::Run(super::Job::Root { bank, write }));
     }
 
-    /// The changes that make a bank the root on disk are worked out: write them, with the root's number, at once.
-    pub(super) fn root_computed(&mut self, bank: &Arc<Bank>, mut batch: Batch, out: &mut Effects<Effect>) {
+    /// The changes that make a bank the root on disk are worked out: write them, with the root's number, at once. If it
+    /// is not to be written, it is the root now.
+    pub(super) fn root_computed(
+        &mut self,
+        now: Now,
+        bank: &Arc<Bank>,
+        batch: Option<Batch>,
+        out: &mut Effects<Effect>,
+    ) {
         let slot = bank.slot();
-        sundog_ledger::set_root(&mut batch, slot, &self.forks.chain_to(slot));
+        let chain = [&self.roots.unwritten[..], &self.forks.chain_to(slot)[..]].concat();
+        let Some(mut batch) = batch else {
+            self.roots.unwritten = Arc::new(chain);
+            return self.root_moved(now, slot, out);
+        };
+        sundog_ledger::set_root(&mut batch, slot, &chain);
         let durable = Some(self.await_durable(Awaited::Root(slot)));
         out.push(Effect::Write { batch, durable });
     }
 
-    /// The root is on disk: forget the other forks and tell everybody.
+    /// The root is on disk.
     pub(super) fn root_durable(&mut self, now: Now, slot: Slot, out: &mut Effects<Effect>) {
+        let bank = Arc::clone(&self.forks.get(slot).expect("it is about to be the root").bank);
+        bank.squash();
+        bank.written();
+        self.roots.unwritten = Arc::default();
+        self.root_moved(now, slot, out);
+    }
+
+    /// There is a new root: forget the other forks and tell everybody.
+    fn root_moved(&mut self, now: Now, slot: Slot, out: &mut Effects<Effect>) {
         self.roots.moving = None;
         let old = self.forks.root();
         let chain = self.forks.chain_to(slot);

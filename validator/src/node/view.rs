@@ -51,6 +51,8 @@ pub struct View {
     pub cluster_voted: Option<Slot>,
     /// The tower's root.
     pub root: Slot,
+    /// Finalized slots that the ledger has not marked yet, ascending.
+    pub unwritten_roots: Arc<Vec<Slot>>,
     /// The slots of the fork that is built on, above the finalized one, ascending.
     pub fork: Arc<Vec<Slot>>,
     /// The highest slot of which a shred came or for which a vote was cast.
@@ -278,6 +280,7 @@ impl Node {
             processed,
             confirmed: at(self.roots.confirmed),
             finalized: Arc::clone(&root.bank),
+            unwritten_roots: self.roots.unwritten(),
             cluster_voted: self.cluster_voted(),
             root: self.roots.tower(),
             highest_seen: self.highest_seen,

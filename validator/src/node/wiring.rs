@@ -37,7 +37,7 @@ impl Node {
                 self.sync(now, sundog_turbine::sync::Input::Loaded { id, blocks, next, lowest }, out);
             }
             Done::RangeChecked(checked) => self.sync(now, sundog_turbine::sync::Input::Checked(checked), out),
-            Done::Rooted { bank, batch } => self.root_computed(&bank, batch, out),
+            Done::Rooted { bank, batch } => self.root_computed(now, &bank, batch, out),
         }
     }
 

@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 use solana_keypair::Keypair;
 use solana_signer::Signer as _;
 use std::{
-    collections::BTreeMap,
+    collections::VecDeque,
     net::{SocketAddr, UdpSocket},
     path::PathBuf,
     process::{Child, Command, Stdio},
@@ -26,7 +26,7 @@ use std::{
     sync::Arc,
     time::{Duration, Instant},
 };
-use sundog_types::{Hash, Pubkey, Signature};
+use sundog_types::{Hash, Pubkey};
 
 /// Accounts that pay, so that transfers do not all wait for one account.
 const PAYERS: usize = 16;
@@ -34,6 +34,14 @@ const PAYERS: usize = 16;
 const DRAIN: Duration = Duration::from_secs(20);
 /// Signatures asked about at once (reference 10.5).
 const STATUSES_MAX: usize = 256;
+/// How long after it was sent the status of a transfer is asked for first: no block is confirmed sooner.
+const FIRST_ASKED: Duration = Duration::from_millis(200);
+/// How long after that again.
+const ASKED_AGAIN: Duration = Duration::from_millis(100);
+/// How long a status that is to be asked for waits for others, so that they are asked for together.
+const TOGETHER: Duration = Duration::from_millis(40);
+/// Slots to whose leaders transfers are sent.
+const SLOTS_AHEAD: u64 = 2;
 /// How often a new blockhash and new leaders are asked for.
 const REFRESH: Duration = Duration::from_millis(400);
 
@@ -67,6 +75,11 @@ struct Report {
     latency_ms_p50: u64,
     latency_ms_p90: u64,
     latency_ms_p99: u64,
+    /// Slots that were confirmed meanwhile.
+    slots: u64,
+    /// Those of them without a block.
+    slots_skipped: u64,
+    slots_per_second: f64,
 }
 
 /// Runs it.
@@ -87,13 +100,16 @@ pub fn run(args: &TpsArgs, json: bool) -> anyhow::Result<()> {
         say_json(&report);
     } else {
         say(format_args!(
-            "sent {}  confirmed {}  {:.1} confirmed/s  latency p50 {} ms  p90 {} ms  p99 {} ms",
+            "sent {}  confirmed {}  {:.1} confirmed/s  latency p50 {} ms  p90 {} ms  p99 {} ms  slots {} (skipped {})  {:.2} slots/s",
             report.sent,
             report.confirmed,
             report.confirmed_per_second,
             report.latency_ms_p50,
             report.latency_ms_p90,
-            report.latency_ms_p99
+            report.latency_ms_p99,
+            report.slots,
+            report.slots_skipped,
+            report.slots_per_second
         ));
     }
     Ok(())
@@ -157,44 +173,60 @@ fn drive(args: &TpsArgs, url: &str, faucet: &Keypair) -> anyhow::Result<Report> 
     socket.set_nonblocking(true)?;
     let traffic = Arc::new(Traffic::default());
     let port = Port::open(Protocol::Tpu, &credentials, socket, Arc::clone(&traffic), QuicLimits::DEFAULT)?;
-    let dialer = Dialer::new(port);
-    let mut run = Run { client: &client, dialer, sent: BTreeMap::new(), latencies: Vec::new(), last: None };
-    let started = Instant::now();
-    let until = started + Duration::from_secs(args.seconds);
+    let mut run = Run::new(&client, Dialer::new(port))?;
+    let until = run.started + Duration::from_secs(args.seconds);
     let mut number = 0_u64;
     while Instant::now() < until {
         let blockhash = blockhash(&client)?;
         let leaders = leaders(&client)?;
         let refresh = Instant::now() + REFRESH;
         while Instant::now() < refresh.min(until) {
-            let due = (started.elapsed().as_secs_f64() * f64::from(args.rate)) as u64;
+            let due = (run.started.elapsed().as_secs_f64() * f64::from(args.rate)) as u64;
             while number < due {
                 run.send(&payers[number as usize % PAYERS], number, blockhash, &leaders);
                 number += 1;
             }
-            run.settle(false)?;
+            run.settle()?;
             std::thread::sleep(Duration::from_millis(5));
         }
     }
     let drained = Instant::now() + DRAIN;
-    while !run.sent.is_empty() && Instant::now() < drained {
-        run.settle(true)?;
-        std::thread::sleep(Duration::from_millis(100));
+    while !run.is_settled() && Instant::now() < drained {
+        run.settle()?;
+        std::thread::sleep(Duration::from_millis(20));
     }
     tracing::debug!(quic = traffic.counted(Way::TpuQuicOut).0, "transfers that left over QUIC");
-    Ok(run.report(args, started, number))
+    run.report(args, number)
+}
+
+/// A transfer that is not confirmed yet.
+struct Pending {
+    signature: String,
+    sent: Instant,
+    /// When its status is asked for (again).
+    ask: Instant,
 }
 
 struct Run<'a> {
     client: &'a Client,
     dialer: Arc<Dialer>,
-    /// When each transfer that is not confirmed yet was sent.
-    sent: BTreeMap<String, Instant>,
+    started: Instant,
+    first_slot: u64,
+    /// Not asked for yet, in the order in which they were sent.
+    fresh: VecDeque<Pending>,
+    /// Asked for, and not confirmed then.
+    again: VecDeque<Pending>,
     latencies: Vec<u64>,
     last: Option<Instant>,
 }
 
-impl Run<'_> {
+impl<'a> Run<'a> {
+    fn new(client: &'a Client, dialer: Arc<Dialer>) -> anyhow::Result<Self> {
+        let first_slot = client.slot("confirmed")?;
+        let (fresh, again) = Default::default();
+        Ok(Self { client, dialer, started: Instant::now(), first_slot, fresh, again, latencies: Vec::new(), last: None })
+    }
+
     fn send(&mut self, payer: &Keypair, number: u64, blockhash: Hash, leaders: &[(Pubkey, SocketAddr)]) {
         let mut to = [0; 32];
         to[..8].copy_from_slice(&(number % 64 + 1).to_le_bytes());
@@ -205,35 +237,44 @@ impl Run<'_> {
         for (identity, address) in leaders {
             self.dialer.send(*address, Some(*identity), bytes.clone());
         }
-        let signature: Signature = transaction.signatures[0];
-        self.sent.insert(signature.to_string(), Instant::now());
+        let (signature, sent) = (transaction.signatures[0].to_string(), Instant::now());
+        self.fresh.push_back(Pending { signature, sent, ask: sent + FIRST_ASKED });
     }
 
-    /// Asks which of the transfers sent some time ago are confirmed.
-    fn settle(&mut self, all: bool) -> anyhow::Result<()> {
-        let age = if all { Duration::ZERO } else { Duration::from_millis(300) };
-        let mut asked: Vec<String> =
-            self.sent.iter().filter(|(_, at)| at.elapsed() >= age).map(|(s, _)| s.clone()).collect();
-        asked.sort_by_key(|s| self.sent.get(s).copied());
-        asked.truncate(STATUSES_MAX);
-        if asked.is_empty() {
+    fn is_settled(&self) -> bool {
+        self.fresh.is_empty() && self.again.is_empty()
+    }
+
+    /// Asks which of the transfers sent some time ago are confirmed, many at once.
+    fn settle(&mut self) -> anyhow::Result<()> {
+        let now = Instant::now();
+        let longest = [&self.fresh, &self.again].into_iter().filter_map(|queue| queue.front()).map(|first| first.ask);
+        let is_late = longest.min().is_some_and(|ask| ask + TOGETHER <= now);
+        let due = |queue: &VecDeque<Pending>| queue.iter().take(STATUSES_MAX).take_while(|p| p.ask <= now).count();
+        let (again, fresh) = (due(&self.again), due(&self.fresh));
+        if !is_late && again + fresh < STATUSES_MAX {
             return Ok(());
         }
-        let answer = self.client.call("getSignatureStatuses", &json!([asked]))?;
-        for (signature, status) in asked.iter().zip(answer["value"].as_array().into_iter().flatten()) {
+        let fresh = fresh.min(STATUSES_MAX - again);
+        let asked: Vec<Pending> = self.again.drain(..again).chain(self.fresh.drain(..fresh)).collect();
+        let signatures: Vec<&str> = asked.iter().map(|pending| &*pending.signature).collect();
+        let answer = self.client.call("getSignatureStatuses", &json!([signatures]))?;
+        let statuses = answer["value"].as_array().cloned().unwrap_or_default();
+        for (at, pending) in asked.into_iter().enumerate() {
+            let status = statuses.get(at).unwrap_or(&Value::Null);
             let level = status["confirmationStatus"].as_str();
-            if status["err"].is_null()
-                && matches!(level, Some("confirmed" | "finalized"))
-                && let Some(sent) = self.sent.remove(signature)
-            {
-                self.latencies.push(u64::try_from(sent.elapsed().as_millis()).unwrap_or(u64::MAX));
-                self.last = Some(Instant::now());
+            if status["err"].is_null() && matches!(level, Some("confirmed" | "finalized")) {
+                let now = Instant::now();
+                self.latencies.push(u64::try_from((now - pending.sent).as_millis()).unwrap_or(u64::MAX));
+                self.last = Some(now);
+            } else {
+                self.again.push_back(Pending { ask: Instant::now() + ASKED_AGAIN, ..pending });
             }
         }
         Ok(())
     }
 
-    fn report(mut self, args: &TpsArgs, started: Instant, sent: u64) -> Report {
+    fn report(mut self, args: &TpsArgs, sent: u64) -> anyhow::Result<Report> {
         self.latencies.sort_unstable();
         let percentile = |p: usize| {
             self.latencies
@@ -241,8 +282,12 @@ impl Run<'_> {
                 .copied()
                 .unwrap_or(0)
         };
-        let took = self.last.map_or(args.seconds as f64, |last| (last - started).as_secs_f64());
-        Report {
+        let took = self.last.map_or(args.seconds as f64, |last| (last - self.started).as_secs_f64());
+        let last_slot = self.client.slot("confirmed")?;
+        let options = json!([self.first_slot + 1, last_slot, {"commitment": "confirmed"}]);
+        let blocks = self.client.call("getBlocks", &options)?.as_array().map_or(0, Vec::len) as u64;
+        let slots = last_slot - self.first_slot;
+        Ok(Report {
             rate_asked: args.rate,
             seconds: args.seconds,
             sent: usize::try_from(sent).unwrap_or(usize::MAX),
@@ -251,7 +296,10 @@ impl Run<'_> {
             latency_ms_p50: percentile(50),
             latency_ms_p90: percentile(90),
             latency_ms_p99: percentile(99),
-        }
+            slots,
+            slots_skipped: slots.saturating_sub(blocks),
+            slots_per_second: slots as f64 / self.started.elapsed().as_secs_f64(),
+        })
     }
 }
 
@@ -261,17 +309,18 @@ fn blockhash(client: &Client) -> anyhow::Result<Hash> {
     Hash::from_str(text).context("a blockhash that is none")
 }
 
-/// The next leaders with the addresses where they take transactions.
+/// The leader of the slot that is under way, and the next one if it takes over soon, with the addresses where they take
+/// transactions.
 fn leaders(client: &Client) -> anyhow::Result<Vec<(Pubkey, SocketAddr)>> {
-    let slot = client.slot("processed")?;
-    let upcoming = client.call("getSlotLeaders", &json!([slot, 8]))?;
+    let slot = client.slot("processed")? + 1;
+    let upcoming = client.call("getSlotLeaders", &json!([slot, SLOTS_AHEAD]))?;
     let nodes = client.call("getClusterNodes", &json!([]))?;
     let mut found: Vec<(Pubkey, SocketAddr)> = Vec::new();
     for leader in upcoming.as_array().into_iter().flatten() {
         let node = nodes.as_array().into_iter().flatten().find(|node| node["pubkey"] == *leader);
         let Some(address) = node.and_then(|n| n["tpuQuic"].as_str()).and_then(|a| a.parse().ok()) else { continue };
         let Some(identity) = leader.as_str().and_then(|l| Pubkey::from_str(l).ok()) else { continue };
-        if found.len() < 2 && !found.iter().any(|(known, _)| *known == identity) {
+        if !found.iter().any(|(known, _)| *known == identity) {
             found.push((identity, address));
         }
     }

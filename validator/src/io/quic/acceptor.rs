@@ -15,9 +15,11 @@ use crate::{
     node::Input,
 };
 use bytes::Bytes;
-use quinn::{Connection, Incoming};
+use futures_util::FutureExt as _;
+use quinn::{Connection, Incoming, RecvStream};
 use std::{
     net::IpAddr,
+    pin::pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
@@ -27,6 +29,8 @@ use sundog_types::Pubkey;
 
 /// How long a handshake or a stream may take (reference 9.3).
 const HANDSHAKE: Duration = Duration::from_secs(2);
+/// Transactions of one peer that go to the node together.
+const TOGETHER_MAX: usize = 64;
 /// How often a connection's rate follows the stake.
 const RATE_EVERY: Duration = Duration::from_secs(1);
 
@@ -145,27 +149,56 @@ impl Acceptor {
         }
     }
 
+    /// Reads one transaction from each stream. Those that are there already go to the node together: a datagram may hold
+    /// several, and those of a busy client wait in line.
     async fn streams(&self, connection: &Connection, peer: Pubkey) {
-        while let Ok(mut stream) = connection.accept_uni().await {
-            let read = tokio::time::timeout(HANDSHAKE, stream.read_to_end(TRANSACTION_BYTES_MAX)).await;
-            match read {
-                Ok(Ok(bytes)) if !bytes.is_empty() => {
-                    self.port.traffic.count(Way::TpuQuicIn, bytes.len());
-                    let packets = vec![Bytes::from(bytes)];
-                    // A peer that gossip knows as a node forwards; everybody else is a client.
-                    let source = match (self.standing_of)(&peer).known {
-                        true => Source::Forwarded(peer),
-                        false => Source::Client(Some(peer)),
-                    };
-                    self.lanes.offer(Lane::Transactions, Input::Transactions { source, packets });
-                }
-                Ok(Ok(_)) | Ok(Err(quinn::ReadToEndError::TooLong)) => {
+        let mut packets = Vec::new();
+        while let Ok(stream) = connection.accept_uni().await {
+            let mut next = Some(stream);
+            while let Some(stream) = next {
+                if !self.read_in(stream, peer, &mut packets).await {
+                    self.hand_in(peer, &mut packets);
                     self.port.traffic.refuse(Refused::Stream);
                     Closing::Stream.close(Protocol::Tpu, connection);
                     return;
                 }
-                Ok(Err(_)) | Err(_) => self.port.traffic.refuse(Refused::Stream),
+                let more = packets.len() < TOGETHER_MAX;
+                next = more.then(|| connection.accept_uni().now_or_never()).flatten().and_then(Result::ok);
             }
+            self.hand_in(peer, &mut packets);
         }
+    }
+
+    /// Reads a stream to its end; what was read before does not wait for it. False if the peer breaks the protocol.
+    async fn read_in(&self, mut stream: RecvStream, peer: Pubkey, packets: &mut Vec<Bytes>) -> bool {
+        let mut reading = pin!(tokio::time::timeout(HANDSHAKE, stream.read_to_end(TRANSACTION_BYTES_MAX)));
+        let read = match reading.as_mut().now_or_never() {
+            Some(read) => read,
+            None => {
+                self.hand_in(peer, packets);
+                reading.await
+            }
+        };
+        match read {
+            Ok(Ok(bytes)) if bytes.is_empty() => return false,
+            Ok(Ok(bytes)) => packets.push(Bytes::from(bytes)),
+            Ok(Err(quinn::ReadToEndError::TooLong)) => return false,
+            Ok(Err(_)) | Err(_) => self.port.traffic.refuse(Refused::Stream),
+        }
+        true
+    }
+
+    fn hand_in(&self, peer: Pubkey, packets: &mut Vec<Bytes>) {
+        if packets.is_empty() {
+            return;
+        }
+        let packets = std::mem::take(packets);
+        packets.iter().for_each(|packet| self.port.traffic.count(Way::TpuQuicIn, packet.len()));
+        // A peer that gossip knows as a node forwards; everybody else is a client.
+        let source = match (self.standing_of)(&peer).known {
+            true => Source::Forwarded(peer),
+            false => Source::Client(Some(peer)),
+        };
+        self.lanes.offer(Lane::Transactions, Input::Transactions { source, packets });
     }
 }

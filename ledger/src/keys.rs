@@ -1,10 +1,10 @@
 //! The keys. Integers are big-endian, so that the order of keys is the order of slots.
 
 use crate::LedgerError;
-use sundog_types::{Pubkey, ShredIndex, Signature, Slot};
+use sundog_types::{FecSetIndex, Pubkey, ShredIndex, Signature, Slot};
 
 /// The layout of keys and values. A change of either counts it up.
-pub(crate) const FORMAT: u64 = 2;
+pub(crate) const FORMAT: u64 = 3;
 
 pub(crate) const ROOT: &[u8] = b"ledger/root";
 pub(crate) const LED: &[u8] = b"ledger/led";
@@ -31,6 +31,11 @@ pub(crate) fn place(slot: Slot, place: u32) -> [u8; 12] {
     key[..8].copy_from_slice(&slot.get().to_be_bytes());
     key[8..].copy_from_slice(&place.to_be_bytes());
     key
+}
+
+/// A whole FEC set.
+pub(crate) fn set(slot: Slot, set: FecSetIndex) -> [u8; 12] {
+    place(slot, set.get())
 }
 
 pub(crate) fn shred(slot: Slot, index: ShredIndex) -> [u8; 12] {

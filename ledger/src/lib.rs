@@ -18,7 +18,8 @@
 //!
 //! | space | key (integers big-endian, so that ranges are in order) | value |
 //! |---|---|---|
-//! | `DataShreds` | slot, index | the shred, without the longest run of zeros in it |
+//! | `FecSets` | slot, index of an FEC set | all its data shreds, without proofs, and each as how it differs from the last |
+//! | `DataShreds` | slot, index | a shred of a set that was not whole, without the longest run of zeros in it |
 //! | `Slots` | `m`, slot | [`SlotMeta`] |
 //! | `Slots` | `r`, slot | nothing: the slot is rooted |
 //! | `Slots` | `t`, slot | how its shreds arrived, as Turbine wrote it down |
@@ -45,6 +46,7 @@ mod keys;
 mod memory;
 mod meta;
 mod packed;
+mod packed_set;
 mod purge;
 mod read;
 mod record;

@@ -3,7 +3,7 @@
 use crate::{Ledger, LedgerError, TRANSACTIONS_PER_BLOCK_MAX, TransactionRecord, error::decode, keys};
 use sundog_types::{
     Slot,
-    shred::MAX_SHREDS_PER_SLOT,
+    shred::{MAX_SHREDS_PER_SLOT, SHREDS_PER_KIND},
     store::{Batch, Space, Store},
 };
 
@@ -47,6 +47,9 @@ impl Ledger {
         let (first, last) = (keys::slot(slot), keys::slot(slot.next()));
         for index in 0..shreds.min(MAX_SHREDS_PER_SLOT) {
             batch.delete(Space::DataShreds, keys::place(slot, index).to_vec());
+            if index.is_multiple_of(SHREDS_PER_KIND as u32) {
+                batch.delete(Space::FecSets, keys::place(slot, index).to_vec());
+            }
         }
         let room = 2 * MAX_SHREDS_PER_SLOT as usize + TRANSACTIONS_PER_BLOCK_MAX;
         Sweep { store: &*self.store, room, batch: &mut batch }.blocks(&first, &last)?;
@@ -82,7 +85,7 @@ impl Sweep<'_> {
 
     /// Shreds and transactions.
     pub(crate) fn blocks(&mut self, first: &[u8], last: &[u8]) -> Result<(), LedgerError> {
-        let mut spaces = [Space::DataShreds, Space::CodeShreds, Space::Transactions].into_iter();
+        let mut spaces = [Space::DataShreds, Space::FecSets, Space::Transactions].into_iter();
         spaces.try_for_each(|space| self.rows(space, first, last))
     }
 }

@@ -1,11 +1,11 @@
 //! Typed reads.
 
-use crate::{LedgerError, SlotMeta, TransactionRecord, error::decode, keys, packed};
+use crate::{LedgerError, SlotMeta, TransactionRecord, error::decode, keys, packed, packed_set};
 use bytes::Bytes;
-use std::{fmt, sync::Arc};
+use std::{collections::BTreeMap, fmt, sync::Arc};
 use sundog_types::{
-    Hash, ShredIndex, Signature, Slot,
-    shred::MAX_SHREDS_PER_SLOT,
+    FecSetIndex, Hash, ShredIndex, Signature, Slot,
+    shred::{MAX_SHREDS_PER_SLOT, SHREDS_PER_KIND},
     store::{Batch, Space, Store},
 };
 
@@ -18,6 +18,15 @@ const FORKS_PER_SIGNATURE_MAX: usize = 64;
 #[derive(Clone)]
 pub struct Ledger {
     pub(crate) store: Arc<dyn Store>,
+}
+
+/// Whether a shred lies in a set, or before it, by their keys.
+fn within(shred: &[u8], set: &[u8]) -> bool {
+    let place = |key: &[u8]| keys::place_at_end(key, 12).ok();
+    match (place(shred), place(set)) {
+        (Some((_, shred)), Some((_, set))) => shred < set.saturating_add(SHREDS_PER_KIND as u32),
+        _ => false,
+    }
 }
 
 impl fmt::Debug for Ledger {
@@ -211,6 +220,11 @@ impl Ledger {
     /// # Errors
     /// If the store fails or the shred does not decode.
     pub fn data_shred(&self, slot: Slot, index: ShredIndex) -> Result<Option<Bytes>, LedgerError> {
+        let place = index.get() % SHREDS_PER_KIND as u32;
+        let set = FecSetIndex::new(index.get() - place);
+        if let Some(set) = self.store.get(Space::FecSets, &keys::set(slot, set))? {
+            return Ok(packed_set::unpack(&set)?.into_iter().nth(place as usize));
+        }
         self.store.get(Space::DataShreds, &keys::shred(slot, index))?.map(|shred| packed::unpack(&shred)).transpose()
     }
 
@@ -220,8 +234,14 @@ impl Ledger {
     /// If the store fails or the shred does not decode.
     pub fn highest_data_shred(&self, slot: Slot) -> Result<Option<Bytes>, LedgerError> {
         let (from, to) = (keys::slot(slot), keys::slot(slot.saturating_add(1)));
-        let highest = self.store.range_back(Space::DataShreds, &from, &to, 1)?.pop();
-        highest.map(|(_, shred)| packed::unpack(&shred)).transpose()
+        let highest = |space| Ok::<_, LedgerError>(self.store.range_back(space, &from, &to, 1)?.pop());
+        let (set, shred) = (highest(Space::FecSets)?, highest(Space::DataShreds)?);
+        match (set, shred) {
+            (Some((set, packed)), shred) if shred.as_ref().is_none_or(|(shred, _)| within(shred, &set)) => {
+                Ok(packed_set::unpack(&packed)?.pop())
+            }
+            (_, shred) => shred.map(|(_, shred)| packed::unpack(&shred)).transpose(),
+        }
     }
 
     /// The data shreds of a slot in the order of their indexes, gaps left out.
@@ -230,8 +250,16 @@ impl Ledger {
     /// If the store fails or a shred does not decode.
     pub fn data_shreds(&self, slot: Slot) -> Result<Vec<Bytes>, LedgerError> {
         let (from, to) = (keys::slot(slot), keys::slot(slot.saturating_add(1)));
-        let rows = self.store.range(Space::DataShreds, &from, &to, MAX_SHREDS_PER_SLOT as usize)?;
-        rows.into_iter().map(|(_, shred)| packed::unpack(&shred)).collect()
+        let rows = |space| self.store.range(space, &from, &to, MAX_SHREDS_PER_SLOT as usize);
+        let mut by_place = BTreeMap::new();
+        for (key, shred) in rows(Space::DataShreds)? {
+            by_place.insert(keys::place_at_end(&key, 12)?.1, packed::unpack(&shred)?);
+        }
+        for (key, set) in rows(Space::FecSets)? {
+            let (_, first) = keys::place_at_end(&key, 12)?;
+            by_place.extend((first..).zip(packed_set::unpack(&set)?));
+        }
+        Ok(by_place.into_values().collect())
     }
 
     /// At most `limit` slots from `first` on of which a data shred is kept, in ascending order.
@@ -243,9 +271,12 @@ impl Ledger {
         let mut from = first;
         while slots.len() < limit {
             let end = keys::slot(Slot::new(u64::MAX));
-            let rows = self.store.range(Space::DataShreds, &keys::slot(from), &end, 1)?;
-            let Some((key, _)) = rows.first() else { break };
-            let (slot, _) = keys::place_at_end(key, 12)?;
+            let next = |space| match self.store.range(space, &keys::slot(from), &end, 1)?.first() {
+                Some((key, _)) => Ok(Some(keys::place_at_end(key, 12)?.0)),
+                None => Ok::<_, LedgerError>(None),
+            };
+            let found = [next(Space::FecSets)?, next(Space::DataShreds)?];
+            let Some(slot) = found.into_iter().flatten().min() else { break };
             slots.push(slot);
             from = slot.next();
         }

@@ -1,18 +1,29 @@
 //! Writes, as changes of a batch. None of them reads.
 
-use crate::{SlotMeta, TransactionRecord, error::encode, history::Sighting, keys, packed};
+use crate::{SlotMeta, TransactionRecord, error::encode, history::Sighting, keys, packed, packed_set};
 use bytes::Bytes;
 use sundog_types::{
     Hash, Slot,
-    shred::{Kind, Shred, Signed},
+    shred::{Kind, Shred, Signed, View},
     store::{Batch, Space},
 };
 
-/// Keeps data shreds. Code shreds are passed over: repair and replay ask for data only.
+/// Keeps data shreds: a whole FEC set, if it stands there in its order, in a tenth of the room of its shreds. Code shreds
+/// are passed over: repair and replay ask for data only.
 pub fn put_shreds(batch: &mut Batch, shreds: &[Shred<Signed>]) {
-    for shred in shreds.iter().filter(|shred| shred.kind() == Kind::Data) {
-        let key = keys::shred(shred.slot(), shred.index());
-        batch.put(Space::DataShreds, key.to_vec(), packed::pack(shred.payload()));
+    let data: Vec<&Shred<Signed>> = shreds.iter().filter(|shred| shred.kind() == Kind::Data).collect();
+    let set = |shred: &Shred<Signed>| (shred.slot(), shred.fec_set_index());
+    for some in data.chunk_by(|one, other| set(one) == set(other)) {
+        let (slot, index) = set(some[0]);
+        let views: Vec<View<'_>> = some.iter().map(|shred| shred.view()).collect();
+        if let Some(packed) = packed_set::pack(&views) {
+            batch.put(Space::FecSets, keys::set(slot, index).to_vec(), packed);
+            continue;
+        }
+        for shred in some {
+            let key = keys::shred(slot, shred.index());
+            batch.put(Space::DataShreds, key.to_vec(), packed::pack(shred.payload()));
+        }
     }
 }
 

@@ -97,6 +97,60 @@ fn shreds() -> Vec<Shred<Signed>> {
     shreds
 }
 
+/// The data shreds of the sets of 32 and 32.
+fn whole_sets() -> Vec<Vec<Shred<Signed>>> {
+    let mut sets: BTreeMap<_, Vec<Shred<Signed>>> = BTreeMap::new();
+    for shred in shreds().into_iter().filter(|shred| shred.kind() == Kind::Data && shred.proof().len() == 6 * 20) {
+        sets.entry((shred.slot(), shred.fec_set_index())).or_default().push(shred);
+    }
+    sets.into_values().filter(|set| set.len() == 32).collect()
+}
+
+#[test]
+fn a_set_that_came_in_pieces_before_it_was_whole_is_read_as_one() {
+    for set in whole_sets() {
+        let (store, ledger) = fresh();
+        let (at, first) = (set[0].slot(), set[0].index());
+        let pieces = [&set[3..4], &set[20..24]].concat();
+        write(&store, |batch| put_shreds(batch, &pieces));
+        assert_eq!(store.len(Space::DataShreds), 5);
+        assert_eq!(ledger.shred_slots(Slot::ZERO, 9).unwrap(), [at]);
+        assert_eq!(ledger.highest_data_shred(at).unwrap().as_ref(), Some(set[23].payload()));
+        assert_eq!(ledger.data_shred(at, set[3].index()).unwrap().as_ref(), Some(set[3].payload()));
+        assert_eq!(ledger.data_shred(at, first).unwrap(), None);
+        write(&store, |batch| put_shreds(batch, &set));
+        let payloads: Vec<_> = set.iter().map(|shred| shred.payload().clone()).collect();
+        assert_eq!(ledger.data_shreds(at).unwrap(), payloads);
+        assert_eq!(ledger.highest_data_shred(at).unwrap().as_ref(), payloads.last());
+        assert_eq!(ledger.data_shred(at, first).unwrap().as_ref(), payloads.first());
+        assert_eq!(ledger.shred_slots(Slot::ZERO, 9).unwrap(), [at]);
+        write(&store, |batch| batch.writes.append(&mut ledger.forget(at, 0).unwrap().writes));
+        assert_eq!(ledger.data_shreds(at).unwrap(), [] as [bytes::Bytes; 0]);
+    }
+}
+
+#[test]
+fn a_broken_set_is_an_error_with_a_name() {
+    let set = whole_sets().swap_remove(0);
+    let (store, ledger) = fresh();
+    write(&store, |batch| put_shreds(batch, &set));
+    let (key, packed) = store.range(Space::FecSets, &[], &[0xff; 13], 1).unwrap().remove(0);
+    let mut random = proptest::test_runner::TestRng::deterministic_rng(proptest::test_runner::RngAlgorithm::ChaCha);
+    for round in 0..4_000 {
+        let mut broken = packed.to_vec();
+        match round % 3 {
+            0 => broken.truncate(random.random_range(0..packed.len())),
+            1 => (0..4).for_each(|_| broken[random.random_range(0..packed.len())] = random.random()),
+            _ => broken.push(random.random()),
+        }
+        write(&store, |batch| batch.put(Space::FecSets, key.to_vec(), broken));
+        match ledger.data_shreds(set[0].slot()) {
+            Ok(shreds) => assert_eq!(shreds.len(), 32, "a byte of a payload does not show here"),
+            Err(error) => assert!(error.to_string().contains("an FEC set"), "{error}"),
+        }
+    }
+}
+
 #[test]
 fn data_shreds_are_read_back_and_code_shreds_are_not_kept() {
     let (store, ledger) = fresh();
@@ -108,8 +162,9 @@ fn data_shreds_are_read_back_and_code_shreds_are_not_kept() {
             by_slot.entry(shred.slot()).or_default().insert(shred.index(), shred.clone());
         }
     }
-    assert_eq!(store.len(Space::CodeShreds), 0);
-    assert_eq!(store.len(Space::DataShreds), by_slot.values().map(BTreeMap::len).sum::<usize>());
+    let (whole, single) = (store.len(Space::FecSets), store.len(Space::DataShreds));
+    assert!(whole > 0, "the vectors have sets of 32 and 32");
+    assert_eq!(32 * whole + single, by_slot.values().map(BTreeMap::len).sum::<usize>());
     for (slot, expected) in by_slot {
         let payloads: Vec<_> = expected.values().map(|shred| shred.payload().clone()).collect();
         assert_eq!(ledger.data_shreds(slot).unwrap(), payloads);

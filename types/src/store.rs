@@ -10,10 +10,10 @@ use bytes::Bytes;
 /// A family of keys. Each has one owner crate that defines its encoding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Space {
-    /// `ledger`: data shreds, by slot and index.
+    /// `ledger`: data shreds of FEC sets that were not whole, by slot and index.
     DataShreds,
-    /// `ledger`: code shreds, by slot and index.
-    CodeShreds,
+    /// `ledger`: the data shreds of whole FEC sets, by slot and set.
+    FecSets,
     /// `ledger`: metadata of slots.
     Slots,
     /// `ledger`: executed transactions, by slot and place in the block.
@@ -32,7 +32,7 @@ impl Space {
     /// Every space.
     pub const ALL: [Self; 8] = [
         Self::DataShreds,
-        Self::CodeShreds,
+        Self::FecSets,
         Self::Slots,
         Self::Transactions,
         Self::Signatures,
@@ -46,7 +46,7 @@ impl Space {
     pub const fn name(self) -> &'static str {
         match self {
             Self::DataShreds => "data_shreds",
-            Self::CodeShreds => "code_shreds",
+            Self::FecSets => "fec_sets",
             Self::Slots => "slots",
             Self::Transactions => "transactions",
             Self::Signatures => "signatures",

@@ -8,6 +8,7 @@
 //!
 //! A [`Shred`] is a handle on bytes: cloning it copies no payload, parsing allocates nothing.
 
+pub mod bare;
 mod drop;
 mod error;
 mod fields;

@@ -14,8 +14,8 @@ use axum::{
     http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header},
     response::{IntoResponse as _, Response},
 };
-use flume::{Receiver, Sender, TrySendError, bounded};
 use dashmap::DashMap;
+use flume::{Receiver, Sender, TrySendError, bounded};
 use futures_util::{SinkExt as _, StreamExt as _};
 use std::{
     sync::{

@@ -130,7 +130,7 @@ const _: () = {
 
 fn options(space: Space) -> KeyspaceCreateOptions {
     let (memtable, block) = match space {
-        Space::DataShreds | Space::CodeShreds => (LARGE_MEMTABLE_BYTES, SHRED_BLOCK_BYTES),
+        Space::DataShreds | Space::FecSets => (LARGE_MEMTABLE_BYTES, SHRED_BLOCK_BYTES),
         Space::Transactions | Space::Accounts => (LARGE_MEMTABLE_BYTES, BLOCK_BYTES),
         Space::Slots | Space::Signatures | Space::Addresses | Space::Singles => (SMALL_MEMTABLE_BYTES, BLOCK_BYTES),
     };

@@ -255,6 +255,7 @@ impl Node {
     fn throw_away(&mut self, slot: Slot, out: &mut Effects<Effect>) {
         let shreds = self.turbine.length(slot).unwrap_or_default();
         self.replay_renew(slot);
+        self.shelf.take_slot(slot);
         self.transactions_in_block.remove(&slot);
         self.propagation.forget(slot);
         if let Some(frozen) = self.forks.remove(slot) {

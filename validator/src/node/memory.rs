@@ -6,17 +6,27 @@ use sundog_ledger::{SlotMeta, TransactionRecord};
 use sundog_runtime::Committed;
 use sundog_turbine::Timeline;
 use sundog_types::{
-    Effects, Slot,
+    Effects, Now, Slot,
     shred::{Shred, Signed},
     store::Batch,
 };
 
 impl Node {
-    /// Keeps shreds, so that this node can serve repair and replay its blocks after a restart.
-    pub(super) fn remember_shreds(&mut self, shreds: &[Shred<Signed>], out: &mut Effects<Effect>) {
-        let mut batch = Batch::default();
-        sundog_ledger::put_shreds(&mut batch, shreds);
-        write(batch, out);
+    /// Keeps shreds, so that this node can serve repair and replay its blocks after a restart; a set that lacks some a
+    /// moment later.
+    pub(super) fn remember_shreds(&mut self, now: Now, shreds: &[Shred<Signed>], out: &mut Effects<Effect>) {
+        let ready = self.shelf.add(now, shreds);
+        write_shreds(&ready, out);
+    }
+
+    /// Keeps what has waited for the rest of its set long enough.
+    pub(super) fn remember_due(&mut self, now: Now, out: &mut Effects<Effect>) {
+        write_shreds(&self.shelf.take_due(now), out);
+    }
+
+    /// Keeps all shreds that came of a slot: its block is whole.
+    pub(super) fn remember_whole(&mut self, slot: Slot, out: &mut Effects<Effect>) {
+        write_shreds(&self.shelf.take_slot(slot), out);
     }
 
     /// Keeps executed transactions with their outcome.
@@ -59,6 +69,12 @@ impl Node {
         meta.dead = true;
         self.remember_meta(slot, &meta, out);
     }
+}
+
+fn write_shreds(shreds: &[Shred<Signed>], out: &mut Effects<Effect>) {
+    let mut batch = Batch::default();
+    sundog_ledger::put_shreds(&mut batch, shreds);
+    write(batch, out);
 }
 
 fn write(batch: Batch, out: &mut Effects<Effect>) {

@@ -28,6 +28,7 @@ mod replay;
 mod restart;
 mod returning;
 mod roots;
+mod shelf;
 mod sync;
 mod view;
 mod voting;
@@ -162,6 +163,7 @@ pub struct Node {
     gulfstream: Gulfstream,
     ledger: Ledger,
     forks: Forks,
+    shelf: shelf::Shelf,
     replays: replay::Replays,
     leading: leading::Leading,
     broadcast: broadcast::Broadcast,
@@ -221,6 +223,7 @@ impl Node {
             gulfstream: parts.gulfstream,
             ledger: parts.ledger,
             forks: Forks::new(root),
+            shelf: shelf::Shelf::default(),
             replays: replay::Replays::default(),
             leading: leading::Leading::after(parts.led),
             broadcast: broadcast::Broadcast::default(),
@@ -378,6 +381,7 @@ impl Machine for Node {
         self.gulf_timeout(now, out);
         self.lead_timeout(now, out);
         self.broadcast_pump(now, out);
+        self.remember_due(now, out);
         if now.reached(self.tended.after(TEND_EVERY)) {
             self.tended = now;
             self.tend(now, out);
@@ -396,6 +400,7 @@ impl Machine for Node {
             self.gulfstream.poll_timeout(),
             self.leading.poll_timeout(),
             self.broadcast.poll_timeout(),
+            self.shelf.poll_timeout(),
             self.view.poll_timeout(),
             Some(self.tended.after(TEND_EVERY)),
         ]

@@ -141,12 +141,13 @@ impl Node {
                 E::Send { to, addresses, shred, .. } => out.push(Effect::SendShred { to, addresses, shred }),
                 E::SendRepair { to, bytes, .. } => out.push(Effect::SendUdp { socket: Socket::Repair, to, bytes }),
                 E::SendServed { to, bytes, .. } => out.push(Effect::SendUdp { socket: Socket::ServeRepair, to, bytes }),
-                E::Store { shreds } => self.remember_shreds(&shreds, out),
+                E::Store { shreds } => self.remember_shreds(now, &shreds, out),
                 E::SlotStarted { slot, .. } => self.slot_started(slot, out),
                 E::Data { slot, parent, batch, first_index, last_in_slot } => {
                     self.replay_data(now, (slot, parent), (batch, first_index, last_in_slot), out);
                 }
                 E::Complete { slot, shreds, recovered, repaired, block_id, .. } => {
+                    self.remember_whole(slot, out);
                     let tally = Tally { shreds, recovered, repaired, ms: 0 };
                     self.replay_arrived(now, slot, (tally, block_id), out);
                 }

@@ -224,7 +224,16 @@ impl<'a> Run<'a> {
     fn new(client: &'a Client, dialer: Arc<Dialer>) -> anyhow::Result<Self> {
         let first_slot = client.slot("confirmed")?;
         let (fresh, again) = Default::default();
-        Ok(Self { client, dialer, started: Instant::now(), first_slot, fresh, again, latencies: Vec::new(), last: None })
+        Ok(Self {
+            client,
+            dialer,
+            started: Instant::now(),
+            first_slot,
+            fresh,
+            again,
+            latencies: Vec::new(),
+            last: None,
+        })
     }
 
     fn send(&mut self, payer: &Keypair, number: u64, blockhash: Hash, leaders: &[(Pubkey, SocketAddr)]) {

@@ -1,8 +1,10 @@
-//! The threads that do the node's heavy work.
+//! The threads that do the node's heavy work, and what they remember of signatures.
 
 use super::{lanes::Lanes, watch::Watch};
 use crate::node::{Input, Job};
 use flume::Sender;
+use std::sync::Arc;
+use sundog_types::sign::Verifier;
 
 /// Hands jobs to the threads, in the order in which they come.
 ///
@@ -12,7 +14,7 @@ use flume::Sender;
 pub struct Workers {
     /// Without a bound of its own: the node bounds how much of each kind is under way, and if it had to wait here while
     /// its answers wait for it, neither would go on.
-    jobs: Sender<Job>,
+    jobs: Sender<Vec<Job>>,
 }
 
 impl Workers {
@@ -30,13 +32,15 @@ impl Workers {
             .num_threads(threads)
             .thread_name(|number| format!("shares-{number}"))
             .build_global();
-        let (jobs, waiting) = flume::unbounded::<Job>();
+        let (jobs, waiting) = flume::unbounded::<Vec<Job>>();
+        let verifier = Arc::<Verifier>::default();
         for number in 0..threads {
             let (waiting, lanes, watch) = (waiting.clone(), lanes.clone(), watch());
+            let verifier = Arc::clone(&verifier);
             std::thread::Builder::new().name(format!("work-{number}")).spawn(move || {
                 let _watch = watch;
-                for job in waiting {
-                    if !lanes.answer(Input::Done(job.run())) {
+                for job in waiting.into_iter().flatten() {
+                    if !lanes.answer(Input::Done(job.run(&verifier))) {
                         return;
                     }
                 }
@@ -45,9 +49,9 @@ impl Workers {
         Ok(Self { jobs })
     }
 
-    /// Has a job done; its answer comes by the lane of consensus.
-    pub fn run(&self, job: Job) {
+    /// Has jobs done, one after the other; their answers come by the lane of consensus.
+    pub fn run(&self, jobs: Vec<Job>) {
         // Threads that are gone have ended the process.
-        let _ = self.jobs.send(job);
+        let _ = self.jobs.send(jobs);
     }
 }

@@ -3,7 +3,9 @@
 //! The store may be some roots behind: what changed since is kept here until it is written. A block changes the sysvars
 //! and the vote accounts whatever else it does, so that to write after every eighth root is an eighth of the bytes.
 
+use crate::layers::Seeded;
 use bytes::Bytes;
+use indexmap::IndexMap;
 use solana_account::{Account, AccountSharedData, ReadableAccount};
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -37,13 +39,17 @@ pub struct RootedAccounts {
     capacity: usize,
 }
 
+type Kept = IndexMap<Pubkey, Option<Stored>, Seeded>;
+
 /// Two generations: what is found in the old one moves to the young one; when the young one has half
 /// of the capacity, the old one is dropped and they change places.
 #[derive(Default)]
 struct Cache {
-    young: BTreeMap<Pubkey, Option<Stored>>,
-    old: BTreeMap<Pubkey, Option<Stored>>,
+    young: Kept,
+    old: Kept,
     young_bytes: usize,
+    /// For the next young generation.
+    seed: Seeded,
     /// Counts changes of the root, so that a value read from the store before one is not cached after it.
     generation: u64,
     unwritten: Unwritten,
@@ -110,12 +116,13 @@ impl RootedAccounts {
         })
     }
 
-    /// Takes over what a new root changes.
-    pub(crate) fn rooted(&self, changes: BTreeMap<Pubkey, Stored>) {
+    /// Takes over what a new root changes. `seed`: not known before the root was.
+    pub(crate) fn rooted(&self, seed: Seeded, changes: BTreeMap<Pubkey, Stored>) {
         let mut cache = self.cache.write().expect("no panic while the cache is locked");
         cache.generation += 1;
+        cache.seed = seed;
         for (key, stored) in changes {
-            cache.old.remove(&key);
+            cache.old.swap_remove(&key);
             cache.insert(key, live(&stored), self.capacity);
             cache.unwritten.accounts.insert(key, stored);
         }
@@ -180,7 +187,7 @@ impl Cache {
             self.young_bytes -= size(&before);
         }
         if self.young_bytes > capacity / 2 {
-            self.old = std::mem::take(&mut self.young);
+            self.old = std::mem::replace(&mut self.young, Kept::with_hasher(self.seed));
             self.young_bytes = 0;
         }
     }

@@ -16,6 +16,14 @@
 //! before it commits the result; banks that are frozen are shared and never change. When a bank is
 //! rooted, its changes and those of its parents go to the store, and the links are cut.
 //!
+//! What takes time, and what is done about it:
+//!
+//! - Plain transfers do not need the SVM; `svm::plain` executes them, with the SVM's outcome.
+//! - An account that a bank did not change may be in any of the unrooted banks below. `layers` finds it by an index
+//!   over all of them, and so does the cache of statuses find a signature: `runs`.
+//! - A freeze hashes what the block changed, sixteen accounts at a time: `kernel`.
+//! - Account data is shared, never copied to be read; compiled programs are shared by all banks.
+//!
 //! The SVM, its builtin programs and its feature gates stay behind the private module `svm`; no other
 //! module names their types.
 //!

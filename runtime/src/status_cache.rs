@@ -64,6 +64,12 @@ impl BlockStatuses {
         self.signatures.insert(signature, status);
     }
 
+    /// Gives back the room for more.
+    pub(crate) fn shrink(&mut self) {
+        self.messages.shrink_to_fit();
+        self.signatures.shrink_to_fit();
+    }
+
     pub(crate) fn contains(&self, message: &Hash) -> bool {
         self.messages.contains_key(message)
     }

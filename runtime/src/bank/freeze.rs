@@ -56,8 +56,10 @@ impl Bank {
         self.destroy(incinerator::ID);
         self.sum_accounts();
         self.hash = Some(self.compute_hash());
-        let own = std::mem::take(&mut self.own_statuses);
+        let mut own = std::mem::take(&mut self.own_statuses);
+        own.shrink();
         self.statuses.push(Arc::new(own));
+        Arc::get_mut(&mut self.changed).expect("it is not shared yet").accounts.shrink_to_fit();
         self.above = self.below.clone();
         self.above.push(&self.changed);
     }

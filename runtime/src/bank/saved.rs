@@ -5,7 +5,7 @@ use crate::{
     accounts::{self, RootedAccounts, expect_store},
     blockhash_queue::BlockhashQueue,
     lattice::Lattice,
-    layers::Layers,
+    layers::{Layers, Seeded},
     stakes::{StakeHistory, Stakes},
     status_cache::{BlockStatuses, StatusCache},
     svm::{Features, Svm},
@@ -130,7 +130,7 @@ impl Bank {
     /// not have themselves. Banks of other forks are worthless from then on.
     pub fn squash(&self) {
         if !self.rooted.load(Ordering::Acquire) {
-            self.rooted_accounts.rooted(self.since_root());
+            self.rooted_accounts.rooted(Seeded::new(&self.hash()), self.since_root());
             self.rooted.store(true, Ordering::Release);
         }
         let parent = self.parent.write().expect("no panic while the parent is locked").take();

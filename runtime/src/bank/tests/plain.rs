@@ -309,3 +309,61 @@ fn transfers_between_votes_and_stakes_keep_their_order() {
     assert_eq!(plain[2], Ok((false, true)));
     assert_eq!(plain[4], Ok((true, true)));
 }
+
+const LOADER: Pubkey = solana_sdk_ids::bpf_loader_upgradeable::ID;
+
+/// An account with a program that is to be deployed, which user 21 may do.
+fn buffer() -> Account {
+    let memo = Pubkey::from_str_const("MemoSq4gqABAXKb96qnH8TysNcWxMyWCqXgDLGmfcHr");
+    let programs = solana_program_binaries::by_id(&memo, &solana_rent::Rent::default()).unwrap();
+    let mut data = vec![1, 0, 0, 0, 1];
+    data.extend(user(21).to_bytes());
+    data.extend(programs[0].1.data());
+    Account { lamports: 10_000_000_000, data, owner: LOADER, ..Account::default() }
+}
+
+fn loader(number: u32, more: &[u8], accounts: Vec<AccountMeta>) -> Instruction {
+    Instruction { program_id: LOADER, accounts, data: [&number.to_le_bytes(), more].concat() }
+}
+
+#[test]
+fn a_program_that_is_deployed_between_transfers_runs_from_the_next_block_on() {
+    let mut genesis = localnet(64);
+    genesis.more_accounts = users();
+    genesis.more_accounts.extend([(address(90), buffer()), (address(91), buffer())]);
+    let (program, authority) = (address(92), user(21));
+    let (data, _) = Pubkey::find_program_address(&[program.as_ref()], &LOADER);
+    let sysvars = [sysvar::rent::ID, sysvar::clock::ID].map(|id| AccountMeta::new_readonly(id, false));
+    let create = solana_system_interface::instruction::create_account(&user(20), &program, 5_000_000, 36, &LOADER);
+    let mut accounts = vec![AccountMeta::new(user(20), true)];
+    accounts.extend([data, program, address(90)].map(|key| AccountMeta::new(key, false)));
+    accounts.extend(sysvars.clone());
+    accounts.extend([AccountMeta::new_readonly(system_program::ID, false), AccountMeta::new_readonly(authority, true)]);
+    let deploy = loader(2, &100_000_u64.to_le_bytes(), accounts);
+    let mut accounts: Vec<_> = [data, program, address(91), user(20)].map(|key| AccountMeta::new(key, false)).to_vec();
+    accounts.extend(sysvars);
+    accounts.push(AccountMeta::new_readonly(authority, true));
+    let upgrade = loader(3, &[], accounts);
+    let memo = |text: &[u8]| Instruction { program_id: program, accounts: Vec::new(), data: text.to_vec() };
+    let pay = |from: Pubkey, lamports| solana_system_interface::instruction::transfer(&from, &user(23), lamports);
+    let mut parents = [start(&genesis), start(&genesis)];
+    let mut ran = Vec::new();
+    for instructions in [vec![create, deploy], vec![], vec![upgrade], vec![]] {
+        let blockhash = parents[0].last_blockhash();
+        let unsigned = |instructions: &[Instruction], payer| unsigned(instructions, &payer, blockhash);
+        let mut batch = vec![unsigned(&[memo(b"before")], user(20)), unsigned(&[pay(user(20), 1)], user(20))];
+        batch.extend((!instructions.is_empty()).then(|| unsigned(&instructions, user(20))));
+        batch.extend([unsigned(&[pay(user(22), 2)], user(22)), unsigned(&[pay(user(20), 3)], user(20))]);
+        batch.extend([unsigned(&[memo(b"after")], user(20)), unsigned(&[pay(user(22), 4)], user(22))]);
+        let mut banks = parents.each_ref().map(next);
+        let (fast, slow) = (banks[0].execute_with(batch.clone(), PLAIN), banks[1].execute_with(batch, SVM));
+        same(&fast, &slow);
+        ran.extend(fast.items.iter().map(|item| item.result.as_ref().is_ok_and(|outcome| outcome.status.is_ok())));
+        assert_eq!(banks[0].commit(fast), banks[1].commit(slow));
+        parents = banks.map(finish);
+        assert_eq!(parents[0].hash(), parents[1].hash());
+    }
+    let (first, second) = ([false, true, true, true, true, false, true], [true; 6]);
+    let third = [true, true, true, true, true, false, true];
+    assert_eq!(ran, [&first[..], &second, &third, &second].concat());
+}

@@ -69,21 +69,46 @@ impl From<SanitiseError> for DropReason {
 /// # Errors
 /// [`DropReason::Undecodable`], [`DropReason::OutOfBounds`], [`DropReason::NothingLeft`] or
 /// [`DropReason::BadSignature`].
+pub fn check(bytes: &[u8]) -> Result<Checked, DropReason> {
+    check_with(bytes, &Verifier::without_memory())
+}
+
+/// As [`check`], with a verifier that may remember.
+///
+/// # Errors
+/// As there.
 pub fn check_with(bytes: &[u8], verifier: &Verifier) -> Result<Checked, DropReason> {
+    check_all(&[bytes], verifier).pop().expect("an answer for the datagram")
+}
+
+/// As [`check_with`], for many: the signatures of their values are verified side by side, each by itself.
+#[must_use]
+pub fn check_all<B: AsRef<[u8]>>(datagrams: &[B], verifier: &Verifier) -> Vec<Result<Checked, DropReason>> {
+    let read: Vec<_> = datagrams.iter().map(|bytes| read(bytes.as_ref())).collect();
+    let values = || read.iter().flatten().flat_map(values_of);
+    let signed: Vec<_> = values().map(|value| (value.origin(), value.signature())).collect();
+    let checks: Vec<_> = values()
+        .zip(&signed)
+        .map(|(value, (signer, signature))| Check { signer, message: value.signed_bytes(), signature })
+        .collect();
+    let mut answers = verifier.holds_all(&checks).into_iter();
+    let judge = |message: Result<Protocol, DropReason>| {
+        let message = message?;
+        // All of its answers are taken, also after one that says no.
+        let own = answers.by_ref().take(values_of(&message).len());
+        let signed = own.fold(true, |all, holds| all & holds) && message_signed(&message, verifier);
+        if signed { Ok(Checked { message }) } else { Err(DropReason::BadSignature) }
+    };
+    read.into_iter().map(judge).collect()
+}
+
+/// All but the signatures.
+fn read(bytes: &[u8]) -> Result<Protocol, DropReason> {
     let mut message = Protocol::decode(bytes)?;
     sanitise(&message)?;
     values_of(&message).iter().try_for_each(|value| sanitise_data(value.data()))?;
     drop_retired(&mut message)?;
-    let signed = values_signed(values_of(&message), verifier) && message_signed(&message, verifier);
-    if signed { Ok(Checked { message }) } else { Err(DropReason::BadSignature) }
-}
-
-/// As [`check_with`], without a memory.
-///
-/// # Errors
-/// As there.
-pub fn check(bytes: &[u8]) -> Result<Checked, DropReason> {
-    check_with(bytes, &Verifier::without_memory())
+    Ok(message)
 }
 
 fn values_of(message: &Protocol) -> &[CrdsValue] {
@@ -92,13 +117,6 @@ fn values_of(message: &Protocol) -> &[CrdsValue] {
         Protocol::PullResponse(_, values) | Protocol::PushMessage(_, values) => values,
         Protocol::PruneMessage(..) | Protocol::PingMessage(_) | Protocol::PongMessage(_) => &[],
     }
-}
-
-fn values_signed(values: &[CrdsValue], verifier: &Verifier) -> bool {
-    let said: Vec<_> = values.iter().map(|value| (value.origin(), value.signature(), value.signed_bytes())).collect();
-    let check = |(signer, signature, message)| Check { signer, message, signature };
-    let checks: Vec<_> = said.iter().map(|(signer, signature, message)| check((signer, signature, message))).collect();
-    verifier.holds_all(&checks).into_iter().all(|holds| holds)
 }
 
 /// Leaves out values of retired kinds.

@@ -74,7 +74,7 @@ pub mod table;
 pub mod trouble;
 pub mod wire;
 
-pub use check::{Checked, check, check_with};
+pub use check::{Checked, check, check_all, check_with};
 pub use config::{Contact, GossipConfig, KnownPeer};
 pub use limits::PacketLimits;
 pub use machine::{Effect, Gossip, Input};

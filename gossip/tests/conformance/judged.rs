@@ -2,7 +2,8 @@
 
 use crate::vectors::{bytes, family, file, number, text, values_of};
 use std::collections::BTreeSet;
-use sundog_gossip::{CrdsData, DropReason, check, wire::Protocol};
+use sundog_gossip::{Checked, CrdsData, DropReason, check, check_all, wire::Protocol};
+use sundog_types::sign::Verifier;
 
 #[test]
 fn every_judged_datagram_gets_the_reference_verdict() {
@@ -30,6 +31,20 @@ fn every_judged_datagram_gets_the_reference_verdict() {
         }
         if let (Ok(checked), Some(kept)) = (&outcome, agave["values_kept"].as_u64()) {
             assert_eq!(values_of(checked.message()).len() as u64, kept, "{name}: values kept");
+        }
+    }
+}
+
+#[test]
+fn datagrams_checked_together_get_the_verdicts_that_each_gets_alone() {
+    let all: Vec<Vec<u8>> = family(&file("gossip.json"), "judged").iter().map(|case| bytes(&case["bytes"])).collect();
+    let verdict = |outcome: Result<Checked, DropReason>| outcome.map(|checked| checked.message().encode());
+    let alone: Vec<_> = all.iter().map(|wire| verdict(check(wire))).collect();
+    assert!(alone.iter().any(Result::is_ok) && alone.contains(&Err(DropReason::BadSignature)));
+    for verifier in [Verifier::default(), Verifier::without_memory()] {
+        for together in [all.len(), 5, 1] {
+            let found = all.chunks(together).flat_map(|some| check_all(some, &verifier)).map(verdict);
+            assert_eq!(found.collect::<Vec<_>>(), alone);
         }
     }
 }

@@ -21,8 +21,8 @@ use sundog_types::Machine as _;
 /// The longest sleep of the node's thread.
 const SLEEP_MAX: Duration = Duration::from_secs(1);
 /// Checks of one round that are one piece of work for the pool: a millisecond or so, so that a thread is not woken for
-/// each, and several threads share what is more.
-const CHECKS_AT_ONCE: usize = 8;
+/// each, signatures are verified side by side, and several threads share what is more.
+pub const CHECKS_AT_ONCE: usize = 16;
 
 /// Everything that a node's effects go to.
 pub struct World {

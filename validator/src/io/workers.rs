@@ -39,8 +39,8 @@ impl Workers {
             let verifier = Arc::clone(&verifier);
             std::thread::Builder::new().name(format!("work-{number}")).spawn(move || {
                 let _watch = watch;
-                for job in waiting.into_iter().flatten() {
-                    if !lanes.answer(Input::Done(job.run(&verifier))) {
+                for done in waiting.into_iter().flat_map(|jobs| Job::run_all(jobs, &verifier)) {
+                    if !lanes.answer(Input::Done(done)) {
                         return;
                     }
                 }

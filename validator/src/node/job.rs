@@ -220,6 +220,25 @@ impl Job {
         )
     }
 
+    /// Does several jobs. Signatures of what gossip brought are verified together, after all else.
+    pub fn run_all(jobs: Vec<Self>, verifier: &Verifier) -> impl Iterator<Item = Done> + use<'_> {
+        let (mut others, mut senders, mut datagrams) = (Vec::new(), Vec::new(), Vec::new());
+        for job in jobs {
+            if let Self::CheckGossip { from, bytes } = job {
+                senders.push(from);
+                datagrams.push(bytes);
+            } else {
+                others.push(job);
+            }
+        }
+        let gossip = move || {
+            let packets = sundog_gossip::check_all(&datagrams, verifier);
+            senders.into_iter().zip(packets).map(|(from, packet)| Done::Gossip { from, packet })
+        };
+        let others = others.into_iter().map(|job| job.run(verifier));
+        others.chain(std::iter::once_with(gossip).flatten())
+    }
+
     /// Does the work. Pure: the same job gives the same answer, whatever the verifier remembers.
     #[must_use]
     pub fn run(self, verifier: &Verifier) -> Done {

@@ -4,12 +4,13 @@ use super::{
     keep, resident_bytes, say, say_json,
     turns::{Work, rates, timed},
 };
+use crate::io::driver::CHECKS_AT_ONCE;
 use rand_chacha::{ChaCha8Rng, rand_core::SeedableRng as _};
 use serde::Serialize;
 use solana_keypair::Keypair;
 use std::{net::SocketAddr, time::Duration};
 use sundog_gossip::{
-    CrdsData, CrdsValue, check,
+    CrdsData, CrdsValue, check_all,
     filters::{self, FilterSize},
     table::{Limits, Table},
     wire::{Protocol, contact::ContactInfo, kinds::Vote},
@@ -190,11 +191,10 @@ fn decoding(packets: &[Vec<u8>]) -> Work<'_> {
 
 fn merging_checked(packets: &[Vec<u8>]) -> Work<'_> {
     Box::new(move || {
-        let mut table = table();
+        let (mut table, verifier) = (table(), Verifier::without_memory());
         let done = timed(SIGNED, || {
-            for packet in packets {
-                let checked = check(packet).expect("what we signed");
-                for value in values_of(checked.message()) {
+            for checked in packets.chunks(CHECKS_AT_ONCE).flat_map(|some| check_all(some, &verifier)) {
+                for value in values_of(checked.expect("what we signed").message()) {
                     keep(table.offer(START, value.clone()));
                 }
             }
@@ -216,9 +216,14 @@ fn report(stretch: Duration) -> Report {
     let mut full = table();
     fill(&mut full, older.clone());
     let mut rng = ChaCha8Rng::from_seed([1; 32]);
-    let verifier = Verifier::without_memory();
     let works: [Work<'_>; 8] = [
-        Box::new(|| timed(SIGNED, || signed.iter().for_each(|value| keep(value.verify(&verifier))))),
+        Box::new(|| {
+            timed(SIGNED, || {
+                signed
+                    .iter()
+                    .for_each(|value| keep(value.signature().verify(value.origin().as_ref(), value.signed_bytes())))
+            })
+        }),
         decoding(&contact_packets),
         merging_checked(&contact_packets),
         decoding(&vote_packets),

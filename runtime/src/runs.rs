@@ -17,6 +17,9 @@ use std::{
 const RUN_BLOCKS_MAX: u64 = 32;
 /// Entries that share a place of a run's directory, about.
 const BUCKET_ENTRIES: usize = 4;
+/// The bits of an entry that say how deep in its run the block is.
+const DEPTH: u64 = 0xff;
+const _: () = assert!(RUN_BLOCKS_MAX <= DEPTH, "a block's depth fits");
 
 /// A hint for a key that others may choose: they cannot find many keys with the same one.
 pub(crate) fn fingerprint(key: &[u8]) -> u64 {
@@ -35,72 +38,65 @@ struct Run {
     /// The height of its newest block.
     newest: u64,
     blocks: u64,
-    /// Ascending; of equal ones those of newer blocks first.
-    prints: Vec<u64>,
-    /// By how much each entry's block is below the newest.
-    depths: Vec<u8>,
+    /// Ascending: a fingerprint without its last bits, and in their place by how much the block is below the newest.
+    entries: Vec<u64>,
     /// Where the entries begin that begin with a place's number, and the end.
     starts: Vec<u32>,
-    /// How much to shift a fingerprint to get its place.
+    /// How much to shift an entry to get its place.
     shift: u32,
 }
 
 impl Run {
-    fn new(newest: u64, blocks: u64, (prints, depths): (Vec<u64>, Vec<u8>)) -> Self {
-        let bits = (prints.len() / BUCKET_ENTRIES).max(2).ilog2();
+    fn new(newest: u64, blocks: u64, entries: Vec<u64>) -> Self {
+        let bits = (entries.len() / BUCKET_ENTRIES).max(2).ilog2();
         let shift = u64::BITS - bits;
         let mut starts = vec![0; (1 << bits) + 1];
-        for print in &prints {
-            starts[(print >> shift) as usize + 1] += 1;
+        for entry in &entries {
+            starts[(entry >> shift) as usize + 1] += 1;
         }
         let mut sum = 0;
         for start in &mut starts {
             sum += *start;
             *start = sum;
         }
-        Self { newest, blocks, prints, depths, starts, shift }
+        Self { newest, blocks, entries, starts, shift }
     }
 
     fn of_block(height: u64, mut prints: Vec<u64>) -> Self {
+        prints.iter_mut().for_each(|print| *print &= !DEPTH);
         prints.sort_unstable();
-        let depths = vec![0; prints.len()];
-        Self::new(height, 1, (prints, depths))
+        Self::new(height, 1, prints)
     }
 
-    /// The newer of two first: its entries come first among equal ones.
     fn merged(newer: &Self, older: &Self) -> Self {
-        let offset = u8::try_from(newer.newest - older.newest).expect("a run has few blocks");
-        let length = newer.prints.len() + older.prints.len();
-        let (mut prints, mut depths) = (Vec::with_capacity(length), Vec::with_capacity(length));
+        let offset = newer.newest - older.newest;
+        let mut entries = Vec::with_capacity(newer.entries.len() + older.entries.len());
         let (mut a, mut b) = (0, 0);
-        while a < newer.prints.len() && b < older.prints.len() {
+        while a < newer.entries.len() && b < older.entries.len() {
+            let (first, second) = (newer.entries[a], older.entries[b] + offset);
             // Without branches that cannot be foreseen.
-            let first = newer.prints[a] <= older.prints[b];
-            prints.push(if first { newer.prints[a] } else { older.prints[b] });
-            depths.push(if first { newer.depths[a] } else { older.depths[b] + offset });
-            a += usize::from(first);
-            b += usize::from(!first);
+            entries.push(first.min(second));
+            a += usize::from(first <= second);
+            b += usize::from(first > second);
         }
-        prints.extend_from_slice(&newer.prints[a..]);
-        depths.extend_from_slice(&newer.depths[a..]);
-        prints.extend_from_slice(&older.prints[b..]);
-        depths.extend(older.depths[b..].iter().map(|depth| depth + offset));
-        Self::new(newer.newest, newer.blocks + older.blocks, (prints, depths))
+        entries.extend_from_slice(&newer.entries[a..]);
+        entries.extend(older.entries[b..].iter().map(|entry| entry + offset));
+        Self::new(newer.newest, newer.blocks + older.blocks, entries)
     }
 
     /// The heights of the blocks that may have it, newest first.
     fn heights(&self, print: u64) -> impl Iterator<Item = u64> {
         let place = (print >> self.shift) as usize;
-        let (start, end) = (self.starts[place] as usize, self.starts[place + 1] as usize);
-        let bucket = &self.prints[start..end];
+        let bucket = &self.entries[self.starts[place] as usize..self.starts[place + 1] as usize];
+        let print = print & !DEPTH;
         // Almost always a few entries; but their makers may have seen to it that there are more.
-        let first = if bucket.len() <= 16 {
-            bucket.iter().take_while(|found| **found < print).count()
+        let first = if bucket.len() <= 4 * BUCKET_ENTRIES {
+            bucket.iter().take_while(|entry| **entry < print).count()
         } else {
-            bucket.partition_point(|found| *found < print)
+            bucket.partition_point(|entry| *entry < print)
         };
-        let equal = bucket[first..].iter().take_while(move |found| **found == print);
-        equal.zip(&self.depths[start + first..]).map(|(_, depth)| self.newest - u64::from(*depth))
+        let equal = bucket[first..].iter().take_while(move |entry| **entry & !DEPTH == print);
+        equal.map(|entry| self.newest - (entry & DEPTH))
     }
 }
 
@@ -132,7 +128,7 @@ impl Runs {
     /// Entries in all runs.
     #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
-        self.0.iter().map(|run| run.prints.len()).sum()
+        self.0.iter().map(|run| run.entries.len()).sum()
     }
 }
 
@@ -151,10 +147,15 @@ mod tests {
         found
     }
 
+    /// Some come often.
+    fn print() -> impl Strategy<Value = u64> {
+        prop_oneof![(0..20_u64).prop_map(|print| print << 8), any::<u64>()]
+    }
+
     proptest! {
         #[test]
         fn they_name_exactly_the_blocks_that_have_it_newest_first(
-            blocks in prop::collection::vec(prop::collection::vec(prop_oneof![0..20_u64, any::<u64>()], 0..40), 1..150),
+            blocks in prop::collection::vec(prop::collection::vec(print(), 0..40), 1..150),
             first in 0..1_000_u64,
             from in 0..200_u64,
         ) {
@@ -162,11 +163,11 @@ mod tests {
             for (height, prints) in (first..).zip(&blocks) {
                 runs.push(height, prints.clone());
             }
-            for print in (0..20).chain(blocks.iter().flatten().copied().take(50)) {
+            for print in (0..20).map(|print| print << 8).chain(blocks.iter().flatten().copied().take(50)) {
                 let numbered: Vec<_> = (first..).zip(&blocks).collect();
                 let having = numbered.iter().rev().filter(|(height, _)| *height >= first + from);
                 let expected: Vec<u64> = having
-                    .flat_map(|(height, prints)| prints.iter().filter(|p| **p == print).map(move |_| *height))
+                    .flat_map(|(height, prints)| prints.iter().filter(|p| **p >> 8 == print >> 8).map(move |_| *height))
                     .collect();
                 prop_assert_eq!(all(&runs, print, first + from), expected);
             }
@@ -177,12 +178,12 @@ mod tests {
     fn a_few_runs_cover_many_blocks_and_old_ones_go() {
         let mut runs = Runs::default();
         for height in 0..1_000 {
-            runs.push(height, vec![height, height + 1]);
+            runs.push(height, vec![height << 8, (height + 1) << 8]);
             runs.forget(height.saturating_sub(299));
             assert!(runs.0.len() <= 15, "{} runs", runs.0.len());
             assert!(runs.len() <= 2 * (300 + 32), "{} entries", runs.len());
         }
-        assert_eq!(all(&runs, 1_000, 0), [999]);
-        assert!(all(&runs, 500, 0).is_empty());
+        assert_eq!(all(&runs, 1_000 << 8, 0), [999]);
+        assert!(all(&runs, 500 << 8, 0).is_empty());
     }
 }

@@ -30,7 +30,9 @@ use crate::{
 use bytes::Bytes;
 use sundog_types::{
     FecSetIndex, Now, Pubkey, Slot,
-    shred::{DropReason as ShredDrop, FilterContext, Gate, Gates, Shred, Signed, View, filter, highest_slot},
+    shred::{
+        DropReason as ShredDrop, FilterContext, Gate, Gates, Shred, Signed, View, filter, hash_roots, highest_slot,
+    },
     sign::SignRole,
 };
 
@@ -336,8 +338,10 @@ impl Turbine {
 
     /// Takes shreds out of this node's ledger.
     pub(crate) fn stored(&mut self, now: Now, shreds: Vec<Bytes>, out: &mut Vec<Effect>) {
-        for bytes in shreds {
-            let parsed = Shred::raw(bytes).parse().map_err(ShredDrop::from);
+        let parsed: Vec<_> =
+            shreds.into_iter().map(|bytes| Shred::raw(bytes).parse().map_err(ShredDrop::from)).collect();
+        hash_roots(parsed.iter().flatten());
+        for parsed in parsed {
             match parsed.and_then(|shred| shred.trust_own_ledger().map_err(ShredDrop::from)) {
                 Ok(shred) if shred.slot() <= self.gather.root() => self.metrics.refuse(ShredDrop::SlotRooted),
                 Ok(shred) => self.accept(now, shred, Origin::Stored, out),

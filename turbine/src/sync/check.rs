@@ -4,8 +4,12 @@ use super::effect::StoredBlock;
 use crate::{config::Versions, effect::EpochInfo};
 use bytes::Bytes;
 use sundog_types::{
-    Hash, Pubkey, Slot,
-    shred::{Kind, Parsed, SHREDS_PER_KIND, Shred, ShredError, Signed, signature_holds, variant::PROOF_ENTRIES},
+    Hash, Pubkey, Signature, Slot,
+    kernel::ed25519::Check,
+    shred::{
+        Kind, Parsed, SHREDS_PER_KIND, Shred, ShredError, Signed, hash_roots, signature_holds, variant::PROOF_ENTRIES,
+    },
+    sign::Verifier,
 };
 use thiserror::Error;
 
@@ -179,15 +183,27 @@ fn check_block(block: StoredBlock, version: u16, leader: &Pubkey) -> Result<Chec
     if parsed.iter().any(|shred| shred.slot() != slot || shred.version() != version || shred.parent() != Some(parent)) {
         return Err(Fault::Stray(slot));
     }
+    let signed = first_signed(&parsed, leader);
     let chained = parsed[0].chained_merkle_root();
     let mut before = chained;
     let mut shreds = Vec::with_capacity(parsed.len());
     let mut rest = parsed.into_iter();
-    while let Some(first) = rest.next() {
-        let set = std::iter::once(first).chain(rest.by_ref().take(SHREDS_PER_KIND - 1));
-        before = check_set(set, before, leader, &mut shreds)?;
+    for signed in signed {
+        let set = rest.by_ref().take(SHREDS_PER_KIND);
+        before = check_set(set, before, (leader, signed), &mut shreds)?;
     }
     Ok(CheckedBlock { slot, parent, chained, id: before, shreds })
+}
+
+/// Whether the first shred of each set is signed: all signatures that an honest leader's block needs, side by side.
+fn first_signed(shreds: &[Shred<Parsed>], leader: &Pubkey) -> Vec<bool> {
+    hash_roots(shreds);
+    let firsts: Vec<_> =
+        shreds.iter().step_by(SHREDS_PER_KIND).map(|shred| (shred.merkle_root(), shred.signature())).collect();
+    let rooted = firsts.iter().map(|(root, signature)| (root.as_ref().map_or(&[][..], Hash::as_ref), signature));
+    // The empty message of a shred without a root is nothing that was ever signed, and `verify` refuses it besides.
+    let checks: Vec<_> = rooted.map(|(message, signature)| Check { signer: leader, message, signature }).collect();
+    Verifier::without_memory().holds_all(&checks)
 }
 
 /// Parses the shreds of a block: data, from index 0 to the last without a gap, in aligned sets of 32.
@@ -223,7 +239,7 @@ fn parse_whole(shreds: Vec<Bytes>, slot: Slot) -> Result<Vec<Shred<Parsed>>, Fau
 fn check_set(
     set: impl Iterator<Item = Shred<Parsed>>,
     before: Hash,
-    leader: &Pubkey,
+    (leader, first_signed): (&Pubkey, bool),
     out: &mut Vec<Shred<Signed>>,
 ) -> Result<Hash, Fault> {
     let mut verified = None;
@@ -237,9 +253,13 @@ fn check_set(
             None => Err(shred),
         };
         // A leader can sign one root twice, so signatures within a set may differ.
+        let holds = |signer: &Pubkey, root: &[u8], signature: &Signature| match verified {
+            None => first_signed,
+            Some(_) => signature_holds(signer, root, signature),
+        };
         let signed = match trusted {
             Ok(signed) => signed,
-            Err(shred) => shred.verify(leader, signature_holds).map_err(|error| Fault::Shred(slot, error))?,
+            Err(shred) => shred.verify(leader, holds).map_err(|error| Fault::Shred(slot, error))?,
         };
         let root = verified.get_or_insert_with(|| signed.verified_root()).root();
         if signed.merkle_root() != root {

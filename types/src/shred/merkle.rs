@@ -71,6 +71,45 @@ pub fn root_of(shred: View<'_>) -> Option<Hash> {
     Some(top)
 }
 
+/// The same of many shreds, hashed side by side where the processor can.
+#[must_use]
+pub fn roots_of(shreds: &[View<'_>]) -> Vec<Option<Hash>> {
+    let mut roots = vec![None; shreds.len()];
+    let proof = |at: usize| &shreds[at].bytes()[shreds[at].variant().proof_range()];
+    let place = |at: usize| {
+        let place = shreds[at].leaf_index()?;
+        (place >> shreds[at].variant().proof_entries() == 0).then_some(place)
+    };
+    // Those that have a root, with their place on the level that is reached; those of one length side by side.
+    let mut climbing: Vec<(usize, usize)> = (0..shreds.len()).filter_map(|at| Some((at, place(at)?))).collect();
+    climbing.sort_by_key(|(at, _)| shreds[*at].variant().leaf_range().len());
+    let views: Vec<View<'_>> = climbing.iter().map(|(at, _)| shreds[*at]).collect();
+    let mut tops = leaves(&views);
+    for level in 0.. {
+        let higher = |at: usize| level < shreds[at].variant().proof_entries();
+        let mut still = Vec::with_capacity(climbing.len());
+        let mut pairs = Vec::with_capacity(climbing.len());
+        for ((at, place), top) in climbing.into_iter().zip(tops) {
+            if !higher(at) {
+                roots[at] = Some(top);
+                continue;
+            }
+            let sibling = &proof(at)[level * PROOF_ENTRY_SIZE..][..PROOF_ENTRY_SIZE];
+            let top = &top.as_ref()[..PROOF_ENTRY_SIZE];
+            pairs.push(if place.is_multiple_of(2) { [top, sibling].concat() } else { [sibling, top].concat() });
+            still.push((at, place / 2));
+        }
+        if still.is_empty() {
+            break;
+        }
+        let pairs: Vec<&[u8]> = pairs.iter().map(Vec::as_slice).collect();
+        tops = Vec::with_capacity(pairs.len());
+        digests(NODE, &pairs, &mut tops);
+        climbing = still;
+    }
+    roots
+}
+
 /// What an inner node hashes.
 fn joined(left: &Hash, right: &Hash) -> [u8; 2 * PROOF_ENTRY_SIZE] {
     let mut joined = [0; 2 * PROOF_ENTRY_SIZE];

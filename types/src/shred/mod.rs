@@ -183,6 +183,16 @@ fn check_code(view: View<'_>) -> Result<(), ShredError> {
     if whole { Ok(()) } else { Err(ShredError::Place(Kind::Code)) }
 }
 
+/// Hashes the roots of many shreds side by side, where the processor can. Each remembers its own.
+pub fn hash_roots<'a>(shreds: impl IntoIterator<Item = &'a Shred<Parsed>>) {
+    let shreds: Vec<_> = shreds.into_iter().collect();
+    let views: Vec<View<'_>> = shreds.iter().map(|shred| shred.view()).collect();
+    for (shred, root) in shreds.into_iter().zip(merkle::roots_of(&views)) {
+        // One that has been hashed before has the same.
+        let _ = shred.state.root.set(root);
+    }
+}
+
 impl Shred<Parsed> {
     /// The root that the shred and its proof lead to; hashed once, then remembered.
     ///
@@ -325,6 +335,37 @@ mod tests {
         let other = seal::sign(unsigned(false, 8), &leader(1)).expect("a whole set");
         let parsed = Shred::raw(other[0].payload().clone()).parse().expect("parses");
         assert!(parsed.trust(&root).is_err());
+    }
+
+    #[test]
+    fn roots_hashed_together_are_those_that_each_shred_leads_to() {
+        let mut shreds = Vec::new();
+        for (number, resigned) in (0..3_u8).zip([false, true, false]) {
+            for (at, shred) in
+                seal::sign(unsigned(resigned, number), &leader(1)).expect("a set").into_iter().enumerate()
+            {
+                let mut bytes = shred.payload().to_vec();
+                if at % 5 == 0 {
+                    let place = 100 + 17 * at;
+                    bytes[place] ^= 1;
+                }
+                // Some claim a lower tree, some a place that such a tree does not have.
+                let lower = at % 7 == 3;
+                if lower {
+                    bytes[64] -= 1 + number;
+                }
+                shreds.extend(Shred::raw(Bytes::from(bytes)).parse().ok());
+            }
+        }
+        shreds.rotate_left(50);
+        assert!(shreds.len() > 150);
+        let each: Vec<_> = shreds.iter().map(|shred| merkle::root_of(shred.view())).collect();
+        assert!(each.contains(&None) && each.iter().flatten().collect::<std::collections::BTreeSet<_>>().len() > 20);
+        let views: Vec<_> = shreds.iter().map(Shred::view).collect();
+        assert_eq!(merkle::roots_of(&views), each);
+        assert_eq!(merkle::roots_of(&[]), []);
+        hash_roots(&shreds);
+        assert!(shreds.iter().zip(each).all(|(shred, root)| shred.merkle_root().ok() == root));
     }
 
     #[test]

@@ -13,7 +13,7 @@ use sundog_turbine::{
 use sundog_types::{
     Hash, Pubkey, ShredIndex, Slot,
     entry::Entry,
-    shred::{Kind, Shred, ShredId, merkle},
+    shred::{Kind, Shred, ShredId, hash_roots, merkle},
     sign::{Identity, Sign, Verifier},
 };
 
@@ -150,7 +150,7 @@ pub fn sigverify() -> Vec<Part<'static>> {
 }
 
 /// Shreds as they come from the network: parsed, hashed up to the root of their set, and that compared or verified.
-fn shreds_verified() -> [Part<'static>; 2] {
+fn shreds_verified() -> [Part<'static>; 3] {
     let signer = signer();
     let leader = signer.identity();
     let set = sets(&[7; SET_BYTES], &signer).remove(0);
@@ -160,9 +160,16 @@ fn shreds_verified() -> [Part<'static>; 2] {
     let (verifier, again) = (Verifier::of_keys(), shreds.clone());
     let holds = move |signer: &Pubkey, root: &[u8], signature: &_| verifier.holds_once(signer, root, signature);
     let first = move || again.iter().for_each(|shred| keep(parse(shred).verify(&leader, &holds)));
-    let known = move || shreds.iter().for_each(|shred| keep(parse(shred).trust(&root)));
+    let apart = shreds.clone();
+    let known = move || apart.iter().for_each(|shred| keep(parse(shred).trust(&root)));
+    let together = move || {
+        let shreds: Vec<_> = shreds.iter().map(parse).collect();
+        hash_roots(&shreds);
+        shreds.into_iter().for_each(|shred| keep(shred.trust(&root)));
+    };
     [
         Part::new("shreds, each the first of its set", "shreds", 64, first),
         Part::new("shreds of a set whose root is verified", "shreds", 64, known),
+        Part::new("the same, hashed together", "shreds", 64, together),
     ]
 }

@@ -1,6 +1,6 @@
 //! Making executed transactions part of the bank.
 
-use super::{Bank, Executed, execute::Item};
+use super::{Bank, Before, Executed, execute::Item};
 use crate::svm::{Balances, Outcome};
 use solana_message::{inner_instruction::InnerInstruction, v0::LoadedAddresses};
 use solana_transaction::versioned::VersionedTransaction;
@@ -64,6 +64,7 @@ impl Bank {
         let Outcome {
             status,
             plain,
+            before,
             base_fee,
             priority_fee,
             units,
@@ -76,12 +77,12 @@ impl Bank {
             programs,
             ..
         } = outcome;
-        for (key, account) in writes {
-            if plain {
-                self.put(key, account);
-            } else {
-                self.store(key, account);
+        if plain {
+            for ((key, account), before) in writes.into_iter().zip(before) {
+                self.put(key, account, Before::Known(before));
             }
+        } else {
+            writes.into_iter().for_each(|(key, account)| self.store(key, account));
         }
         self.svm.learn(&programs, &self.features);
         Some(Committed {

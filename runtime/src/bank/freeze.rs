@@ -1,6 +1,6 @@
 //! Ticks, and the end of a block: fees, history, hashes (reference 11.1, 12.1).
 
-use super::{Bank, Parameters};
+use super::{Bank, Before, Parameters};
 use sha2::{Digest, Sha256};
 use solana_account::{ReadableAccount, WritableAccount};
 use solana_sdk_ids::{incinerator, system_program};
@@ -102,10 +102,14 @@ impl Bank {
 
     fn sum_accounts(&mut self) {
         let mut lattice = std::mem::take(&mut self.lattice);
-        let accounts = &self.changed.accounts;
+        let (accounts, befores) = (&self.changed.accounts, std::mem::take(&mut self.before));
         lattice.apply(accounts.len(), &|place| {
             let (key, after) = accounts.get_index(place).expect("a place below the length");
-            (key, self.lookup_before(key).map(|(account, _)| account), after)
+            let before = match &befores[place] {
+                Before::Known(before) => before.clone(),
+                Before::Unknown => self.lookup_before(key).map(|(account, _)| account),
+            };
+            (key, before, after)
         });
         self.lattice = lattice;
     }

@@ -108,6 +108,14 @@ pub struct Fees {
     pub burnt: u64,
 }
 
+/// What an account was before a block.
+enum Before {
+    /// It is still to be looked up.
+    Unknown,
+    /// Whoever changed it knew; `None`: it did not exist.
+    Known(Option<AccountSharedData>),
+}
+
 /// The state of one fork at one slot.
 ///
 /// It belongs to one owner until it is frozen; then it is shared. What it does not have in its own
@@ -122,6 +130,8 @@ pub struct Bank {
     rooted: AtomicBool,
     /// What this block changed; nobody else has it before the bank is frozen.
     changed: Arc<Layer>,
+    /// What each of these accounts was before this block; until the bank is frozen.
+    before: Vec<Before>,
     /// What the blocks below changed since the root.
     below: Layers,
     /// The same with this block on top, for its children; set when the bank is frozen.
@@ -160,13 +170,16 @@ impl Bank {
     /// Stores an account in this block.
     fn store(&mut self, key: Pubkey, account: AccountSharedData) {
         self.stakes.follow(&key, &account);
-        self.put(key, account);
+        self.put(key, account, Before::Unknown);
     }
 
-    /// The same for an account that neither is nor was one that stakes or votes.
-    fn put(&mut self, key: Pubkey, account: AccountSharedData) {
+    /// The same for an account that neither is nor was one that stakes or votes. `before`: what it was before this
+    /// block, if this is the first time that the block writes it.
+    fn put(&mut self, key: Pubkey, account: AccountSharedData, before: Before) {
         let own = Arc::get_mut(&mut self.changed).expect("a layer is shared only once its bank is frozen");
-        own.accounts.insert(key, account);
+        if own.accounts.insert(key, account).is_none() {
+            self.before.push(before);
+        }
     }
 
     /// Whether the bank is complete and has its hash.

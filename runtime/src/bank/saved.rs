@@ -190,6 +190,7 @@ impl Bank {
             rooted_accounts: accounts,
             rooted: AtomicBool::new(true),
             changed: Arc::default(),
+            before: Vec::new(),
             below: Layers::default(),
             above: Layers::default(),
             queue,

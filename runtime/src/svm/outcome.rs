@@ -46,8 +46,10 @@ pub(crate) struct Outcome {
     pub(crate) status: Result<(), TransactionError>,
     /// False: it could not be loaded, only the fee is taken.
     pub(crate) executed: bool,
-    /// It neither had nor wrote any account that is not the system program's.
+    /// It neither had nor wrote any account that is not the system program's: then `before` says what stood in the place
+    /// of each of `writes` before it.
     pub(crate) plain: bool,
+    pub(crate) before: Vec<Option<AccountSharedData>>,
     pub(crate) base_fee: u64,
     pub(crate) priority_fee: u64,
     pub(crate) units: u64,
@@ -112,6 +114,7 @@ pub(super) fn outcome(
         status: processed.status(),
         executed: false,
         plain: false,
+        before: Vec::new(),
         base_fee: fees.transaction_fee(),
         priority_fee: fees.prioritization_fee(),
         units: processed.executed_units(),

@@ -119,6 +119,9 @@ fn distinct(keys: &[Pubkey], written: usize) -> bool {
     last.iter().all(programs) && first.iter().chain(last).enumerate().all(once)
 }
 
+/// The accounts of a transaction to be changed, as they were, and how many bytes they count.
+type Loaded = (Vec<(Pubkey, AccountSharedData)>, Vec<Option<AccountSharedData>>, u32);
+
 /// What all plain transfers of a bank have in common.
 pub(crate) struct Transfers {
     system: AccountSharedData,
@@ -150,7 +153,7 @@ impl Transfers {
     ) -> Option<Outcome> {
         let keys = transaction.message.static_account_keys();
         let (written, programs) = keys.split_at(plain.written);
-        let (mut accounts, loaded_bytes) = self.load(written, read)?;
+        let (mut accounts, mut replaced, loaded_bytes) = self.load(written, read)?;
         let sizes = programs.iter().map(|key| ACCOUNT_BYTES + self.program(key).data().len() as u32);
         let loaded_bytes = loaded_bytes + sizes.sum::<u32>();
         let (base_fee, priority_fee) = match price {
@@ -173,15 +176,13 @@ impl Transfers {
             let programs = programs.iter().map(|key| (*key, self.program(key).clone()));
             after.extend(accounts.iter().cloned().chain(programs));
         }
-        let mut place = 0;
-        accounts.retain(|_| {
-            place += 1;
-            touched & 1 << (place - 1) != 0
-        });
+        keep_touched(&mut accounts, touched);
+        keep_touched(&mut replaced, touched);
         Some(Outcome {
             status: Ok(()),
             executed: true,
             plain: true,
+            before: replaced,
             base_fee,
             priority_fee,
             units: UNITS * instructions.len() as u64,
@@ -196,16 +197,14 @@ impl Transfers {
         })
     }
 
-    /// The accounts and their size, if there is nothing special about any of them.
-    fn load(
-        &self,
-        keys: &[Pubkey],
-        read: &dyn Fn(&Pubkey) -> Option<AccountSharedData>,
-    ) -> Option<(Vec<(Pubkey, AccountSharedData)>, u32)> {
-        let mut accounts = Vec::with_capacity(keys.len());
+    /// The accounts as they are changed, as they were, and their size, if there is nothing special about any of them.
+    fn load(&self, keys: &[Pubkey], read: &dyn Fn(&Pubkey) -> Option<AccountSharedData>) -> Option<Loaded> {
+        let (mut accounts, mut replaced) = (Vec::with_capacity(keys.len()), Vec::with_capacity(keys.len()));
         let mut bytes = 0;
         for (place, key) in keys.iter().enumerate() {
-            let mut account = match read(key) {
+            let found = read(key);
+            replaced.push(found.clone());
+            let mut account = match found {
                 Some(account) => {
                     let usual = system_program::check_id(account.owner())
                         && account.data().is_empty()
@@ -221,13 +220,21 @@ impl Transfers {
             account.set_rent_epoch(EXEMPT);
             accounts.push((*key, account));
         }
-        Some((accounts, bytes))
+        Some((accounts, replaced, bytes))
     }
 
     fn lamports(&self, accounts: &[(Pubkey, AccountSharedData)], programs: &[Pubkey]) -> Vec<u64> {
         let accounts = accounts.iter().map(|(_, account)| account.lamports());
         accounts.chain(programs.iter().map(|key| self.program(key).lamports())).collect()
     }
+}
+
+fn keep_touched<T>(accounts: &mut Vec<T>, touched: u32) {
+    let mut place = 0;
+    accounts.retain(|_| {
+        place += 1;
+        touched & 1 << (place - 1) != 0
+    });
 }
 
 /// Makes the transfers. A bit for each account that is to be stored: the payer, and those whose lamports moved.

@@ -21,6 +21,7 @@
 pub mod cli;
 pub mod config;
 pub mod io;
+mod kernel;
 pub mod node;
 pub mod payments;
 pub mod sim;

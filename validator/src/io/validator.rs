@@ -64,6 +64,9 @@ pub struct Supervision {
     pub fault_rules: Option<String>,
 }
 
+/// How often memory that is free is given back to the system.
+const GIVEN_BACK_EVERY: std::time::Duration = std::time::Duration::from_secs(20);
+
 /// Runs a validator until it is told to end.
 ///
 /// # Errors
@@ -300,6 +303,7 @@ impl Shell {
             (self.faucet, lanes.clone()),
         ));
         joining::compare_chains(settings.entrypoints.as_deref().unwrap_or_default(), self.chain, &fail, faults);
+        tokio::spawn(give_memory_back());
         let known_peers = Keeper::start(self.known_peers, self.identity.pubkey(), Arc::clone(&view));
         let echo = tokio::net::TcpListener::from_std(sockets.ip_echo)?;
         guard(&fail, "IP echo", ip_echo::serve(echo, self.chain.shred_version, Arc::clone(&traffic)));
@@ -418,6 +422,15 @@ fn restart_order(settings: &Settings) -> anyhow::Result<RestartOrder> {
         wait_at: settings.wait_for_supermajority.map(Slot::new),
         bank_hash: hash.context("expected-bank-hash is no hash; give it in base58, as the other operators print it")?,
     })
+}
+
+/// Gives memory back to the system that a load took and that is free again.
+async fn give_memory_back() {
+    let mut every = tokio::time::interval(GIVEN_BACK_EVERY);
+    loop {
+        every.tick().await;
+        let _ = tokio::task::spawn_blocking(crate::kernel::memory::trim).await;
+    }
 }
 
 /// Accepts connections on a port; what opens them.

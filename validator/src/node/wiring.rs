@@ -133,6 +133,12 @@ impl Node {
 
     fn turbine_effects(&mut self, now: Now, effects: Vec<sundog_turbine::Effect>, out: &mut Effects<Effect>) {
         use sundog_turbine::Effect as E;
+        // Before a block that they complete.
+        for effect in &effects {
+            if let E::Store { shreds } = effect {
+                self.remember_shreds(now, shreds, out);
+            }
+        }
         for effect in effects {
             match effect {
                 E::Verify { id, items } => out.push(Effect::Run(Job::VerifyShreds { id, items })),
@@ -141,7 +147,7 @@ impl Node {
                 E::Send { to, addresses, shred, .. } => out.push(Effect::SendShred { to, addresses, shred }),
                 E::SendRepair { to, bytes, .. } => out.push(Effect::SendUdp { socket: Socket::Repair, to, bytes }),
                 E::SendServed { to, bytes, .. } => out.push(Effect::SendUdp { socket: Socket::ServeRepair, to, bytes }),
-                E::Store { shreds } => self.remember_shreds(now, &shreds, out),
+                E::Store { .. } => {}
                 E::SlotStarted { slot, .. } => self.slot_started(slot, out),
                 E::Data { slot, parent, batch, first_index, last_in_slot } => {
                     self.replay_data(now, (slot, parent), (batch, first_index, last_in_slot), out);

@@ -6,14 +6,16 @@ use flume::Sender;
 use std::sync::Arc;
 use sundog_types::sign::Verifier;
 
+/// Jobs, or lots of checks, that wait for a thread. The node bounds how much of each kind is under way, a tenth of this
+/// in all, so that it never waits here while its answers wait for it.
+const WAITING_MAX: usize = 65_536;
+
 /// Hands jobs to the threads, in the order in which they come.
 ///
 /// Threads that wait for a job sleep at once. (Those of a pool for divided work first look around for a while, which is
 /// right for work that comes in thousands of crumbs, and was a tenth of all the processor time of a localnet.) What a
 /// job divides itself goes to rayon's pool, which sleeps until then.
 pub struct Workers {
-    /// Without a bound of its own: the node bounds how much of each kind is under way, and if it had to wait here while
-    /// its answers wait for it, neither would go on.
     jobs: Sender<Vec<Job>>,
 }
 
@@ -32,7 +34,7 @@ impl Workers {
             .num_threads(threads)
             .thread_name(|number| format!("shares-{number}"))
             .build_global();
-        let (jobs, waiting) = flume::unbounded::<Vec<Job>>();
+        let (jobs, waiting) = flume::bounded::<Vec<Job>>(WAITING_MAX);
         let verifier = Arc::<Verifier>::default();
         for number in 0..threads {
             let (waiting, lanes, watch) = (waiting.clone(), lanes.clone(), watch());

@@ -39,20 +39,21 @@ fn keypair(kind: u8, number: usize) -> Keypair {
 }
 
 /// A chain whose users can pay and whose validators can vote.
-struct Scene {
-    root: Arc<Bank>,
+pub(super) struct Scene {
+    pub(super) root: Arc<Bank>,
     payers: Vec<Keypair>,
     voters: Vec<Keypair>,
 }
 
 impl Scene {
-    fn new() -> anyhow::Result<Self> {
-        let payers: Vec<Keypair> = (0..TRANSFERS).map(|number| keypair(9, number)).collect();
+    /// A chain with so many payers, each with one to pay.
+    pub(super) fn new(transfers: usize) -> anyhow::Result<Self> {
+        let payers: Vec<Keypair> = (0..transfers).map(|number| keypair(9, number)).collect();
         let voters: Vec<Keypair> = (0..VOTES).map(|number| keypair(8, number)).collect();
         let funded = || Account { lamports: 1_000_000_000, ..Account::default() };
         let accounts = payers.iter().map(|payer| (payer.pubkey(), funded()));
         let more_accounts: BTreeMap<Pubkey, Account> =
-            accounts.chain((0..TRANSFERS).map(|number| (pubkey(3, number), funded()))).collect();
+            accounts.chain((0..transfers).map(|number| (pubkey(3, number), funded()))).collect();
         let validator = |(number, voter): (usize, &Keypair)| GenesisValidator {
             identity: voter.pubkey(),
             identity_lamports: 1_000_000_000,
@@ -81,7 +82,7 @@ impl Scene {
     }
 
     /// One transfer of every payer.
-    fn transfers(&self) -> Vec<VersionedTransaction> {
+    pub(super) fn transfers(&self) -> Vec<VersionedTransaction> {
         let blockhash = self.root.last_blockhash();
         let pay = |(number, payer): (usize, &Keypair)| transfer(payer, &pubkey(3, number), 1, blockhash);
         self.payers.iter().enumerate().map(pay).collect()
@@ -140,7 +141,7 @@ fn ticked(mut bank: Bank) -> Bank {
     bank
 }
 
-fn one_core() -> anyhow::Result<ThreadPool> {
+pub(super) fn one_core() -> anyhow::Result<ThreadPool> {
     Ok(ThreadPoolBuilder::new().num_threads(1).build()?)
 }
 
@@ -185,7 +186,7 @@ fn freezing(
 /// # Errors
 /// If the scene cannot be made, which only a bug can cause.
 pub fn parts() -> anyhow::Result<Vec<Part<'static>>> {
-    let scene = Scene::new()?;
+    let scene = Scene::new(TRANSFERS)?;
     let (transfers, votes) = (scene.transfers(), scene.votes());
     let high = scene.high(&transfers);
     let execute = executing(&scene.root, &transfers)?;

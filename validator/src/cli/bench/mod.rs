@@ -1,5 +1,6 @@
 //! `sundog bench`: figures of the parts and of a cluster.
 
+mod block;
 mod execute;
 mod forkchoice;
 mod gossip;
@@ -55,6 +56,8 @@ enum What {
     Tree,
     /// Checking transaction signatures.
     Sigverify,
+    /// Shredding and replaying whole blocks of 0 to 10,000 transfers, on one core.
+    Block,
     /// Executing transfers that have no account in common, and freezing their bank.
     Execute,
     /// Moving the votes of 2,000 validators between 64 forks, one at a time and in batches, and the tree's memory.
@@ -190,6 +193,7 @@ pub fn run(args: BenchArgs) -> anyhow::Result<()> {
         What::Merkle => parts::merkle(),
         What::Tree => parts::tree(),
         What::Sigverify => parts::sigverify(),
+        What::Block => block::parts()?,
         What::Execute => execute::parts()?,
         What::ForkChoice => {
             forkchoice::run(stretch, args.json);

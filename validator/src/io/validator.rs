@@ -140,6 +140,7 @@ async fn live(settings: &Settings, supervision: &Supervision) -> anyhow::Result<
     let recorder = Recorder::new(boot.recorder());
     let (node, effects) = boot.start(clock.now())?;
     tracing::info!(identity = %identity.pubkey(), genesis = %genesis.hash(), root = %node.forks().root(), ?bound, "validator started");
+    tokio::spawn(give_memory_back());
     let shell = Shell { clock, store, identity, faucet, chain, known_peers };
     let (mut running, failed) = shell.start((settings, &faults), sockets, (recorder, tower_file), (node, effects))?;
     if let Some(directory) = ledger_path.parent() {
@@ -303,7 +304,6 @@ impl Shell {
             (self.faucet, lanes.clone()),
         ));
         joining::compare_chains(settings.entrypoints.as_deref().unwrap_or_default(), self.chain, &fail, faults);
-        tokio::spawn(give_memory_back());
         let known_peers = Keeper::start(self.known_peers, self.identity.pubkey(), Arc::clone(&view));
         let echo = tokio::net::TcpListener::from_std(sockets.ip_echo)?;
         guard(&fail, "IP echo", ip_echo::serve(echo, self.chain.shred_version, Arc::clone(&traffic)));

@@ -74,6 +74,7 @@ const GIVEN_BACK_EVERY: std::time::Duration = std::time::Duration::from_secs(20)
 pub fn run(settings: &Settings, supervision: &Supervision) -> anyhow::Result<()> {
     super::log_to_stderr("info,quinn=warn,fjall=warn,lsm_tree=warn,solana=warn");
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    runtime.spawn(give_memory_back());
     let why = runtime.block_on(live(settings, supervision));
     runtime.shutdown_timeout(std::time::Duration::from_secs(2));
     why
@@ -140,7 +141,6 @@ async fn live(settings: &Settings, supervision: &Supervision) -> anyhow::Result<
     let recorder = Recorder::new(boot.recorder());
     let (node, effects) = boot.start(clock.now())?;
     tracing::info!(identity = %identity.pubkey(), genesis = %genesis.hash(), root = %node.forks().root(), ?bound, "validator started");
-    tokio::spawn(give_memory_back());
     let shell = Shell { clock, store, identity, faucet, chain, known_peers };
     let (mut running, failed) = shell.start((settings, &faults), sockets, (recorder, tower_file), (node, effects))?;
     if let Some(directory) = ledger_path.parent() {

@@ -20,15 +20,6 @@ pub struct Ledger {
     pub(crate) store: Arc<dyn Store>,
 }
 
-/// Whether a shred lies in a set, or before it, by their keys.
-fn within(shred: &[u8], set: &[u8]) -> bool {
-    let place = |key: &[u8]| keys::place_at_end(key, 12).ok();
-    match (place(shred), place(set)) {
-        (Some((_, shred)), Some((_, set))) => shred < set.saturating_add(SHREDS_PER_KIND as u32),
-        _ => false,
-    }
-}
-
 impl fmt::Debug for Ledger {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Ledger")
@@ -220,12 +211,13 @@ impl Ledger {
     /// # Errors
     /// If the store fails or the shred does not decode.
     pub fn data_shred(&self, slot: Slot, index: ShredIndex) -> Result<Option<Bytes>, LedgerError> {
+        if let Some(shred) = self.store.get(Space::DataShreds, &keys::shred(slot, index))? {
+            return packed::unpack(&shred).map(Some);
+        }
         let place = index.get() % SHREDS_PER_KIND as u32;
         let set = FecSetIndex::new(index.get() - place);
-        if let Some(set) = self.store.get(Space::FecSets, &keys::set(slot, set))? {
-            return Ok(packed_set::unpack(&set)?.into_iter().nth(place as usize));
-        }
-        self.store.get(Space::DataShreds, &keys::shred(slot, index))?.map(|shred| packed::unpack(&shred)).transpose()
+        let Some(set) = self.store.get(Space::FecSets, &keys::set(slot, set))? else { return Ok(None) };
+        Ok(packed_set::unpack(&set)?.into_iter().nth(place as usize))
     }
 
     /// The data shred of a slot with the highest index.
@@ -234,14 +226,13 @@ impl Ledger {
     /// If the store fails or the shred does not decode.
     pub fn highest_data_shred(&self, slot: Slot) -> Result<Option<Bytes>, LedgerError> {
         let (from, to) = (keys::slot(slot), keys::slot(slot.saturating_add(1)));
-        let highest = |space| Ok::<_, LedgerError>(self.store.range_back(space, &from, &to, 1)?.pop());
-        let (set, shred) = (highest(Space::FecSets)?, highest(Space::DataShreds)?);
-        match (set, shred) {
-            (Some((set, packed)), shred) if shred.as_ref().is_none_or(|(shred, _)| within(shred, &set)) => {
-                Ok(packed_set::unpack(&packed)?.pop())
-            }
-            (_, shred) => shred.map(|(_, shred)| packed::unpack(&shred)).transpose(),
-        }
+        let highest = |space, above: u32| match self.store.range_back(space, &from, &to, 1)?.pop() {
+            Some((key, _)) => Ok(Some(keys::place_at_end(&key, 12)?.1.saturating_add(above))),
+            None => Ok::<_, LedgerError>(None),
+        };
+        let last_of_set = SHREDS_PER_KIND as u32 - 1;
+        let index = highest(Space::FecSets, last_of_set)?.max(highest(Space::DataShreds, 0)?);
+        index.map_or(Ok(None), |index| self.data_shred(slot, ShredIndex::new(index)))
     }
 
     /// The data shreds of a slot in the order of their indexes, gaps left out.
@@ -252,12 +243,12 @@ impl Ledger {
         let (from, to) = (keys::slot(slot), keys::slot(slot.saturating_add(1)));
         let rows = |space| self.store.range(space, &from, &to, MAX_SHREDS_PER_SLOT as usize);
         let mut by_place = BTreeMap::new();
-        for (key, shred) in rows(Space::DataShreds)? {
-            by_place.insert(keys::place_at_end(&key, 12)?.1, packed::unpack(&shred)?);
-        }
         for (key, set) in rows(Space::FecSets)? {
             let (_, first) = keys::place_at_end(&key, 12)?;
             by_place.extend((first..).zip(packed_set::unpack(&set)?));
+        }
+        for (key, shred) in rows(Space::DataShreds)? {
+            by_place.insert(keys::place_at_end(&key, 12)?.1, packed::unpack(&shred)?);
         }
         Ok(by_place.into_values().collect())
     }

@@ -10,6 +10,9 @@ use sundog_types::{
 
 /// Keeps data shreds: a whole FEC set, if it stands there in its order, in a tenth of the room of its shreds. Code shreds
 /// are passed over: repair and replay ask for data only.
+///
+/// What is kept later counts, also if it is of another version of the slot: a set takes the place of single shreds, and a
+/// single shred that comes after a set is read instead of the set's.
 pub fn put_shreds(batch: &mut Batch, shreds: &[Shred<Signed>]) {
     let data: Vec<&Shred<Signed>> = shreds.iter().filter(|shred| shred.kind() == Kind::Data).collect();
     let set = |shred: &Shred<Signed>| (shred.slot(), shred.fec_set_index());
@@ -17,6 +20,9 @@ pub fn put_shreds(batch: &mut Batch, shreds: &[Shred<Signed>]) {
         let (slot, index) = set(some[0]);
         let views: Vec<View<'_>> = some.iter().map(|shred| shred.view()).collect();
         if let Some(packed) = packed_set::pack(&views) {
+            for shred in some {
+                batch.delete(Space::DataShreds, keys::shred(slot, shred.index()).to_vec());
+            }
             batch.put(Space::FecSets, keys::set(slot, index).to_vec(), packed);
             continue;
         }

@@ -130,6 +130,34 @@ fn a_set_that_came_in_pieces_before_it_was_whole_is_read_as_one() {
 }
 
 #[test]
+fn of_two_versions_of_a_set_what_was_kept_later_is_read() {
+    let set = whole_sets().swap_remove(0);
+    let at = set[0].slot();
+    // Another signature makes another version of every shred; their proofs still fit.
+    let other: Vec<Shred<Signed>> = set
+        .iter()
+        .map(|shred| {
+            let mut bytes = shred.payload().to_vec();
+            bytes[..64].fill(9);
+            Shred::raw(bytes.into()).parse().unwrap().trust_own_ledger().unwrap()
+        })
+        .collect();
+    let payloads = |shreds: &[Shred<Signed>]| shreds.iter().map(|s| s.payload().clone()).collect::<Vec<_>>();
+    let (store, ledger) = fresh();
+    write(&store, |batch| put_shreds(batch, &set));
+    write(&store, |batch| put_shreds(batch, &other[..31]));
+    let mixed = [&other[..31], &set[31..]].concat();
+    assert_eq!(ledger.data_shreds(at).unwrap(), payloads(&mixed));
+    assert_eq!(ledger.data_shred(at, set[4].index()).unwrap().as_ref(), Some(other[4].payload()));
+    assert_eq!(ledger.highest_data_shred(at).unwrap().as_ref(), Some(set[31].payload()));
+    write(&store, |batch| put_shreds(batch, &other[31..]));
+    assert_eq!(ledger.highest_data_shred(at).unwrap().as_ref(), Some(other[31].payload()));
+    write(&store, |batch| put_shreds(batch, &set));
+    assert_eq!(ledger.data_shreds(at).unwrap(), payloads(&set));
+    assert_eq!((store.len(Space::FecSets), store.len(Space::DataShreds)), (1, 0));
+}
+
+#[test]
 fn a_broken_set_is_an_error_with_a_name() {
     let set = whole_sets().swap_remove(0);
     let (store, ledger) = fresh();

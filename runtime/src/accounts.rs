@@ -1,7 +1,6 @@
 //! The rooted accounts: what every fork agrees on, kept in a store behind a bounded cache.
 //!
-//! The store may be some roots behind: what changed since is kept here until it is written. A block changes the sysvars
-//! and the vote accounts whatever else it does, so that to write after every eighth root is an eighth of the bytes.
+//! The store may be behind the root: what changed since is kept here until it is written.
 
 use crate::layers::Seeded;
 use bytes::Bytes;

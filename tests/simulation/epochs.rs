@@ -211,13 +211,13 @@ fn delegated_stake_warms_up_into_schedule_and_votes_an_epoch_later_everywhere_an
     submit(&mut world, &[&faucet], &[stake::deactivate_stake(&account.pubkey(), &faucet.pubkey())]);
     scales.run(&mut world, |world| world.rooted_everywhere().get() >= 3 * EPOCH + 4);
     credits_are_observed(&world, &account.pubkey(), (2, 3));
-    scales.run(&mut world, |world| world.rooted_everywhere().get() >= 5 * EPOCH + 4);
+    scales.run(&mut world, |world| world.rooted_everywhere().get() >= 5 * EPOCH + 16);
 
-    // One from its disk, and one that was never there.
+    // One from its disk, which may be some roots behind, and one that was never there.
     world.kill(2);
     world.start(2);
     world.start(3);
-    scales.run(&mut world, |world| world.rooted_everywhere().get() >= 5 * EPOCH + 24);
+    scales.run(&mut world, |world| world.rooted_everywhere().get() >= 5 * EPOCH + 36);
     holds(&world);
 
     for host in 0..4 {

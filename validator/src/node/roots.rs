@@ -13,9 +13,11 @@ use sundog_types::{
 /// Keys removed from the ledger at each root at most: several blocks' worth, so that purging keeps up.
 const PURGE_MAX: usize = 4_096;
 
-/// Roots from one that is written to the next. Each write holds the sysvars and vote accounts, some 45 KB, whatever the
-/// blocks hold; a node that starts again executes as many blocks more, which costs it milliseconds.
-const WRITE_EVERY: usize = 8;
+/// Roots from one that is written to the next: every one is. Each write holds the sysvars and vote accounts, some 45 KB,
+/// whatever the blocks hold. With 8 it would be an eighth of that, and a node that starts again would execute as many
+/// blocks more; but then the search over whole nodes has a seed (34) in which the cluster takes longer than it may to find
+/// together again, and until that is understood a restart begins where the tower's last durable root was.
+const WRITE_EVERY: usize = 1;
 
 /// Where the roots stand.
 pub(super) struct Roots {
@@ -160,8 +162,7 @@ impl Node {
     }
 
     /// Brings the root forward to the highest block that is both rooted by this tower and finalized: what is durable can
-    /// then never be on an abandoned fork, and `finalized` reads come from exactly that bank. Every eighth root is
-    /// written.
+    /// then never be on an abandoned fork, and `finalized` reads come from exactly that bank.
     fn move_root(&mut self, out: &mut Effects<Effect>) {
         if self.roots.moving.is_some() {
             return;

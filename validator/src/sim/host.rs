@@ -113,6 +113,8 @@ pub struct Host {
     pub sync_fault: Option<SyncFault>,
     /// The slot it lied in, and where its own chain of hashes stands.
     pub(super) lie: Option<(Slot, Hash)>,
+    /// Every slot it lied in.
+    pub(super) lies: BTreeSet<Slot>,
     /// Which version of its block each node gets, by its number, when it makes several.
     pub versions: Vec<usize>,
     /// The other versions of the block that it lied in, from the second on.
@@ -187,6 +189,7 @@ pub(super) fn hosts(config: &WorldConfig, rng: &mut ChaCha8Rng) -> Vec<Host> {
         fault: None,
         sync_fault: None,
         lie: None,
+        lies: BTreeSet::new(),
         versions: (0..config.stakes.len()).map(|node| node % 2).collect(),
         others: Vec::new(),
         wake: None,
@@ -341,6 +344,7 @@ impl Host {
         let parent = self.node.as_ref().and_then(|n| n.forks().get(shred.shredder.parent()));
         let start = parent.map(|p| p.bank.last_blockhash()).unwrap_or_default();
         let hash = self.lie.map_or(start, |(_, hash)| hash);
+        self.lies.insert(slot);
         self.lie = Some((slot, tell(fault, begins, hash, &mut shred.entries)));
     }
 

@@ -141,13 +141,12 @@ impl Judge {
     /// after a crash it executes the block as all others do, and it is dead. Then nothing of that fork is left to it, and the
     /// reference lets it leave on any evidence (8.5.4). Nobody else can stand there.
     fn stood_on_own_lie(&self, host: &Host, vote: Option<&VoteOnWire>) -> bool {
-        let lie = host.lied_in().filter(|slot| host.dead.contains_key(slot));
-        let voted = vote.and_then(|vote| Some((Slot::new(vote.last_slot()?), vote.hash)));
-        let (Some(lie), Some(mut at)) = (lie, voted) else { return false };
-        while at.0 > lie {
-            at = self.parents.get(&at).copied().unwrap_or_default();
+        let found_out = |slot: &Slot| host.lies.contains(slot) && host.dead.contains_key(slot);
+        let mut at = vote.and_then(|vote| Some((Slot::new(vote.last_slot()?), vote.hash)));
+        while let Some(block) = at.filter(|(slot, _)| !found_out(slot)) {
+            at = self.parents.get(&block).copied();
         }
-        at.0 == lie
+        at.is_some()
     }
 
     fn block_of(&self, host: &Host, slot: Slot) -> Option<BlockKey> {

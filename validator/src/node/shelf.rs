@@ -11,8 +11,9 @@ use sundog_types::{
     shred::{Kind, SHREDS_PER_KIND, Shred, Signed},
 };
 
-/// How long the first shred of a set waits for the rest: others may ask for it by then, and the ledger serves them.
-const WAIT: Duration = Duration::from_millis(100);
+/// How long the first shred of a set waits for the rest. A leader sends a set at once; what is still missing after this is
+/// lost or far away, and others may ask for what is here, which the ledger serves.
+const WAIT: Duration = Duration::from_millis(20);
 /// Shreds that wait: 10 MB, some hundred milliseconds of the busiest leader. Full: all that waits is written as it is.
 pub(super) const SHELF_MAX: usize = 8_192;
 

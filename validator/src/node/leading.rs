@@ -75,6 +75,8 @@ pub(super) struct Leading {
     pub(super) block: Option<OwnBlock>,
     /// The last own slot begun in this life.
     begun: Option<Slot>,
+    /// The own block that the recorder's chain runs through, so that the next one may go on with its ticks.
+    carried: Option<Slot>,
     /// No slot up to here may be led again: it may have been, before a restart.
     pub(super) led_before: Option<Slot>,
     /// Own slots up to here are durably marked as led.
@@ -139,7 +141,7 @@ impl Node {
         }
         let Some(frozen) = self.forks.get(slot) else { return };
         let mine = frozen.mine;
-        let continues = mine && self.leading.ticking.is_some() && self.leading.begun == Some(slot);
+        let continues = mine && self.leading.ticking.is_some() && self.leading.carried == Some(slot);
         self.leading.later = None;
         if continues {
             let before = self.leading.reset.expect("a block was made on a reset");
@@ -157,6 +159,7 @@ impl Node {
     pub(super) fn sleep_recorder(&mut self, out: &mut Effects<Effect>) {
         self.leading.generation += 1;
         self.leading.ticks.clear();
+        self.leading.carried = None;
         if self.leading.ticking.take().is_some() {
             out.push(Effect::Poh(RecorderInput::Sleep));
         }
@@ -299,6 +302,7 @@ impl Node {
         let slot = planned.slot;
         let bank = Box::new(Bank::child(&parent.bank, slot, self.identity));
         self.leading.begun = Some(slot);
+        self.leading.carried = Some(slot);
         self.leading.block = Some(OwnBlock::new(now, reset.slot, bank));
         self.broadcast_open(slot, reset.slot);
         out.push(Effect::Event(Event::SlotStarted { slot, leader: self.identity, mine: true }));

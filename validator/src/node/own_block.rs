@@ -240,6 +240,7 @@ mod tests {
         sim::{World, WorldConfig},
     };
     use std::sync::Arc;
+    use sundog_poh::RecorderEffect;
     use sundog_types::{Pubkey, sign::Verifier};
 
     /// A node in the middle of a block of its own, of which a set has left.
@@ -313,6 +314,39 @@ mod tests {
         assert!(views.clone().all(|view| view.slot() == slot), "nothing else leaves");
         node.lead_rooted(now, &mut out);
         assert!(out.is_empty(), "it is given up once");
+    }
+
+    /// A tree of forks makes the tower look elsewhere for a moment: the recorder has begun anew there when it looks back.
+    #[test]
+    fn a_node_that_leaves_its_own_block_and_returns_to_it_goes_on_with_ticks_that_follow_it() {
+        let (world, mut node, slot) = in_the_middle(3);
+        let now = world.now();
+        let ticks_per_slot = node.config.ticks_per_slot;
+        assert_eq!(node.leaders.leader(slot.next()), Some(node.identity), "its window goes on");
+        let block = node.leading.block.as_ref().expect("it is made");
+        let parent = block.parent;
+        let mut height = block.bank.as_ref().expect("it was chosen so").tick_height();
+        let mut out = Vec::new();
+        while height < TickHeight::end_of(slot, ticks_per_slot) {
+            height = height.next();
+            let (generation, hash) = (node.leading.generation, Hash::new_from_array([1; 32]));
+            node.lead_poh(now, RecorderEffect::Tick { generation, height, num_hashes: 8, hash }, &mut out);
+        }
+        run_jobs(&world, &mut node, &mut out);
+        assert!(node.forks.get(slot).is_some() && node.leading.block.is_none(), "it is frozen");
+
+        let starts = |node: &mut Node, on: Slot| {
+            let mut out = Vec::new();
+            node.lead_reset(now, on, &mut out);
+            let started = out.iter().filter_map(|effect| match effect {
+                Effect::Poh(RecorderInput::Start { tick_height, .. }) => Some(*tick_height),
+                _ => None,
+            });
+            started.last()
+        };
+        assert_eq!(starts(&mut node, slot), None, "the chain goes through it");
+        assert_eq!(starts(&mut node, parent), Some(TickHeight::end_of(parent, ticks_per_slot)));
+        assert_eq!(starts(&mut node, slot), Some(TickHeight::end_of(slot, ticks_per_slot)));
     }
 
     #[test]

@@ -13,11 +13,10 @@ use sundog_types::{
 /// Keys removed from the ledger at each root at most: several blocks' worth, so that purging keeps up.
 const PURGE_MAX: usize = 4_096;
 
-/// Roots from one that is written to the next: every one is. Each write holds the sysvars and vote accounts, some 45 KB,
-/// whatever the blocks hold. With 8 it would be an eighth of that, and a node that starts again would execute as many
-/// blocks more; but then the search over whole nodes has a seed (34) in which the cluster takes longer than it may to find
-/// together again, and until that is understood a restart begins where the tower's last durable root was.
-const WRITE_EVERY: usize = 1;
+/// Roots from one that is written to the next. Each write holds the sysvars and vote accounts, some 45 KB, whatever the
+/// blocks hold: with every root that would be two thirds of what an idle node writes. A node that starts again executes
+/// as many blocks more.
+const WRITE_EVERY: usize = 8;
 
 /// Where the roots stand.
 pub(super) struct Roots {

@@ -84,10 +84,18 @@ impl<'a> Batch<'a> {
         let indexes: Vec<usize> = ready.iter().map(|(index, _)| *index).collect();
         let mut group = Group::new(self, ready.len());
         for (index, ready) in ready {
+            // The SVM, called again, would find the changed program in what this group wrote, and keep it for all banks,
+            // whether the batch is committed or not.
+            if group.deployed {
+                break;
+            }
             group.take(index, ready);
         }
-        group.flush();
-        if !group.deployed || group.flushes == 1 {
+        if !group.deployed {
+            group.flush();
+        }
+        let is_whole = group.results.len() == indexes.len();
+        if is_whole && (!group.deployed || group.flushes == 1) {
             return group.results;
         }
         // Only within one call the SVM remembers which programs were changed, and does not run them before the next

@@ -64,7 +64,7 @@ impl Store for Memory {
     }
 }
 
-fn address(number: u8) -> Pubkey {
+const fn address(number: u8) -> Pubkey {
     Pubkey::new_from_array([number; 32])
 }
 

@@ -311,11 +311,14 @@ fn transfers_between_votes_and_stakes_keep_their_order() {
 }
 
 const LOADER: Pubkey = solana_sdk_ids::bpf_loader_upgradeable::ID;
+const MEMO: Pubkey = Pubkey::from_str_const("MemoSq4gqABAXKb96qnH8TysNcWxMyWCqXgDLGmfcHr");
+const TOKEN_ACCOUNTS: Pubkey = Pubkey::from_str_const("ATokenGPvbdGVxr1b2hvZbsiqW5xWH25efTNsLJA8knL");
+/// Where the tests deploy a program.
+const DEPLOYED: Pubkey = address(92);
 
 /// An account with a program that is to be deployed, which user 21 may do.
-fn buffer() -> Account {
-    let memo = Pubkey::from_str_const("MemoSq4gqABAXKb96qnH8TysNcWxMyWCqXgDLGmfcHr");
-    let programs = solana_program_binaries::by_id(&memo, &solana_rent::Rent::default()).unwrap();
+fn buffer(of: &Pubkey) -> Account {
+    let programs = solana_program_binaries::by_id(of, &solana_rent::Rent::default()).unwrap();
     let mut data = vec![1, 0, 0, 0, 1];
     data.extend(user(21).to_bytes());
     data.extend(programs[0].1.data());
@@ -326,35 +329,79 @@ fn loader(number: u32, more: &[u8], accounts: Vec<AccountMeta>) -> Instruction {
     Instruction { program_id: LOADER, accounts, data: [&number.to_le_bytes(), more].concat() }
 }
 
+fn loader_sysvars() -> [AccountMeta; 2] {
+    [sysvar::rent::ID, sysvar::clock::ID].map(|id| AccountMeta::new_readonly(id, false))
+}
+
+fn deployed_data() -> Pubkey {
+    Pubkey::find_program_address(&[DEPLOYED.as_ref()], &LOADER).0
+}
+
+/// Makes the program account, and deploys what is in a buffer.
+fn deploy(buffer: Pubkey) -> Vec<Instruction> {
+    let create = solana_system_interface::instruction::create_account(&user(20), &DEPLOYED, 5_000_000, 36, &LOADER);
+    let mut accounts = vec![AccountMeta::new(user(20), true)];
+    accounts.extend([deployed_data(), DEPLOYED, buffer].map(|key| AccountMeta::new(key, false)));
+    accounts.extend(loader_sysvars());
+    accounts.extend([AccountMeta::new_readonly(system_program::ID, false), AccountMeta::new_readonly(user(21), true)]);
+    vec![create, loader(2, &200_000_u64.to_le_bytes(), accounts)]
+}
+
+fn call(text: &[u8]) -> Instruction {
+    Instruction { program_id: DEPLOYED, accounts: Vec::new(), data: text.to_vec() }
+}
+
+#[test]
+fn a_program_that_was_deployed_in_a_batch_without_an_entry_leaves_nothing_behind() {
+    let mut genesis = localnet(64);
+    genesis.more_accounts = users();
+    genesis.more_accounts.extend([(address(90), buffer(&MEMO)), (address(91), buffer(&TOKEN_ACCOUNTS))]);
+    let deployed = |executed: &Executed| {
+        let outcome = executed.items[0].result.as_ref().unwrap();
+        assert_eq!(outcome.status, Ok(()), "{:?}", outcome.logs);
+    };
+    let after = |given_up: bool| {
+        let mut bank = next(&start(&genesis));
+        let blockhash = bank.last_blockhash();
+        let unsigned = |instructions: &[Instruction]| unsigned(instructions, &user(20), blockhash);
+        if given_up {
+            let pay = solana_system_interface::instruction::transfer(&user(20), &user(23), 1);
+            let batch = vec![unsigned(&deploy(address(90))), unsigned(&[pay]), unsigned(&[call(b"a")])];
+            let executed = bank.execute_with(batch, PLAIN);
+            deployed(&executed);
+        }
+        let executed = bank.execute_with(vec![unsigned(&deploy(address(91)))], PLAIN);
+        deployed(&executed);
+        bank.commit(executed);
+        let child = next(&finish(bank));
+        let batch = vec![super::unsigned(&[call(b"a")], &user(20), child.last_blockhash())];
+        child.execute_with(batch, PLAIN)
+    };
+    let (plain, given_up) = (after(false), after(true));
+    same(&given_up, &plain);
+    assert!(plain.items[0].result.as_ref().unwrap().status.is_err(), "it is no memo that was deployed");
+}
+
 #[test]
 fn a_program_that_is_deployed_between_transfers_runs_from_the_next_block_on() {
     let mut genesis = localnet(64);
     genesis.more_accounts = users();
-    genesis.more_accounts.extend([(address(90), buffer()), (address(91), buffer())]);
-    let (program, authority) = (address(92), user(21));
-    let (data, _) = Pubkey::find_program_address(&[program.as_ref()], &LOADER);
-    let sysvars = [sysvar::rent::ID, sysvar::clock::ID].map(|id| AccountMeta::new_readonly(id, false));
-    let create = solana_system_interface::instruction::create_account(&user(20), &program, 5_000_000, 36, &LOADER);
-    let mut accounts = vec![AccountMeta::new(user(20), true)];
-    accounts.extend([data, program, address(90)].map(|key| AccountMeta::new(key, false)));
-    accounts.extend(sysvars.clone());
-    accounts.extend([AccountMeta::new_readonly(system_program::ID, false), AccountMeta::new_readonly(authority, true)]);
-    let deploy = loader(2, &100_000_u64.to_le_bytes(), accounts);
-    let mut accounts: Vec<_> = [data, program, address(91), user(20)].map(|key| AccountMeta::new(key, false)).to_vec();
-    accounts.extend(sysvars);
-    accounts.push(AccountMeta::new_readonly(authority, true));
+    genesis.more_accounts.extend([90, 91].map(|number| (address(number), buffer(&MEMO))));
+    let written = [deployed_data(), DEPLOYED, address(91), user(20)];
+    let mut accounts: Vec<_> = written.map(|key| AccountMeta::new(key, false)).to_vec();
+    accounts.extend(loader_sysvars());
+    accounts.push(AccountMeta::new_readonly(user(21), true));
     let upgrade = loader(3, &[], accounts);
-    let memo = |text: &[u8]| Instruction { program_id: program, accounts: Vec::new(), data: text.to_vec() };
     let pay = |from: Pubkey, lamports| solana_system_interface::instruction::transfer(&from, &user(23), lamports);
     let mut parents = [start(&genesis), start(&genesis)];
     let mut ran = Vec::new();
-    for instructions in [vec![create, deploy], vec![], vec![upgrade], vec![]] {
+    for instructions in [deploy(address(90)), vec![], vec![upgrade], vec![]] {
         let blockhash = parents[0].last_blockhash();
         let unsigned = |instructions: &[Instruction], payer| unsigned(instructions, &payer, blockhash);
-        let mut batch = vec![unsigned(&[memo(b"before")], user(20)), unsigned(&[pay(user(20), 1)], user(20))];
+        let mut batch = vec![unsigned(&[call(b"before")], user(20)), unsigned(&[pay(user(20), 1)], user(20))];
         batch.extend((!instructions.is_empty()).then(|| unsigned(&instructions, user(20))));
         batch.extend([unsigned(&[pay(user(22), 2)], user(22)), unsigned(&[pay(user(20), 3)], user(20))]);
-        batch.extend([unsigned(&[memo(b"after")], user(20)), unsigned(&[pay(user(22), 4)], user(22))]);
+        batch.extend([unsigned(&[call(b"after")], user(20)), unsigned(&[pay(user(22), 4)], user(22))]);
         let mut banks = parents.each_ref().map(next);
         let (fast, slow) = (banks[0].execute_with(batch.clone(), PLAIN), banks[1].execute_with(batch, SVM));
         same(&fast, &slow);

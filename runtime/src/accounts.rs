@@ -58,7 +58,7 @@ struct Cache {
 #[derive(Default)]
 struct Unwritten {
     /// As of the root; without lamports: gone.
-    accounts: BTreeMap<Pubkey, Stored>,
+    accounts: Arc<BTreeMap<Pubkey, Stored>>,
     /// The slots whose transaction statuses the store has.
     statuses: BTreeSet<u64>,
 }
@@ -120,29 +120,32 @@ impl RootedAccounts {
         let mut cache = self.cache.write().expect("no panic while the cache is locked");
         cache.generation += 1;
         cache.seed = seed;
-        for (key, stored) in changes {
-            cache.old.swap_remove(&key);
-            cache.insert(key, live(&stored), self.capacity);
-            cache.unwritten.accounts.insert(key, stored);
+        for (key, stored) in &changes {
+            cache.old.swap_remove(key);
+            cache.insert(*key, live(stored), self.capacity);
         }
+        Arc::make_mut(&mut cache.unwritten.accounts).extend(changes);
     }
 
     /// The store has everything as of the root, and the transaction statuses of these slots.
     pub(crate) fn written(&self, statuses: BTreeSet<u64>) {
         let mut cache = self.cache.write().expect("no panic while the cache is locked");
-        cache.unwritten = Unwritten { accounts: BTreeMap::new(), statuses };
+        let written = std::mem::replace(&mut cache.unwritten, Unwritten { accounts: Arc::default(), statuses });
+        // Readers need not wait until it is freed.
+        drop(cache);
+        drop(written);
     }
 
     /// What the store lacks of the root's accounts, and the slots whose transaction statuses it has.
-    pub(crate) fn unwritten(&self) -> (BTreeMap<Pubkey, Stored>, BTreeSet<u64>) {
+    pub(crate) fn unwritten(&self) -> (Arc<BTreeMap<Pubkey, Stored>>, BTreeSet<u64>) {
         let cache = self.cache.read().expect("no panic while the cache is locked");
-        (cache.unwritten.accounts.clone(), cache.unwritten.statuses.clone())
+        (Arc::clone(&cache.unwritten.accounts), cache.unwritten.statuses.clone())
     }
 
     /// Calls `each` for every account as of the root, by address; the store is read in pages.
     pub(crate) fn scan(&self, each: &mut dyn FnMut(Pubkey, Stored)) {
         let (unwritten, _) = self.unwritten();
-        let mut newer = unwritten.into_iter().peekable();
+        let mut newer = unwritten.iter().map(|(key, stored)| (*key, stored.clone())).peekable();
         let mut tell = |key: Pubkey, stored: Stored| {
             if stored.0.lamports() > 0 {
                 each(key, stored);

@@ -36,6 +36,9 @@ impl BuildHasher for Seeded {
     }
 }
 
+/// Layers in a chunk: forks share what is full, so that a bank keeps a pointer for so many blocks below it.
+const CHUNK_LAYERS: usize = 32;
+
 /// What one block changed.
 #[derive(Debug, Default)]
 pub(crate) struct Layer {
@@ -58,8 +61,9 @@ impl Layer {
 /// are gone, and the rooted accounts have what they had.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Layers {
-    /// Oldest first; their heights follow each other.
-    layers: Vec<Weak<Layer>>,
+    /// Oldest first, [`CHUNK_LAYERS`] in each; their heights follow each other, and those of `last` follow them.
+    full: Vec<Arc<[Weak<Layer>]>>,
+    last: Vec<Weak<Layer>>,
     /// Height of the oldest.
     first: u64,
     runs: Runs,
@@ -68,10 +72,14 @@ pub(crate) struct Layers {
 impl Layers {
     /// Puts the next layer on top.
     pub(crate) fn push(&mut self, layer: &Arc<Layer>) {
-        let gone = self.layers.iter().take_while(|layer| layer.strong_count() == 0).count();
-        self.layers.drain(..gone);
-        self.first = layer.height - self.layers.len() as u64;
-        self.layers.push(Arc::downgrade(layer));
+        let is_gone = |chunk: &Arc<[Weak<Layer>]>| chunk.iter().all(|layer| layer.strong_count() == 0);
+        let gone = self.full.iter().take_while(|chunk| is_gone(chunk)).count();
+        self.full.drain(..gone);
+        self.first = layer.height - self.len() as u64;
+        self.last.push(Arc::downgrade(layer));
+        if self.last.len() == CHUNK_LAYERS {
+            self.full.push(std::mem::take(&mut self.last).into());
+        }
         self.runs.forget(self.first);
         self.runs.push(layer.height, layer.accounts.keys().map(|key| fingerprint(key.as_ref())).collect());
     }
@@ -79,13 +87,22 @@ impl Layers {
     /// An account as the topmost layer has it that has it at all.
     pub(crate) fn get(&self, key: &Pubkey) -> Option<Stored> {
         let found = self.runs.find(fingerprint(key.as_ref()), self.first, |height| {
-            match self.layers[(height - self.first) as usize].upgrade() {
+            match self.layer((height - self.first) as usize).upgrade() {
                 Some(layer) => layer.get(key).map(Some),
                 // The root is above it, so this and what is below is in the rooted accounts.
                 None => Some(None),
             }
         });
         found.flatten()
+    }
+
+    fn len(&self) -> usize {
+        self.full.len() * CHUNK_LAYERS + self.last.len()
+    }
+
+    fn layer(&self, place: usize) -> &Weak<Layer> {
+        let chunk = self.full.get(place / CHUNK_LAYERS).map_or(&self.last[..], |chunk| chunk);
+        &chunk[place % CHUNK_LAYERS]
     }
 }
 
@@ -116,6 +133,6 @@ mod tests {
         assert_eq!([slot(&layers, 6), slot(&layers, 44), slot(&layers, 45)], [None, None, Some(450)]);
         layers.push(&layer(80, &[]));
         assert_eq!([slot(&layers, 6), slot(&layers, 1), slot(&layers, 45)], [None, Some(790), Some(450)]);
-        assert_eq!(layers.layers.len(), 36);
+        assert_eq!((layers.first, layers.len()), (37, 44), "a chunk goes when all in it are gone");
     }
 }

@@ -60,8 +60,9 @@ impl Bank {
         own.shrink();
         self.statuses.push(Arc::new(own));
         Arc::get_mut(&mut self.changed).expect("it is not shared yet").accounts.shrink_to_fit();
-        self.above = self.below.clone();
-        self.above.push(&self.changed);
+        let mut above = (*self.below).clone();
+        above.push(&self.changed);
+        self.above = Arc::new(above);
     }
 
     fn distribute_fees(&mut self) {

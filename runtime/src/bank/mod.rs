@@ -126,16 +126,16 @@ pub struct Bank {
     features: Arc<Features>,
     parent: RwLock<Option<Arc<Bank>>>,
     rooted_accounts: Arc<RootedAccounts>,
-    /// Whether the store has this bank's accounts.
+    /// Whether the rooted accounts have this bank's accounts.
     rooted: AtomicBool,
     /// What this block changed; nobody else has it before the bank is frozen.
     changed: Arc<Layer>,
     /// What each of these accounts was before this block; until the bank is frozen.
     before: Vec<Before>,
     /// What the blocks below changed since the root.
-    below: Layers,
+    below: Arc<Layers>,
     /// The same with this block on top, for its children; set when the bank is frozen.
-    above: Layers,
+    above: Arc<Layers>,
     queue: BlockhashQueue,
     statuses: StatusCache,
     /// The statuses of this block, which move to `statuses` when the bank is frozen.

@@ -5,7 +5,7 @@ use crate::{
     accounts::{self, RootedAccounts, expect_store},
     blockhash_queue::BlockhashQueue,
     lattice::Lattice,
-    layers::{Layers, Seeded},
+    layers::Seeded,
     stakes::{StakeHistory, Stakes},
     status_cache::{BlockStatuses, StatusCache},
     svm::{Features, Svm},
@@ -71,7 +71,8 @@ impl Bank {
     #[must_use]
     pub fn root_batch(&self) -> Batch {
         let mut batch = Batch::default();
-        let (mut changes, known) = self.rooted_accounts.unwritten();
+        let (unwritten, known) = self.rooted_accounts.unwritten();
+        let mut changes = (*unwritten).clone();
         changes.extend(self.since_root());
         for (key, stored) in &changes {
             accounts::put(&mut batch, key, stored);
@@ -191,8 +192,8 @@ impl Bank {
             rooted: AtomicBool::new(true),
             changed: Arc::default(),
             before: Vec::new(),
-            below: Layers::default(),
-            above: Layers::default(),
+            below: Arc::default(),
+            above: Arc::default(),
             queue,
             statuses,
             stakes,

@@ -78,6 +78,7 @@ impl Scene {
         let root = Bank::genesis_block(&genesis.build()?, Arc::clone(&accounts))?;
         accounts.store().commit(&root.root_batch(), true)?;
         root.squash();
+        root.written();
         Ok(Self { root, payers, voters })
     }
 

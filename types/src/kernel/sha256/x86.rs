@@ -61,6 +61,8 @@ impl Words for Wide {
     }
 }
 
+/// # Safety
+/// The processor has AVX-512F.
 #[inline(always)]
 unsafe fn xor3(a: __m512i, b: __m512i, c: __m512i) -> __m512i {
     unsafe { _mm512_ternarylogic_epi32::<0x96>(a, b, c) }

@@ -82,7 +82,7 @@ pub fn verify(signer: &Pubkey, message: &[u8], signature: &Signature) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kernel::ed25519::{Check, Kernel};
+    use crate::kernel::ed25519::{Check, Kernel, LANES};
     use curve25519_dalek::{
         Scalar,
         constants::{ED25519_BASEPOINT_POINT as B, EIGHT_TORSION},
@@ -119,6 +119,47 @@ mod tests {
             assert_eq!(found, [strict], "{} says otherwise of {signer} {signature}", kernel.name());
         }
         (strict, plain)
+    }
+
+    /// Cases that are checked, and then again among good signatures that fill the other lanes.
+    struct Lanes {
+        good: Vec<(Pubkey, [u8; 1], Signature)>,
+        cases: usize,
+    }
+
+    impl Lanes {
+        fn new() -> Self {
+            let sign = |seed: u8| {
+                let signer = SigningKey::from_bytes(&[seed; 32]);
+                let key = Pubkey::new_from_array(signer.verifying_key().to_bytes());
+                (key, [seed], Signature::from(signer.sign(&[seed]).to_bytes()))
+            };
+            Self { good: (1..).map(sign).take(LANES - 1).collect(), cases: 0 }
+        }
+
+        /// As [`check`]. The case takes the next lane, and skips one each time around, so that cases that come in turns
+        /// come to every lane.
+        #[track_caller]
+        fn check(&mut self, key: &[u8; 32], message: &[u8], signature: &[u8; 64]) -> (bool, bool) {
+            let said = check(key, message, signature);
+            let lane = (self.cases + self.cases / LANES) % LANES;
+            self.cases += 1;
+            let (signer, signature) = (Pubkey::new_from_array(*key), Signature::from(*signature));
+            let good = self.good.iter();
+            let mut checks: Vec<Check<'_>> =
+                good.map(|(signer, message, signature)| Check { signer, message, signature }).collect();
+            checks.insert(lane, Check { signer: &signer, message, signature: &signature });
+            let mut expected = [true; LANES];
+            expected[lane] = said.0;
+            for kernel in Kernel::available() {
+                // The library has no lanes that could disturb each other.
+                let Some(_) = kernel.worth_from() else { continue };
+                let mut found = expected.map(|holds| !holds);
+                kernel.verify(&checks, &mut found);
+                assert_eq!(found, expected, "{} in lane {lane} of {signer} {signature}", kernel.name());
+            }
+            said
+        }
     }
 
     fn joined(r: &[u8; 32], s: &[u8; 32]) -> [u8; 64] {
@@ -216,21 +257,24 @@ mod tests {
             carry >>= 8;
         }
         assert_eq!(carry, 0, "the sum fits");
-        assert_eq!(check(&key, b"m", &longer), (false, false));
-        for s in [ORDER, [0xff; 32], [0; 32]] {
-            let r = signature[..32].try_into().expect("32 bytes");
-            assert!(!check(&key, b"m", &joined(&r, &s)).0);
+        let mut lanes = Lanes::new();
+        for _ in 0..LANES {
+            assert_eq!(lanes.check(&key, b"m", &longer), (false, false));
+            for s in [ORDER, [0xff; 32], [0; 32]] {
+                let r = signature[..32].try_into().expect("32 bytes");
+                assert!(!lanes.check(&key, b"m", &joined(&r, &s)).0);
+            }
         }
     }
 
     #[test]
     fn odd_encodings_of_key_and_point_get_the_librarys_answer() {
         let (odd, honest) = (odd_encodings(), SigningKey::from_bytes(&[4; 32]));
-        let mut plainly = 0;
+        let (mut plainly, mut lanes) = (0, Lanes::new());
         for key in odd.iter().chain([honest.verifying_key().as_bytes()]) {
             for r in odd.iter().chain([&B.compress().0]) {
                 for s in [Scalar::ZERO, Scalar::ONE] {
-                    plainly += usize::from(check(key, b"m", &joined(r, s.as_bytes())).1);
+                    plainly += usize::from(lanes.check(key, b"m", &joined(r, s.as_bytes())).1);
                 }
             }
         }
@@ -242,7 +286,7 @@ mod tests {
     #[test]
     fn parts_of_small_order_get_the_librarys_answer() {
         let mut rng = ChaCha8Rng::seed_from_u64(3);
-        let mut counts = [[0; 2]; 2];
+        let (mut counts, mut lanes) = ([[0; 2]; 2], Lanes::new());
         for (number, (in_key, in_r)) in
             EIGHT_TORSION.iter().flat_map(|a| EIGHT_TORSION.iter().map(move |r| (a, r))).enumerate()
         {
@@ -253,7 +297,7 @@ mod tests {
                     for message in 0..16 {
                         let message = [message, number as u8];
                         let s = r + challenge(&point, &key, &message) * a;
-                        let (strict, plain) = check(&key, &message, &joined(&point, s.as_bytes()));
+                        let (strict, plain) = lanes.check(&key, &message, &joined(&point, s.as_bytes()));
                         counts[usize::from(strict)][usize::from(plain)] += 1;
                         assert!(!strict || a != Scalar::ZERO && r != Scalar::ZERO, "small order");
                     }

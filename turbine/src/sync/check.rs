@@ -183,21 +183,35 @@ fn check_block(block: StoredBlock, version: u16, leader: &Pubkey) -> Result<Chec
     if parsed.iter().any(|shred| shred.slot() != slot || shred.version() != version || shred.parent() != Some(parent)) {
         return Err(Fault::Stray(slot));
     }
-    let signed = first_signed(&parsed, leader);
     let chained = parsed[0].chained_merkle_root();
-    let mut before = chained;
+    let id = check_chain(&parsed, chained)?;
+    let signed = first_signed(&parsed, leader);
     let mut shreds = Vec::with_capacity(parsed.len());
     let mut rest = parsed.into_iter();
     for signed in signed {
         let set = rest.by_ref().take(SHREDS_PER_KIND);
-        before = check_set(set, before, (leader, signed), &mut shreds)?;
+        check_set(set, (leader, signed), &mut shreds)?;
     }
-    Ok(CheckedBlock { slot, parent, chained, id: before, shreds })
+    Ok(CheckedBlock { slot, parent, chained, id, shreds })
+}
+
+/// Checks that all shreds of each set name the root of the set before, and those of the first `before`; returns the last
+/// root. This takes one root per set, so it comes before all that costs more: signatures, and the roots of the others.
+fn check_chain(shreds: &[Shred<Parsed>], mut before: Hash) -> Result<Hash, Fault> {
+    for set in shreds.chunks(SHREDS_PER_KIND) {
+        let slot = set[0].slot();
+        if set.iter().any(|shred| shred.chained_merkle_root() != before) {
+            return Err(Fault::Sets(slot));
+        }
+        before = set[0].merkle_root().map_err(|error| Fault::Shred(slot, error))?;
+    }
+    Ok(before)
 }
 
 /// Whether the first shred of each set is signed: all signatures that an honest leader's block needs, side by side.
 fn first_signed(shreds: &[Shred<Parsed>], leader: &Pubkey) -> Vec<bool> {
-    hash_roots(shreds);
+    // Each set's first shred has its root from the check of the chain.
+    hash_roots(shreds.chunks(SHREDS_PER_KIND).flat_map(|set| &set[1..]));
     let firsts: Vec<_> =
         shreds.iter().step_by(SHREDS_PER_KIND).map(|shred| (shred.merkle_root(), shred.signature())).collect();
     let rooted = firsts.iter().map(|(root, signature)| (root.as_ref().map_or(&[][..], Hash::as_ref), signature));
@@ -235,19 +249,15 @@ fn parse_whole(shreds: Vec<Bytes>, slot: Slot) -> Result<Vec<Shred<Parsed>>, Fau
     Ok(parsed)
 }
 
-/// Checks a set that chains to the root `before`; returns its own.
+/// Checks that a set is signed and has one root, that of its first shred.
 fn check_set(
     set: impl Iterator<Item = Shred<Parsed>>,
-    before: Hash,
     (leader, first_signed): (&Pubkey, bool),
     out: &mut Vec<Shred<Signed>>,
-) -> Result<Hash, Fault> {
+) -> Result<(), Fault> {
     let mut verified = None;
     for shred in set {
         let slot = shred.slot();
-        if shred.chained_merkle_root() != before {
-            return Err(Fault::Sets(slot));
-        }
         let trusted = match &verified {
             Some(root) => shred.trust(root),
             None => Err(shred),
@@ -267,7 +277,7 @@ fn check_set(
         }
         out.push(signed);
     }
-    Ok(verified.map_or(before, |root| root.root()))
+    Ok(())
 }
 
 #[cfg(test)]
@@ -380,6 +390,14 @@ mod tests {
         let mut mixed = three();
         mixed[0].shreds.splice(32.., other.shreds[32..].to_vec());
         assert_eq!(range(mixed), Err(Fault::Sets(Slot::new(5))));
+    }
+
+    #[test]
+    fn a_broken_chain_is_found_before_a_signature_is_checked() {
+        let (mut foreign, _) = block(5, 4, Hash::default(), &leader(2));
+        let (other, _) = block(5, 4, Hash::new_from_array([1; 32]), &leader(2));
+        foreign.shreds.splice(32.., other.shreds[32..].to_vec());
+        assert_eq!(range(vec![foreign, three().remove(2)]), Err(Fault::Sets(Slot::new(5))));
     }
 
     #[test]

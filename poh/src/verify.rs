@@ -8,9 +8,6 @@ use sundog_types::{
     kernel::sha256::{self, DIGEST, Kernel},
 };
 
-/// Entries that are verified side by side at least, if there are as many: no kernel has more lanes.
-const SIDE_BY_SIDE: usize = 16;
-
 /// Hashes that a tick may claim where the cluster does not count them. An honest leader makes one per
 /// tick and one per record there; this bounds what a lying one can make its followers compute.
 pub const LOW_POWER_HASHES_PER_TICK_MAX: u64 = 100_000;
@@ -97,16 +94,23 @@ pub fn verify_entries(start: Hash, entries: &[Entry], budget: u64) -> Result<(),
         return Err(EntryFault::TooManyHashes { claimed, allowed: budget });
     }
     let fault = |index| EntryFault::InvalidEntryHash { index };
-    let share = entries.len().div_ceil(rayon::current_num_threads()).next_multiple_of(SIDE_BY_SIDE);
+    let share = share(entries.len(), rayon::current_num_threads(), Kernel::best());
     if share >= entries.len() || claimed < WORTH_SHARING {
         return first_wrong(start, entries).map_or(Ok(()), |index| Err(fault(index)));
     }
-    let wrong = entries.par_chunks(share.max(SIDE_BY_SIDE)).enumerate().filter_map(|(chunk, some)| {
+    let wrong = entries.par_chunks(share).enumerate().filter_map(|(chunk, some)| {
         let first = chunk * share;
         let before = first.checked_sub(1).map_or(start, |before| entries[before].hash);
         Some(first + first_wrong(before, some)?)
     });
     wrong.min().map_or(Ok(()), |index| Err(fault(index)))
+}
+
+/// How many entries each thread takes: as many as fill all lanes, since fewer would take as long. Only entries that do not
+/// fill them once are torn apart, and only into so few for each thread that the kernel does without its lanes.
+fn share(entries: usize, threads: usize, kernel: Kernel) -> usize {
+    let even = entries.div_ceil(threads);
+    if entries < kernel.lanes() && even <= kernel.few() { even } else { even.next_multiple_of(kernel.lanes()) }
 }
 
 /// The first of some entries that does not follow from the one before it.
@@ -278,6 +282,22 @@ mod tests {
                 entries[wrong].hash = Hash::new_from_array([7; 32]);
                 let fault = verify_entries(Hash::default(), &entries, 100_000);
                 assert_eq!(fault, Err(EntryFault::InvalidEntryHash { index: wrong }));
+            }
+        }
+    }
+
+    #[test]
+    fn shares_fill_the_lanes_or_need_none() {
+        for kernel in Kernel::available() {
+            let (lanes, few) = (kernel.lanes(), kernel.few());
+            for threads in 1..=20 {
+                for entries in 0..200 {
+                    let share = share(entries, threads, kernel);
+                    assert!(share * threads >= entries, "all are taken");
+                    assert!(share.is_multiple_of(lanes) || entries < lanes && share <= few, "{kernel:?}");
+                }
+                assert_eq!(share(threads, threads, kernel), if threads < lanes && few > 0 { 1 } else { lanes });
+                assert_eq!(share(lanes * threads, threads, kernel), lanes);
             }
         }
     }

@@ -286,6 +286,49 @@ mod tests {
         }
     }
 
+    /// Ticks of that many hashes each, from the default hash on.
+    fn ticks(count: usize, num_hashes: u64) -> Vec<Entry> {
+        let mut hash = Hash::default();
+        let next = |_| {
+            hash = next_hash(hash, &tick(num_hashes));
+            Entry { hash, ..tick(num_hashes) }
+        };
+        (0..count).map(next).collect()
+    }
+
+    /// What two threads say of entries that are worth to be shared.
+    fn on_two_threads(entries: &[Entry]) -> Result<(), EntryFault> {
+        assert!(entries.iter().map(|entry| entry.num_hashes).sum::<u64>() >= WORTH_SHARING);
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(2).build().expect("two threads");
+        pool.install(|| verify_entries(Hash::default(), entries, u64::MAX))
+    }
+
+    #[test]
+    fn the_first_wrong_entry_is_named_when_two_threads_share_them() {
+        let good = ticks(64, 1_000);
+        assert_eq!(on_two_threads(&good), Ok(()));
+        for wrong in [&[0][..], &[31], &[32], &[33], &[63], &[40, 20]] {
+            let mut entries = good.clone();
+            // Only the count is wrong: the hash is what the next one starts from.
+            wrong.iter().for_each(|at| entries[*at].num_hashes += 1);
+            let index = *wrong.iter().min().expect("one is wrong");
+            assert_eq!(on_two_threads(&entries), Err(EntryFault::InvalidEntryHash { index }), "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn a_few_long_entries_are_verified_on_two_threads() {
+        for count in [1, 2, 3, 5] {
+            let good = ticks(count, 60_000);
+            assert_eq!(on_two_threads(&good), Ok(()));
+            for index in 0..count {
+                let mut entries = good.clone();
+                entries[index].num_hashes -= 1;
+                assert_eq!(on_two_threads(&entries), Err(EntryFault::InvalidEntryHash { index }), "of {count}");
+            }
+        }
+    }
+
     #[test]
     fn shares_fill_the_lanes_or_need_none() {
         for kernel in Kernel::available() {

@@ -24,16 +24,27 @@ pub struct Stretch {
 
 impl Ledger {
     /// The rooted blocks of `slots` slots from `first` on, as shreds. Stops after the block with which the shreds reach
-    /// `bytes_max`, so that who asks again gets on.
+    /// `bytes_max`, so that who asks again gets on. `unmarked`: slots that are rooted and not marked so here yet.
     ///
     /// # Errors
     /// If the store fails or a key does not decode.
-    pub fn rooted_blocks(&self, first: Slot, slots: u64, bytes_max: usize) -> Result<Stretch, LedgerError> {
+    pub fn rooted_blocks(
+        &self,
+        first: Slot,
+        slots: u64,
+        bytes_max: usize,
+        unmarked: &[Slot],
+    ) -> Result<Stretch, LedgerError> {
         let mut stretch = Stretch { blocks: Vec::new(), next: first.saturating_add(slots) };
         let Some(span) = slots.checked_sub(1) else { return Ok(stretch) };
         let limit = usize::try_from(slots).unwrap_or(usize::MAX);
+        let last = first.saturating_add(span);
+        let mut rooted = self.rooted_slots(first, last, limit)?;
+        rooted.extend(unmarked.iter().filter(|slot| (first..=last).contains(slot)));
+        rooted.sort_unstable();
+        rooted.dedup();
         let mut bytes = 0;
-        for slot in self.rooted_slots(first, first.saturating_add(span), limit)? {
+        for slot in rooted {
             if bytes >= bytes_max && !stretch.blocks.is_empty() {
                 stretch.next = slot;
                 break;

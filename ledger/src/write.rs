@@ -8,8 +8,8 @@ use sundog_types::{
     store::{Batch, Space},
 };
 
-/// Keeps data shreds: a whole FEC set, if it stands there in its order, in a tenth of the room of its shreds. Code shreds
-/// are passed over: repair and replay ask for data only.
+/// Keeps data shreds: a whole FEC set, if it stands there in its order, in less room than its shreds. Code shreds are
+/// passed over: repair and replay ask for data only.
 ///
 /// What is kept later counts, also if it is of another version of the slot: a set takes the place of single shreds, and a
 /// single shred that comes after a set is read instead of the set's.

@@ -218,10 +218,11 @@ fn a_stretch_of_the_rooted_chain_is_read_up_to_its_bytes() {
     let rooted: Vec<Slot> = sizes.keys().copied().filter(|slot| *slot != left_out).collect();
     write(&store, |batch| {
         put_shreds(batch, &shreds);
-        set_root(batch, *rooted.last().unwrap(), &rooted);
+        set_root(batch, rooted[1], &rooted[..2]);
     });
+    // Some are marked, one is not yet, and one was marked meanwhile.
     let read = |bytes_max| {
-        let stretch = ledger.rooted_blocks(slot(0), u64::MAX, bytes_max).unwrap();
+        let stretch = ledger.rooted_blocks(slot(0), u64::MAX, bytes_max, &rooted[1..]).unwrap();
         for block in &stretch.blocks {
             assert_eq!(block.shreds, ledger.data_shreds(block.slot).unwrap());
         }
@@ -231,8 +232,8 @@ fn a_stretch_of_the_rooted_chain_is_read_up_to_its_bytes() {
     assert_eq!(read(0), (rooted[..1].to_vec(), rooted[1]));
     assert_eq!(read(sizes[&rooted[0]]), (rooted[..1].to_vec(), rooted[1]));
     assert_eq!(read(sizes[&rooted[0]] + 1), (rooted[..2].to_vec(), rooted[2]));
-    assert_eq!(ledger.rooted_blocks(rooted[1], 1, usize::MAX).unwrap().blocks.len(), 1);
-    assert_eq!(ledger.rooted_blocks(rooted[1], 0, usize::MAX).unwrap().next, rooted[1]);
+    assert_eq!(ledger.rooted_blocks(rooted[1], 1, usize::MAX, &rooted).unwrap().blocks.len(), 1);
+    assert_eq!(ledger.rooted_blocks(rooted[1], 0, usize::MAX, &rooted).unwrap().next, rooted[1]);
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Nodes far behind: they fetch finalised blocks in bulk, and then keep up like everybody.
 
 use super::*;
+use sundog_turbine::sync::Refusal;
 use sundog_validator::sim::SyncFault;
 
 /// Three validators, and a machine without stake that is switched on later.
@@ -75,6 +76,21 @@ fn a_node_killed_in_the_middle_of_catching_up_goes_on_where_it_was() {
         best = from;
     }
     run_to_arrival(&mut world, NEWCOMER);
+}
+
+/// Servers write their root to disk now and then, and tell peers of the newest: they show what is not marked there yet, too.
+#[test]
+fn honest_servers_are_never_blamed_wherever_their_roots_stand() {
+    for more in [0, 5, 10] {
+        let mut world = with_newcomer(66);
+        run_cluster_to(&mut world, 150 + more);
+        world.start(NEWCOMER);
+        run_to_arrival(&mut world, NEWCOMER);
+        let metrics = world.hosts[NEWCOMER].view.as_ref().expect("it runs").sync.clone();
+        let refused: Vec<_> = Refusal::ALL.iter().copied().filter(|why| metrics.refused(*why) > 0).collect();
+        assert_eq!(refused, [], "{more} slots later");
+        assert!(metrics.blocks_released >= 100, "{} blocks came in bulk", metrics.blocks_released);
+    }
 }
 
 /// A newcomer among three servers, two of which treat it so.

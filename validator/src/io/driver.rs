@@ -70,6 +70,8 @@ pub fn run(mut node: Node, ends: &Ends, world: &World, mut effects: Vec<Effect>)
         let now = world.clock.now();
         let wait = node.poll_timeout().map_or(SLEEP_MAX, |due| due.since(now)).min(SLEEP_MAX);
         if !ends.take(wait, &mut inputs) || world.feed.closed() {
+            node.write_last_root(&mut effects);
+            effects.drain(..).for_each(|effect| world.carry_out(effect));
             return;
         }
         let now = world.clock.now();

@@ -77,6 +77,8 @@ pub enum Job {
         load: Load,
         /// Where from.
         ledger: Ledger,
+        /// Slots that are rooted, and not marked so on disk yet; ascending.
+        unwritten: Arc<Vec<Slot>>,
     },
     /// Check the blocks of a range that a peer served.
     CheckRange(Box<RangeCheck>),
@@ -270,7 +272,7 @@ impl Job {
                 Done::Frozen { bank }
             }
             Self::Shred(job) => job.run(),
-            Self::Load { load, ledger } => super::sync::load(&ledger, load),
+            Self::Load { load, ledger, unwritten } => super::sync::load(&ledger, &unwritten, load),
             Self::CheckRange(check) => Done::RangeChecked(Box::new(check.run())),
             Self::Root { bank, write } => {
                 let batch = write.then(|| bank.root_batch());

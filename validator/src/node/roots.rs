@@ -16,7 +16,7 @@ const PURGE_MAX: usize = 4_096;
 /// Roots from one that is written to the next. Each write holds the sysvars and vote accounts, some 45 KB, whatever the
 /// blocks hold: with every root that would be two thirds of what an idle node writes. A node that starts again executes
 /// as many blocks more.
-const WRITE_EVERY: usize = 8;
+const WRITE_EVERY: usize = 16;
 
 /// Where the roots stand.
 pub(super) struct Roots {
@@ -206,6 +206,16 @@ impl Node {
         self.root_moved(now, slot, out);
     }
 
+    /// The node ends in order: its root is written, whichever it is. Not while another is on its way, whose write may be
+    /// under way already: none may follow that is of an older one.
+    pub fn write_last_root(&self, out: &mut Effects<Effect>) {
+        let Some(slot) = self.roots.unwritten.last().filter(|_| self.roots.moving.is_none()) else { return };
+        let Some(frozen) = self.forks.get(*slot) else { return };
+        let mut batch = frozen.bank.root_batch();
+        sundog_ledger::set_root(&mut batch, *slot, &self.roots.unwritten);
+        out.push(Effect::Write { batch, durable: None });
+    }
+
     /// There is a new root: forget the other forks and tell everybody.
     fn root_moved(&mut self, now: Now, slot: Slot, out: &mut Effects<Effect>) {
         self.roots.moving = None;
@@ -239,10 +249,13 @@ impl Node {
         self.move_root(out);
     }
 
-    /// Removes blocks from the ledger that are older than it is to keep.
+    /// Removes blocks from the ledger that are older than it is to keep. Those on top of the bank on disk stay: a node that
+    /// starts again executes them.
     fn forget_blocks(&self, root: Slot, out: &mut Effects<Effect>) {
         let Some(below) = root.get().checked_sub(self.config.ledger_slots) else { return };
-        match self.ledger.purge(Slot::new(below), PURGE_MAX) {
+        let written = self.roots.unwritten.first().copied();
+        let below = written.map_or(Slot::new(below), |first| first.min(Slot::new(below)));
+        match self.ledger.purge(below, PURGE_MAX) {
             Ok(batch) if !batch.is_empty() => out.push(Effect::Write { batch, durable: None }),
             Ok(_) => {}
             Err(error) => tracing::error!(%error, "old blocks cannot be removed"),
@@ -327,5 +340,70 @@ fn frozen_block(bank: &Bank, transactions: Vec<ExecutedTransaction>) -> FrozenBl
         entry_transactions_max: transactions.len() as u64,
         transactions,
         changed: bank.changed_accounts().map(|(key, _)| *key).collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sim::{World, WorldConfig};
+    use std::time::Duration;
+    use sundog_ledger::{Ledger, MemoryStore};
+    use sundog_runtime::RootedAccounts;
+    use sundog_types::store::{Store as _, Write};
+
+    /// A world in which the first node has some roots in memory that are not on disk, and the newest of them.
+    fn with_unwritten() -> (World, Slot) {
+        let mut world = World::new(WorldConfig::default());
+        let held = |node: &Node| (3..WRITE_EVERY).contains(&node.roots.unwritten.len()) && node.forks.root().get() > 16;
+        let found = world.run_until(Duration::from_secs(120), |world| world.hosts[0].node.as_ref().is_some_and(held));
+        assert!(found, "roots come one by one");
+        let root = world.hosts[0].node.as_ref().expect("it runs").forks.root();
+        (world, root)
+    }
+
+    #[test]
+    fn a_node_that_ends_in_order_has_its_newest_root_on_disk() {
+        let (mut world, root) = with_unwritten();
+        let host = &mut world.hosts[0];
+        let restored = |store: &Arc<MemoryStore>| {
+            let accounts = RootedAccounts::new(Arc::<MemoryStore>::clone(store));
+            Bank::restore(Arc::new(accounts)).expect("it was written here")
+        };
+        assert!(restored(&host.store).slot() < root);
+        let mut out = Vec::new();
+        let node = host.node.as_mut().expect("it runs");
+        node.roots.moving = None;
+        node.write_last_root(&mut out);
+        let [Effect::Write { batch, .. }] = &out[..] else { panic!("one write: {}", out.len()) };
+        host.store.commit(batch, false).expect("memory");
+        let bank = restored(&host.store);
+        assert_eq!((bank.slot(), bank.hash()), (root, node.forks.get(root).expect("the root").bank.hash()));
+        let ledger = Ledger::new(Arc::<MemoryStore>::clone(&host.store));
+        assert_eq!(ledger.root().expect("memory"), Some(root));
+        assert!(node.roots.unwritten.iter().all(|slot| ledger.is_rooted(*slot).expect("memory")));
+
+        node.roots.moving = Some(root.next());
+        out.clear();
+        node.write_last_root(&mut out);
+        assert!(out.is_empty(), "a newer one may be on its way to the disk");
+    }
+
+    #[test]
+    fn blocks_on_top_of_the_bank_on_disk_are_not_removed_however_old() {
+        let (mut world, root) = with_unwritten();
+        let node = world.hosts[0].node.as_mut().expect("it runs");
+        node.config.ledger_slots = 1;
+        let mut out = Vec::new();
+        node.forget_blocks(root, &mut out);
+        let [Effect::Write { batch, .. }] = &out[..] else { panic!("older blocks go") };
+        let first = node.roots.unwritten.first().expect("some are unwritten").get().to_be_bytes();
+        let removed = batch.writes.iter().filter_map(|write| match write {
+            Write::Delete(space, key) => Some((*space, key)),
+            Write::Put(..) => None,
+        });
+        let shreds = removed.filter(|(space, _)| *space == sundog_types::store::Space::FecSets);
+        let newest = shreds.map(|(_, key)| key[..8].to_vec()).max().expect("shreds go");
+        assert!(newest < first.to_vec());
     }
 }

@@ -1,7 +1,7 @@
-//! Shreds on their way into the ledger: a set that is whole takes a tenth of the room, so that the parts of one wait a
-//! moment for the rest.
+//! Shreds on their way into the ledger: a set that is whole takes less room, a thirtieth in an empty block, so that the
+//! parts of one wait a moment for the rest.
 //!
-//! Nothing is promised on what waits here. A block that is whole has nothing here any more, and so nothing is executed,
+//! Nothing is promised on what waits here. A block that is whole has nothing here any more, and so nothing is frozen,
 //! let alone voted for, whose shreds are not in the ledger's queue.
 
 use std::{collections::BTreeMap, time::Duration};

@@ -86,13 +86,14 @@ impl Catching {
     }
 }
 
-/// Reads what a peer asked for. Whatever cannot be read is not there.
+/// Reads what a peer asked for. Whatever cannot be read is not there. `unwritten`: slots that are rooted, and not marked so
+/// in the ledger yet; the root that peers are told of is one of them.
 #[must_use]
-pub fn load(ledger: &Ledger, load: Load) -> Done {
+pub fn load(ledger: &Ledger, unwritten: &[Slot], load: Load) -> Done {
     let lowest = ledger.lowest_slot().ok().flatten().unwrap_or_default();
     let stored = |slot, shreds| StoredBlock { slot, shreds };
     let (blocks, next) = match load.what {
-        LoadWhat::Range { from, count, bytes_max } => match ledger.rooted_blocks(from, count, bytes_max) {
+        LoadWhat::Range { from, count, bytes_max } => match ledger.rooted_blocks(from, count, bytes_max, unwritten) {
             Ok(stretch) => (stretch.blocks.into_iter().map(|b| stored(b.slot, b.shreds)).collect(), stretch.next),
             Err(error) => {
                 tracing::error!(%error, %from, "blocks that a peer asks for cannot be read");
@@ -100,7 +101,7 @@ pub fn load(ledger: &Ledger, load: Load) -> Done {
             }
         },
         LoadWhat::Block { slot, block_id } => {
-            let shreds = if may_be_final(ledger, slot) { whole(ledger, slot, block_id) } else { None };
+            let shreds = if may_be_final(ledger, unwritten, slot) { whole(ledger, slot, block_id) } else { None };
             (shreds.map(|shreds| stored(slot, shreds)).into_iter().collect(), slot.saturating_add(1))
         }
     };
@@ -109,9 +110,9 @@ pub fn load(ledger: &Ledger, load: Load) -> Done {
 
 /// Whether the block of a slot is on the rooted chain, or beyond it. What was left below the root is nobody's chain: who
 /// showed it would vouch for whoever serves blocks that build on it.
-fn may_be_final(ledger: &Ledger, slot: Slot) -> bool {
-    let root = ledger.root().ok().flatten().unwrap_or_default();
-    slot > root || ledger.is_rooted(slot).unwrap_or(false)
+fn may_be_final(ledger: &Ledger, unwritten: &[Slot], slot: Slot) -> bool {
+    let root = unwritten.last().copied().or_else(|| ledger.root().ok().flatten()).unwrap_or_default();
+    slot > root || unwritten.contains(&slot) || ledger.is_rooted(slot).unwrap_or(false)
 }
 
 /// The data shreds of the block with this id, if all of them are here. Its last shred is read before the others: a peer
@@ -144,7 +145,10 @@ impl Node {
         for effect in effects {
             match effect {
                 E::Dial { .. } | E::Send { .. } | E::Close { .. } => out.push(Effect::Sync(effect)),
-                E::Load(load) => out.push(Effect::Run(Job::Load { load, ledger: self.ledger.clone() })),
+                E::Load(load) => {
+                    let (ledger, unwritten) = (self.ledger.clone(), self.roots.unwritten());
+                    out.push(Effect::Run(Job::Load { load, ledger, unwritten }));
+                }
                 E::Check(check) => out.push(Effect::Run(Job::CheckRange(check))),
                 E::Block { from, slot, shreds } => self.sync_block(now, (from, slot), shreds, out),
                 E::RepairFrom(slot) => self.turbine(now, sundog_turbine::Input::RepairFrom(slot), out),
@@ -288,8 +292,24 @@ mod tests {
 
     fn loaded(ledger: &Ledger, slot: u64, block_id: Hash) -> usize {
         let what = LoadWhat::Block { slot: Slot::new(slot), block_id };
-        let Done::Loaded { blocks, .. } = load(ledger, Load { id: 1, what }) else { panic!("reads are answered") };
+        let Done::Loaded { blocks, .. } = load(ledger, &[], Load { id: 1, what }) else { panic!("reads are answered") };
         blocks.len()
+    }
+
+    #[test]
+    fn what_is_rooted_and_not_written_yet_is_shown_like_any_finalised_block() {
+        let (ledger, ids) = ledger();
+        let unwritten = [Slot::new(8)];
+        let shown = |what| match load(&ledger, &unwritten, Load { id: 1, what }) {
+            Done::Loaded { blocks, .. } => blocks.iter().map(|block| block.slot.get()).collect::<Vec<_>>(),
+            _ => panic!("reads are answered"),
+        };
+        assert_eq!(shown(LoadWhat::Range { from: Slot::new(5), count: 9, bytes_max: usize::MAX }), [6, 7, 8]);
+        assert_eq!(shown(LoadWhat::Range { from: Slot::new(5), count: 3, bytes_max: usize::MAX }), [6, 7]);
+        assert_eq!(shown(LoadWhat::Block { slot: Slot::new(8), block_id: ids[&8] }), [8]);
+        assert_eq!(shown(LoadWhat::Block { slot: Slot::new(5), block_id: ids[&5] }), [0; 0]);
+        // Left by a root that is not written: it is as little final as one that was left by a written one.
+        assert!(!may_be_final(&ledger, &[Slot::new(12)], Slot::new(8)));
     }
 
     #[test]
@@ -322,7 +342,7 @@ mod tests {
         let (ledger, ids) = ledger();
         assert_eq!(loaded(&ledger, u64::MAX, ids[&6]), 0);
         let what = LoadWhat::Range { from: Slot::new(u64::MAX), count: u64::MAX, bytes_max: usize::MAX };
-        assert!(matches!(load(&ledger, Load { id: 1, what }), Done::Loaded { blocks, .. } if blocks.is_empty()));
+        assert!(matches!(load(&ledger, &[], Load { id: 1, what }), Done::Loaded { blocks, .. } if blocks.is_empty()));
     }
 
     #[test]

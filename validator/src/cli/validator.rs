@@ -42,6 +42,7 @@ pub fn run(args: ValidatorArgs) -> anyhow::Result<()> {
     }
     let file = args.config.as_deref().map(Settings::read).transpose()?.unwrap_or_default();
     let settings = args.settings.over(file).over(Settings::defaults()).validate()?;
+    crate::kernel::memory::share_arenas();
     let supervision = Supervision { stop_with_stdin: args.stop_with_stdin, fault_rules: args.fault_rules };
     validator::run(&settings, &supervision)
 }

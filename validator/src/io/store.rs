@@ -4,8 +4,8 @@
 //! or not at all after a crash. A batch that need not be durable is handed to the operating system at once: it
 //! survives the death of the process, not that of the machine.
 //!
-//! An idle slot still makes 32 data shreds of which most is padding, so every level is compressed, and blocks of
-//! shreds are large enough that what the shreds of a set have in common (proofs, roots, the signature) is kept once.
+//! Every level is compressed: single shreds are padded, and what the shreds of a set have in common (proofs, roots, the
+//! signature) is kept once in a block that is large enough. Whole sets come packed by the ledger.
 
 use bytes::Bytes;
 use fjall::{
@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use sundog_types::store::{Batch, Space, Store, StoreError, Write};
 
 /// Blocks of tables kept in memory, over all spaces. Hot reads are of what was written last, which is in memory anyway.
-const CACHE_BYTES: u64 = 8 << 20;
+const CACHE_BYTES: u64 = 4 << 20;
 /// The journals' room on disk: the least that fjall takes.
 const JOURNAL_BYTES: u64 = 64 << 20;
 /// Files kept open: a ledger of a day has some dozens of tables.
@@ -25,10 +25,10 @@ const OPEN_FILES: usize = 128;
 /// hands every merge back to the queue, again and again for as long as the second one is at one: a core of nothing.
 const WORKERS: usize = 1;
 /// What a space with large values collects in memory before it is written out.
-const LARGE_MEMTABLE_BYTES: u64 = 4 << 20;
+const LARGE_MEMTABLE_BYTES: u64 = 2 << 20;
 /// The same for the others.
-const SMALL_MEMTABLE_BYTES: u64 = 1 << 20;
-/// Compressed together: a dozen shreds.
+const SMALL_MEMTABLE_BYTES: u64 = 512 << 10;
+/// Compressed together: a dozen single shreds, or a set.
 const SHRED_BLOCK_BYTES: u32 = 16 << 10;
 /// Compressed together in the other spaces.
 const BLOCK_BYTES: u32 = 4 << 10;

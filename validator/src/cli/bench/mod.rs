@@ -56,7 +56,7 @@ enum What {
     Tree,
     /// Checking transaction signatures.
     Sigverify,
-    /// Shredding and replaying whole blocks of 0 to 10,000 transfers, on one core.
+    /// Shredding and replaying whole blocks of 0 to 10,000 transfers with one hash an entry, on one core.
     Block,
     /// Executing transfers that have no account in common, and freezing their bank.
     Execute,

@@ -25,9 +25,9 @@ const OPEN_FILES: usize = 128;
 /// hands every merge back to the queue, again and again for as long as the second one is at one: a core of nothing.
 const WORKERS: usize = 1;
 /// What a space with large values collects in memory before it is written out.
-const LARGE_MEMTABLE_BYTES: u64 = 2 << 20;
+const LARGE_MEMTABLE_BYTES: u64 = 3 << 20;
 /// The same for the others.
-const SMALL_MEMTABLE_BYTES: u64 = 512 << 10;
+const SMALL_MEMTABLE_BYTES: u64 = 1 << 20;
 /// Compressed together: a dozen single shreds, or a set.
 const SHRED_BLOCK_BYTES: u32 = 16 << 10;
 /// Compressed together in the other spaces.

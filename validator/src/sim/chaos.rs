@@ -65,9 +65,9 @@ pub struct ChaosOutcome {
     pub recovered_in: Option<u64>,
     /// Slots that it might have taken.
     pub allowed: Option<u64>,
-    /// Whether that took longer. It is a violation unless a leader made two versions of a block: then votes may be so
-    /// divided among versions that nobody may leave any of them (docs/chaos.md). If no new root came at all, it is one
-    /// unless that is how they stand.
+    /// Whether that took longer. It is a violation unless promises were made since that explain it, or a leader made two
+    /// versions of a block: then votes may be so divided among versions that nobody may leave any of them (docs/chaos.md).
+    /// If no new root came at all, it is one unless that is how they stand.
     pub late: bool,
     /// The first rule that was broken.
     pub violation: Option<String>,
@@ -109,7 +109,7 @@ pub fn run(config: &ChaosConfig) -> ChaosOutcome {
     let standstill = plan.forks() && world.standstill().is_some();
     if outcome.violation.is_none() && (!began || is_stuck(&recovery, plan.forks(), standstill)) {
         let healed = Slot::new(config.slots);
-        let by = healed.saturating_add(recovery.allowed());
+        let by = healed.saturating_add(recovery.explained());
         let roots = outcome.roots.iter().copied().map(Slot::new).collect();
         outcome.violation = Some(Violation::Stuck { healed, by, root: recovery.root, roots }.to_string());
     }
@@ -120,7 +120,7 @@ pub fn run(config: &ChaosConfig) -> ChaosOutcome {
 /// divided that it takes longer; if none came at all, the judge must see that the rules let nobody go on.
 const fn is_stuck(recovery: &Recovery, forks: bool, standstill: bool) -> bool {
     match recovery.slots {
-        Some(slots) => slots > recovery.allowed() && !forks,
+        Some(slots) => slots > recovery.explained() && !forks,
         None => !(forks && standstill),
     }
 }
@@ -203,9 +203,9 @@ mod tests {
 
     #[test]
     fn late_is_stuck_unless_a_leader_forked_and_never_is_unless_the_rules_let_nobody_go_on() {
-        let recovery = |slots| Recovery { root: Slot::new(3), slots, promised: 6 };
+        let recovery = |slots| Recovery { root: Slot::new(3), slots, promised: 2, promised_since: 6 };
         let stuck = |slots, forks, standstill| is_stuck(&recovery(slots), forks, standstill);
-        assert!(!stuck(Some(70), false, false), "6 that were promised and 64 more");
+        assert!(!stuck(Some(70), false, false), "6 that were promised, before or since, and 64 more");
         assert!(stuck(Some(71), false, false) && stuck(Some(71), false, true));
         assert!(!stuck(Some(71), true, false));
         assert!(stuck(None, false, true) && stuck(None, true, false));

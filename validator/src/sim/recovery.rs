@@ -11,6 +11,12 @@ const SLOTS_MORE: u64 = 64;
 /// lockout, since deeper promises have two thirds behind them.
 const PATIENCE_SLOTS: u32 = 640;
 
+/// A promise made after the faults is counted up to here, slots after them: deeper ones that keep nodes apart there are none.
+const LONGEST_SLOTS: u64 = 1 << 9;
+
+/// Slots between two looks at the promises.
+const LOOKED_SLOTS: u32 = 4;
+
 /// How a cluster came together again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Recovery {
@@ -21,6 +27,9 @@ pub struct Recovery {
     /// Slots for which the longest promise still bound its voter, of those that were given above the newest block that
     /// all had voted for or on; counted from the slot that the slowest node had come to.
     pub promised: u64,
+    /// The same, counted from the faults' end, of promises that were made since as well: who does not know yet that all is
+    /// well may vote on its own fork once more, and is bound twice as long (docs/chaos.md).
+    pub promised_since: u64,
 }
 
 impl Recovery {
@@ -28,6 +37,12 @@ impl Recovery {
     #[must_use]
     pub const fn allowed(&self) -> u64 {
         self.promised + SLOTS_MORE
+    }
+
+    /// Slots after which nothing explains that there was no new root.
+    #[must_use]
+    pub const fn explained(&self) -> u64 {
+        self.promised_since + SLOTS_MORE
     }
 
     /// Whether the new root came in time.
@@ -59,11 +74,24 @@ impl World {
     /// The faults are over: waits until every running node has a root that is newer than any was.
     pub fn recover(&mut self) -> Recovery {
         let root = self.hosts.iter().filter_map(|host| host.rooted.last().copied()).max().unwrap_or_default();
-        let promised = self.judge.bound_until().saturating_sub(self.slowest().get());
         let (began, slot) = (self.now, self.config().slot);
-        let done = self.run_until(slot * PATIENCE_SLOTS, |world| world.rooted_everywhere() > root);
-        let passed = slots_in(self.now.since(began), slot);
-        Recovery { root, slots: done.then_some(passed), promised }
+        let promised = self.still_bound();
+        let mut promised_since = promised;
+        for looked in 1..=PATIENCE_SLOTS / LOOKED_SLOTS {
+            let left = (slot * LOOKED_SLOTS * looked).saturating_sub(self.now.since(began));
+            let done = self.run_until(left, |world| world.rooted_everywhere() > root);
+            let passed = slots_in(self.now.since(began), slot);
+            if done {
+                return Recovery { root, slots: Some(passed), promised, promised_since };
+            }
+            promised_since = promised_since.max((passed + self.still_bound()).min(LONGEST_SLOTS));
+        }
+        Recovery { root, slots: None, promised, promised_since }
+    }
+
+    /// Slots for which the longest promise still binds that keeps nodes apart.
+    fn still_bound(&self) -> u64 {
+        self.judge.bound_until().saturating_sub(self.slowest().get())
     }
 }
 
@@ -78,7 +106,7 @@ mod tests {
 
     #[test]
     fn a_new_root_comes_in_time_until_64_slots_after_the_longest_promise() {
-        let came = |slots| Recovery { root: Slot::new(9), slots, promised: 30 }.in_time();
+        let came = |slots| Recovery { root: Slot::new(9), slots, promised: 30, promised_since: 50 }.in_time();
         assert_eq!([Some(1), Some(94), Some(95), None].map(came), [true, true, false, false]);
     }
 

@@ -16,7 +16,7 @@ struct Found {
     seeds: u64,
     slots: u64,
     votes: usize,
-    /// Runs with two versions of a block in which no new root came in time.
+    /// Runs in which no new root came in time, for promises made since or two versions of a block.
     late: u64,
     /// The first run in which a rule was broken.
     first: Option<ChaosOutcome>,

@@ -25,9 +25,11 @@ const OPEN_FILES: usize = 128;
 /// hands every merge back to the queue, again and again for as long as the second one is at one: a core of nothing.
 const WORKERS: usize = 1;
 /// What a space with large values collects in memory before it is written out.
-const LARGE_MEMTABLE_BYTES: u64 = 3 << 20;
+const LARGE_MEMTABLE_BYTES: u64 = 4 << 20;
+/// The same for spaces that take little while nobody sends transactions. Smaller tables mean less memory and more merging.
+const MIDDLE_MEMTABLE_BYTES: u64 = 2 << 20;
 /// The same for the others.
-const SMALL_MEMTABLE_BYTES: u64 = 1 << 20;
+const SMALL_MEMTABLE_BYTES: u64 = 512 << 10;
 /// Compressed together: a dozen single shreds, or a set.
 const SHRED_BLOCK_BYTES: u32 = 16 << 10;
 /// Compressed together in the other spaces.
@@ -130,8 +132,10 @@ const _: () = {
 
 fn options(space: Space) -> KeyspaceCreateOptions {
     let (memtable, block) = match space {
-        Space::DataShreds | Space::FecSets => (LARGE_MEMTABLE_BYTES, SHRED_BLOCK_BYTES),
-        Space::Transactions | Space::Accounts => (LARGE_MEMTABLE_BYTES, BLOCK_BYTES),
+        Space::FecSets => (LARGE_MEMTABLE_BYTES, SHRED_BLOCK_BYTES),
+        Space::DataShreds => (MIDDLE_MEMTABLE_BYTES, SHRED_BLOCK_BYTES),
+        Space::Transactions => (LARGE_MEMTABLE_BYTES, BLOCK_BYTES),
+        Space::Accounts => (MIDDLE_MEMTABLE_BYTES, BLOCK_BYTES),
         Space::Slots | Space::Signatures | Space::Addresses | Space::Singles => (SMALL_MEMTABLE_BYTES, BLOCK_BYTES),
     };
     KeyspaceCreateOptions::default()
